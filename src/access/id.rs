@@ -1,0 +1,52 @@
+//! The ids of requests and grants: ULIDs in lower case, so that their order is the order of their making.
+//!
+//! Time and chance are handed in; nothing here asks for them.
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, Utc};
+use ulid::Ulid;
+
+/// A text that is no id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is not a valid id: it takes 26 letters and digits")]
+pub struct BadId;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Ulid);
+
+        impl $name {
+            /// Makes an id of its time of making (a time before 1970 counts as 1970) and 80 of the random bits.
+            #[must_use]
+            pub fn new(at: DateTime<Utc>, random: u128) -> Self {
+                Self(Ulid::from_parts(u64::try_from(at.timestamp_millis()).unwrap_or_default(), random))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0.to_string().to_ascii_lowercase())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadId;
+
+            fn from_str(text: &str) -> Result<Self, BadId> {
+                text.parse().map(Self).map_err(|_| BadId)
+            }
+        }
+    };
+}
+
+id! {
+    /// Names a request, and the exception that it begins.
+    RequestId
+}
+id! {
+    /// Names a grant.
+    GrantId
+}

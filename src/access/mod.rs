@@ -1,0 +1,4 @@
+//! The rules.
+
+pub mod handle;
+pub mod id;

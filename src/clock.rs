@@ -1,0 +1,114 @@
+//! What the rules may not ask for themselves: the time, and chance.
+//!
+//! Everything that needs either is handed a [`Clock`]; a lint forbids asking elsewhere. Instants have whole
+//! milliseconds, because that is what the store keeps: a value read back equals the value written.
+
+use std::{
+    fmt::Debug,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Notify;
+
+/// How long the system clock sleeps at most before it looks again, so that a clock that was set is noticed.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// The time and chance, as seen by everything that isn't allowed to ask the system.
+#[async_trait]
+pub trait Clock: Debug + Send + Sync {
+    /// The present, in whole milliseconds.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// Returns when `now() >= at`; at once if that is so already. Safe to cancel.
+    async fn sleep_until(&self, at: DateTime<Utc>);
+
+    /// 128 unpredictable bits, from the system's generator or from a test's seed.
+    fn random(&self) -> u128;
+}
+
+/// The system's clock and generator.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+#[async_trait]
+#[expect(clippy::disallowed_methods, reason = "this is the place that asks the system")]
+impl Clock for SystemClock {
+    fn now(&self) -> DateTime<Utc> {
+        whole_millis(Utc::now())
+    }
+
+    async fn sleep_until(&self, at: DateTime<Utc>) {
+        while let Ok(left) = (at - Utc::now()).to_std() {
+            // A millisecond more, because `now` rounds down and must not be found just short of `at`.
+            tokio::time::sleep(left.min(LOOK_AGAIN) + Duration::from_millis(1)).await;
+        }
+    }
+
+    fn random(&self) -> u128 {
+        let mut bytes = [0; 16];
+        // A system without randomness can't hand out secrets; there is nothing to fall back to.
+        #[expect(clippy::expect_used, reason = "no safe way to go on exists")]
+        getrandom::fill(&mut bytes).expect("the system's random number generator must work");
+        u128::from_le_bytes(bytes)
+    }
+}
+
+/// A clock that stands until it is told to move: for tests and simulations.
+#[derive(Debug)]
+pub struct ManualClock {
+    state: Mutex<ManualState>,
+    moved: Notify,
+}
+
+#[derive(Debug)]
+struct ManualState {
+    now: DateTime<Utc>,
+    drawn: u128,
+}
+
+impl ManualClock {
+    /// A clock that stands at `now`.
+    #[must_use]
+    pub fn new(now: DateTime<Utc>) -> Self {
+        let state = ManualState { now: whole_millis(now), drawn: 0 };
+        Self { state: Mutex::new(state), moved: Notify::new() }
+    }
+
+    /// Moves the clock and wakes whoever slept until then.
+    pub fn advance(&self, by: TimeDelta) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).now += by;
+        self.moved.notify_waiters();
+    }
+}
+
+#[async_trait]
+impl Clock for ManualClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).now
+    }
+
+    async fn sleep_until(&self, at: DateTime<Utc>) {
+        loop {
+            // Listen first, so that a move between the look and the wait is not missed.
+            let moved = self.moved.notified();
+            if self.now() >= at {
+                return;
+            }
+            moved.await;
+        }
+    }
+
+    /// Different at each call, and the same sequence in each run.
+    fn random(&self) -> u128 {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.drawn += 1;
+        state.drawn.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+    }
+}
+
+fn whole_millis(at: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(at.timestamp_millis()).unwrap_or(at)
+}
