@@ -1,4 +1,28 @@
-//! The rules.
+//! THE RULES: who may do what, and what follows from what. Pure and synchronous: no I/O, no clock, no chance, no SQL, no
+//! wire format. Everything that happened, or is asked, is handed in; what comes back is the next state with its audit
+//! event, or a refusal that says why.
+//!
+//! ```text
+//! request   PENDING --approve (n of n)--> APPROVED --claim--> CLAIMED
+//!              |--deny-----> DENIED          |--withdraw-> WITHDRAWN
+//!              |--withdraw-> WITHDRAWN       '--lapse----> LAPSED     (approved, never claimed)
+//!              '--lapse----> LAPSED                                   (never answered)
+//!
+//! grant     ISSUING --activate--> ACTIVE --begin--> REVOKING --confirm--> REVOKED
+//!              '--begin (ISSUE_FAILED, …)---------> REVOKING --confirm--> FAILED   (never was active)
+//! ```
 
+pub mod actor;
+pub mod approval;
+pub mod change;
+pub mod event;
+pub mod grant;
 pub mod handle;
 pub mod id;
+pub mod policy;
+pub mod refusal;
+pub mod request;
+pub mod revocation;
+pub mod target;
+pub mod text;
+pub mod window;

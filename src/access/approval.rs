@@ -1,0 +1,114 @@
+//! Written decisions. An [`Approval`] or [`Denial`] is evidence: it is made only by the request's own `approve` and
+//! `deny` (or read back from the record of one), and opening a grant demands the approvals by value.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
+
+use super::{actor::Person, text::Prose};
+
+/// What a decision is bound to: SHA-256 over everything that makes up a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Over the parts, each preceded by its length, so that no two different lists of parts read alike.
+    pub(super) fn over(domain: &str, parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        for part in std::iter::once(&domain.as_bytes()).chain(parts) {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
+    }
+
+    /// Reads `sha256:` and 64 hex digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = hex::decode(text.strip_prefix("sha256:")?).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", hex::encode(self.0))
+    }
+}
+
+/// Another person's written yes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval(Decision);
+
+/// Another person's written no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial(Decision);
+
+/// What approvals and denials have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Who decided.
+    pub approver: Person,
+    /// What he wrote.
+    pub statement: Prose,
+    /// The digest of the request that he read.
+    pub digest: Digest,
+    /// When it was recorded.
+    pub decided_at: DateTime<Utc>,
+}
+
+impl Approval {
+    pub(super) const fn mint(decision: Decision) -> Self {
+        Self(decision)
+    }
+
+    /// What was recorded of an approval that `approve` made.
+    #[must_use]
+    pub const fn recorded(decision: Decision) -> Self {
+        Self(decision)
+    }
+
+    /// What it says.
+    #[must_use]
+    pub const fn decision(&self) -> &Decision {
+        &self.0
+    }
+}
+
+impl Denial {
+    pub(super) const fn mint(decision: Decision) -> Self {
+        Self(decision)
+    }
+
+    /// What was recorded of a denial that `deny` made.
+    #[must_use]
+    pub const fn recorded(decision: Decision) -> Self {
+        Self(decision)
+    }
+
+    /// What it says.
+    #[must_use]
+    pub const fn decision(&self) -> &Decision {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cannot_be_shifted_into_each_other() {
+        assert_ne!(Digest::over("d", &[b"ab", b"c"]), Digest::over("d", &[b"a", b"bc"]));
+        assert_ne!(Digest::over("d", &[b"a", b""]), Digest::over("d", &[b"a"]));
+    }
+
+    #[test]
+    fn a_digest_reads_back() {
+        let digest = Digest::over("d", &[b"a"]);
+        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
+        assert_eq!(Digest::parse("sha256:00"), None);
+        assert_eq!(Digest::parse(&digest.to_string().replace("sha256:", "")), None);
+    }
+}

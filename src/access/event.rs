@@ -1,0 +1,200 @@
+//! Audit events: immutable facts in the past tense. What they say is fixed here; how they are stored isn't.
+//!
+//! No fact holds a credential, a token, a lease id or an accessor. Handles are named by a keyed digest, so that someone
+//! who has both the key and a handle can tell that they belong together, and nobody else learns anything.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{
+    actor::Actor,
+    id::{GrantId, RequestId},
+    revocation::{Cause, Step},
+    target::TargetName,
+};
+
+/// The keyed digest of one of Vault's handles, in hex.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct HandleDigest(pub String);
+
+/// One fact, before it has its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// Who did it.
+    pub actor: Actor,
+    /// What it is about.
+    pub about: About,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// What an event is about. The ids of what it speaks of, as far as there is any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// The request.
+    pub request: Option<RequestId>,
+    /// The grant.
+    pub grant: Option<GrantId>,
+    /// The target.
+    pub target: Option<TargetName>,
+}
+
+/// What happened. The variants' names are the kinds that auditors see; `docs/audit.md` lists them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", content = "detail", rename_all_fields = "snake_case")]
+pub enum Fact {
+    /// A person asked for access.
+    RequestSubmitted {
+        /// The length of the window, in seconds.
+        duration_seconds: u64,
+        /// Why.
+        reason: String,
+        /// The ticket.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ticket: Option<String>,
+        /// The digest that decisions have to name.
+        digest: String,
+    },
+    /// A person approved in writing.
+    RequestApproved {
+        /// What he wrote.
+        statement: String,
+        /// The digest of what he read.
+        digest: String,
+        /// How many people approved so far.
+        approvals: usize,
+        /// How many have to.
+        approvals_required: u32,
+    },
+    /// A person denied in writing.
+    RequestDenied {
+        /// What he wrote.
+        statement: String,
+        /// The digest of what he read.
+        digest: String,
+    },
+    /// The requester took it back.
+    RequestWithdrawn {},
+    /// Its time was over.
+    RequestLapsed {
+        /// The state that it lapsed in.
+        while_in: &'static str,
+    },
+    /// Its requester claimed it.
+    RequestClaimed {},
+    /// The window opened, and the intent to issue was recorded. Nothing was asked of Vault yet.
+    GrantOpened {
+        /// When the window opens.
+        opens_at: DateTime<Utc>,
+        /// When it closes.
+        closes_at: DateTime<Utc>,
+        /// Whether the same request was issued for before.
+        reissue: bool,
+    },
+    /// Vault made the grant's token.
+    GrantTokenMinted {
+        /// Its accessor's digest.
+        accessor_digest: HandleDigest,
+    },
+    /// Vault made the credential and wrapped it; its lease was found.
+    GrantLeaseRecorded {
+        /// The lease id's digest.
+        lease_digest: HandleDigest,
+        /// The digest of the wrapping token's accessor.
+        wrapping_digest: HandleDigest,
+    },
+    /// All clocks agree with the window; the wrapping token goes to the holder.
+    GrantActivated {},
+    /// The grant began to end.
+    RevocationBegun {
+        /// Why.
+        cause: Cause,
+        /// What the person who did it wrote, if anything.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A try to end it got no further than this. Recorded when that differs from the try before.
+    RevocationRetried {
+        /// The step that has to succeed next.
+        step: Step,
+        /// What it ran into.
+        error: String,
+    },
+    /// Vault confirmed that the grant is over.
+    GrantRevoked {
+        /// Why it ended.
+        cause: Cause,
+        /// What the confirmation rests on.
+        confirmation: &'static str,
+        /// The digest of the lease that is gone.
+        lease_digest: HandleDigest,
+    },
+    /// Nothing was delivered, and nothing is left of what may have been issued.
+    GrantFailed {
+        /// Why it ended.
+        cause: Cause,
+        /// What the confirmation rests on.
+        confirmation: &'static str,
+    },
+    /// A known person tried what he may not do.
+    AttemptRefused {
+        /// What he tried.
+        verb: &'static str,
+        /// Why it was refused: the `ErrorInfo` reason.
+        reason: &'static str,
+    },
+    /// A call came with a token that isn't to be trusted.
+    IdentityRefused {
+        /// The method that was called.
+        method: String,
+        /// What is wrong with the token.
+        error: String,
+        /// How many such calls since the last event of this kind were only logged.
+        unrecorded: u64,
+    },
+}
+
+impl Fact {
+    /// The kind's name, and everything else as JSON.
+    #[must_use]
+    pub fn parts(&self) -> (String, serde_json::Value) {
+        let mut whole = serde_json::to_value(self).unwrap_or_default();
+        let kind = whole.get("kind").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned();
+        let detail = whole.get_mut("detail").map(serde_json::Value::take).unwrap_or_default();
+        (kind, detail)
+    }
+}
+
+/// An event with its place in the log, as it is read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// Its place: 1, 2, 3, … without gaps.
+    pub sequence: i64,
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// Who did it.
+    pub actor: Actor,
+    /// What it is about.
+    pub about: About,
+    /// What happened.
+    pub kind: String,
+    /// What else is known.
+    pub detail: serde_json::Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fact_has_a_kind_and_a_detail() {
+        let (kind, detail) = Fact::RequestLapsed { while_in: "PENDING" }.parts();
+        assert_eq!(kind, "RequestLapsed");
+        assert_eq!(detail, serde_json::json!({ "while_in": "PENDING" }));
+        let (kind, detail) = Fact::GrantActivated {}.parts();
+        assert_eq!((kind.as_str(), detail), ("GrantActivated", serde_json::json!({})));
+    }
+}

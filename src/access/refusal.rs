@@ -1,0 +1,83 @@
+//! Why something may not be done, as a value that callers can act on.
+
+use super::{approval::Digest, id::GrantId};
+
+/// Why the rules say no. `Display` says what is wrong and what to do next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The caller has no role that allows it.
+    #[error("none of your groups may {verb} here; ask the operators who may")]
+    RoleMissing {
+        /// What was tried.
+        verb: &'static str,
+    },
+    /// The requester can't decide his own request.
+    #[error("nobody decides his own request; another approver has to")]
+    SelfApproval,
+    /// Only the requester, or holder, may do it.
+    #[error("only the person who submitted the request may {verb} it")]
+    NotOwner {
+        /// What was tried.
+        verb: &'static str,
+    },
+    /// The request's state doesn't allow it.
+    #[error("the request is {state}, so it can't be {action}")]
+    RequestState {
+        /// Where it stands.
+        state: &'static str,
+        /// What was tried, as a participle.
+        action: &'static str,
+    },
+    /// The decision names another digest.
+    #[error("the request is not the one that was read: its digest is {current}; read it again, then decide")]
+    DigestStale {
+        /// The digest it has now.
+        current: Digest,
+    },
+    /// The target's definition changed, or it is gone.
+    #[error("the target's configuration changed after the request was submitted; submit a new request")]
+    TargetChanged,
+    /// The recorded approvals don't cover the request as it stands.
+    #[error("the recorded approvals don't cover the request as it stands; submit a new request")]
+    ApprovalInvalid,
+    /// The grant was issued and isn't over.
+    #[error(
+        "a credential was issued already (grants/{grant}); if it never arrived, claim again with reissue, which \
+         revokes it and issues a new one in the same window"
+    )]
+    GrantHeld {
+        /// The grant.
+        grant: GrantId,
+    },
+    /// The grant is over, and not because issuing failed.
+    #[error("the grant has ended; submit a new request")]
+    GrantEnded,
+    /// No time is left.
+    #[error("the window is over; submit a new request")]
+    WindowClosed,
+}
+
+impl Refusal {
+    /// The reason's name on the wire and in the audit log.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::RoleMissing { .. } => "ROLE_MISSING",
+            Self::SelfApproval => "SELF_APPROVAL",
+            Self::NotOwner { .. } => "NOT_OWNER",
+            Self::RequestState { .. } => "REQUEST_STATE",
+            Self::DigestStale { .. } => "DIGEST_STALE",
+            Self::TargetChanged => "TARGET_CHANGED",
+            Self::ApprovalInvalid => "APPROVAL_INVALID",
+            Self::GrantHeld { .. } => "GRANT_HELD",
+            Self::GrantEnded => "GRANT_ENDED",
+            Self::WindowClosed => "WINDOW_CLOSED",
+        }
+    }
+
+    /// Whether somebody tried what he may not do, as opposed to what can't be done now. Such attempts are recorded.
+    #[must_use]
+    pub const fn is_forbidden(&self) -> bool {
+        matches!(self, Self::RoleMissing { .. } | Self::SelfApproval | Self::NotOwner { .. })
+    }
+}

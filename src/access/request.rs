@@ -1,0 +1,365 @@
+//! A person's written ask for one target, and what may become of it.
+//!
+//! ```text
+//! PENDING --approve (n of n)--> APPROVED --claim--> CLAIMED
+//!    |--deny-----> DENIED          |--withdraw-> WITHDRAWN
+//!    |--withdraw-> WITHDRAWN       '--lapse----> LAPSED
+//!    '--lapse----> LAPSED
+//! ```
+//!
+//! Who may do it was asked of the policy before; whether it can be done now is decided here. A deadline that has passed
+//! counts at once, whether or not anybody has recorded the lapse yet.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    actor::{Actor, Person},
+    approval::{Approval, Decision, Denial, Digest},
+    change::Change,
+    event::{About, Event, Fact},
+    grant::{Grant, Warrant},
+    id::RequestId,
+    refusal::Refusal,
+    target::{Target, TargetName},
+    text::{IdempotencyKey, Prose, Ticket},
+    window::Window,
+};
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Its id.
+    pub id: RequestId,
+    /// What is asked; never changes.
+    pub ask: Ask,
+    /// The approvals so far, of distinct people, in the order they came.
+    pub approvals: Vec<Approval>,
+    /// Where it stands.
+    pub state: State,
+    /// Counts the changes, so that of two made at once only one can be stored.
+    pub revision: i64,
+}
+
+/// What a requester asks. It never changes, and its digest is what decisions are bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The target.
+    pub target: TargetName,
+    /// Where the credential will come from: the target's path when the request was submitted.
+    pub credential_path: String,
+    /// Who asks.
+    pub requester: Person,
+    /// How long the window shall be, in whole seconds.
+    pub duration: Duration,
+    /// Why.
+    pub reason: Prose,
+    /// The ticket that it belongs to.
+    pub ticket: Option<Ticket>,
+    /// How many distinct people have to approve.
+    pub approvals_required: u32,
+    /// When it was submitted.
+    pub submitted_at: DateTime<Utc>,
+    /// The client's name for the submission.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// Where a request stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Waits for decisions until `lapses_at`.
+    Pending {
+        /// When it lapses unless it is decided before.
+        lapses_at: DateTime<Utc>,
+    },
+    /// Waits to be claimed until `lapses_at`.
+    Approved {
+        /// When the last approval came.
+        approved_at: DateTime<Utc>,
+        /// When it lapses unless it is claimed before.
+        lapses_at: DateTime<Utc>,
+    },
+    /// Somebody denied it.
+    Denied {
+        /// Who, and why.
+        denial: Denial,
+    },
+    /// Its requester took it back.
+    Withdrawn {
+        /// When.
+        withdrawn_at: DateTime<Utc>,
+    },
+    /// Its time was over.
+    Lapsed {
+        /// When that was recorded.
+        lapsed_at: DateTime<Utc>,
+    },
+    /// Its requester claimed it.
+    Claimed {
+        /// When.
+        claimed_at: DateTime<Utc>,
+    },
+}
+
+impl State {
+    /// The state's name in SQL, messages and events.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Pending { .. } => "PENDING",
+            Self::Approved { .. } => "APPROVED",
+            Self::Denied { .. } => "DENIED",
+            Self::Withdrawn { .. } => "WITHDRAWN",
+            Self::Lapsed { .. } => "LAPSED",
+            Self::Claimed { .. } => "CLAIMED",
+        }
+    }
+
+    /// When it lapses, if it can.
+    #[must_use]
+    pub const fn lapses_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Pending { lapses_at } | Self::Approved { lapses_at, .. } => Some(*lapses_at),
+            _ => None,
+        }
+    }
+}
+
+impl Ask {
+    /// What decisions are bound to.
+    #[must_use]
+    pub fn digest(&self, id: RequestId) -> Digest {
+        let ticket = self.ticket.as_ref().map_or("", Ticket::as_str);
+        Digest::over(
+            "hallpass/request/v1",
+            &[
+                id.to_string().as_bytes(),
+                self.target.as_str().as_bytes(),
+                self.credential_path.as_bytes(),
+                self.requester.subject.as_bytes(),
+                self.requester.name.as_bytes(),
+                &self.duration.as_secs().to_be_bytes(),
+                self.reason.as_str().as_bytes(),
+                ticket.as_bytes(),
+                &self.approvals_required.to_be_bytes(),
+                &self.submitted_at.timestamp_millis().to_be_bytes(),
+            ],
+        )
+    }
+
+    /// Whether a second submission asks the same; when it came doesn't count.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        let other =
+            Self { submitted_at: self.submitted_at, requester: self.requester.clone(), ..other.clone() };
+        *self == other
+    }
+}
+
+impl Request {
+    /// Submits an ask, which lapses unless it is decided within the target's bound.
+    pub fn submit(id: RequestId, ask: Ask, decide_within: Duration) -> Change<Self> {
+        let at = ask.submitted_at;
+        let fact = Fact::RequestSubmitted {
+            duration_seconds: ask.duration.as_secs(),
+            reason: ask.reason.to_string(),
+            ticket: ask.ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
+            digest: ask.digest(id).to_string(),
+        };
+        let actor = Actor::Person(ask.requester.clone());
+        let state = State::Pending { lapses_at: at + decide_within };
+        let request = Self { id, ask, approvals: Vec::new(), state, revision: 1 };
+        let event = request.event(at, actor, fact);
+        Change::first(request, event)
+    }
+
+    /// What decisions are bound to, computed anew from the contents.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.ask.digest(self.id)
+    }
+
+    /// Records another person's yes; the last one that is needed makes the request APPROVED. `None` if the same person
+    /// approved before: that changes nothing, and no time moves.
+    ///
+    /// # Errors
+    ///
+    /// If the request isn't waiting for decisions, isn't the one that was read, or is the approver's own, or if the
+    /// target isn't what it was.
+    pub fn approve(
+        self,
+        decision: Decision,
+        target: Option<&Target>,
+    ) -> Result<Option<Change<Self>>, Refusal> {
+        let again = self.approvals.iter().any(|given| given.decision().approver.is(&decision.approver));
+        let undecided = matches!(self.state, State::Pending { .. } | State::Approved { .. });
+        if again && undecided && decision.digest == self.digest() {
+            return Ok(None);
+        }
+        let target = self.decidable(&decision, target, "approved")?;
+        let now = decision.decided_at;
+        let mut approvals = self.approvals.clone();
+        let fact = |count| Fact::RequestApproved {
+            statement: decision.statement.to_string(),
+            digest: decision.digest.to_string(),
+            approvals: count,
+            approvals_required: self.ask.approvals_required,
+        };
+        let fact = fact(approvals.len() + 1);
+        let actor = Actor::Person(decision.approver.clone());
+        approvals.push(Approval::mint(decision));
+        let state = if approvals.len() >= self.ask.approvals_required as usize {
+            State::Approved { approved_at: now, lapses_at: now + target.claim_within }
+        } else {
+            self.state.clone()
+        };
+        Ok(Some(Self { approvals, ..self }.moved(state, now, actor, fact)))
+    }
+
+    /// Records another person's no.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Self::approve`].
+    pub fn deny(self, decision: Decision, target: Option<&Target>) -> Result<Change<Self>, Refusal> {
+        self.decidable(&decision, target, "denied")?;
+        let (now, actor) = (decision.decided_at, Actor::Person(decision.approver.clone()));
+        let fact = Fact::RequestDenied {
+            statement: decision.statement.to_string(),
+            digest: decision.digest.to_string(),
+        };
+        Ok(self.moved(State::Denied { denial: Denial::mint(decision) }, now, actor, fact))
+    }
+
+    /// Takes it back.
+    ///
+    /// # Errors
+    ///
+    /// If it is decided against, claimed, or over.
+    pub fn withdraw(self, by: Person, now: DateTime<Utc>) -> Result<Change<Self>, Refusal> {
+        self.must_wait(now, "withdrawn")?;
+        let state = State::Withdrawn { withdrawn_at: now };
+        Ok(self.moved(state, now, Actor::Person(by), Fact::RequestWithdrawn {}))
+    }
+
+    /// Records that its time is over; `None` while it isn't.
+    #[must_use]
+    pub fn lapse(self, now: DateTime<Utc>) -> Option<Change<Self>> {
+        let lapsed = self.state.lapses_at().is_some_and(|lapses_at| now >= lapses_at);
+        let fact = Fact::RequestLapsed { while_in: self.state.name() };
+        lapsed.then(|| self.moved(State::Lapsed { lapsed_at: now }, now, Actor::Daemon, fact))
+    }
+
+    /// Claims it: the window opens now. With the change comes the warrant that opening a grant demands.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't approved by enough people, as it stands, for the target as it is.
+    pub fn claim(
+        self,
+        now: DateTime<Utc>,
+        target: Option<&Target>,
+    ) -> Result<(Change<Self>, Warrant), Refusal> {
+        self.must_wait(now, "claimed")?;
+        if !matches!(self.state, State::Approved { .. }) {
+            return Err(self.wrong_state("claimed"));
+        }
+        let warrant = self.warrant(Window::open(now, self.ask.duration), false, target)?;
+        let actor = Actor::Person(self.ask.requester.clone());
+        Ok((self.moved(State::Claimed { claimed_at: now }, now, actor, Fact::RequestClaimed {}), warrant))
+    }
+
+    /// Claims it again, inside the window of the grant before. What that grant issued has to be ended as well.
+    ///
+    /// # Errors
+    ///
+    /// If it wasn't claimed, the grant is held and `reissue` isn't asked for, the grant ended otherwise than by failing,
+    /// or the window is over.
+    pub fn claim_again(
+        &self,
+        now: DateTime<Utc>,
+        target: Option<&Target>,
+        before: &Grant,
+        reissue: bool,
+    ) -> Result<Warrant, Refusal> {
+        if !matches!(self.state, State::Claimed { .. }) || before.request != self.id {
+            return Err(self.wrong_state("claimed again"));
+        }
+        before.may_be_replaced(reissue)?;
+        if before.window.is_closed(now) {
+            return Err(Refusal::WindowClosed);
+        }
+        self.warrant(before.window, true, target)
+    }
+
+    fn warrant(&self, window: Window, reissue: bool, target: Option<&Target>) -> Result<Warrant, Refusal> {
+        let target = self.unchanged(target)?;
+        let digest = self.digest();
+        let mut people: Vec<&Person> = Vec::new();
+        for decision in self.approvals.iter().map(Approval::decision) {
+            let known = people.iter().any(|person| person.is(&decision.approver));
+            if decision.digest == digest && !decision.approver.is(&self.ask.requester) && !known {
+                people.push(&decision.approver);
+            }
+        }
+        // The target may demand more by now than when the request was submitted; the stricter number counts.
+        if people.len() < self.ask.approvals_required.max(target.approvals_required.get()) as usize {
+            return Err(Refusal::ApprovalInvalid);
+        }
+        Ok(Warrant::mint(self, self.approvals.clone(), window, reissue))
+    }
+
+    fn decidable<'t>(
+        &self,
+        decision: &Decision,
+        target: Option<&'t Target>,
+        action: &'static str,
+    ) -> Result<&'t Target, Refusal> {
+        self.must_wait(decision.decided_at, action)?;
+        if !matches!(self.state, State::Pending { .. }) {
+            return Err(self.wrong_state(action));
+        }
+        if decision.approver.is(&self.ask.requester) {
+            return Err(Refusal::SelfApproval);
+        }
+        let current = self.digest();
+        if decision.digest != current {
+            return Err(Refusal::DigestStale { current });
+        }
+        self.unchanged(target)
+    }
+
+    fn unchanged<'t>(&self, target: Option<&'t Target>) -> Result<&'t Target, Refusal> {
+        target
+            .filter(|target| {
+                target.name == self.ask.target && target.credential_path == self.ask.credential_path
+            })
+            .ok_or(Refusal::TargetChanged)
+    }
+
+    /// Refuses what is over: a passed deadline counts even if the lapse isn't recorded yet.
+    fn must_wait(&self, now: DateTime<Utc>, action: &'static str) -> Result<(), Refusal> {
+        match self.state.lapses_at() {
+            Some(lapses_at) if now < lapses_at => Ok(()),
+            Some(_) => Err(Refusal::RequestState { state: "LAPSED", action }),
+            None => Err(self.wrong_state(action)),
+        }
+    }
+
+    const fn wrong_state(&self, action: &'static str) -> Refusal {
+        Refusal::RequestState { state: self.state.name(), action }
+    }
+
+    fn moved(self, state: State, at: DateTime<Utc>, actor: Actor, fact: Fact) -> Change<Self> {
+        let from = self.state.name();
+        let after = Self { state, revision: self.revision + 1, ..self };
+        let event = after.event(at, actor, fact);
+        Change::next(from, after, event)
+    }
+
+    fn event(&self, at: DateTime<Utc>, actor: Actor, fact: Fact) -> Event {
+        let target = Some(self.ask.target.clone());
+        Event { at, actor, about: About { request: Some(self.id), grant: None, target }, fact }
+    }
+}

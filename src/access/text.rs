@@ -1,0 +1,177 @@
+//! What people write: reasons, statements, tickets, keys. A value of these types has passed its checks.
+
+use std::fmt;
+
+/// The longest reason or statement, in bytes: enough for a page, too little to hide in.
+pub const PROSE_MAX_BYTES: usize = 8 * 1024;
+/// The longest ticket, in bytes.
+pub const TICKET_MAX_BYTES: usize = 256;
+/// The longest idempotency key, in bytes.
+pub const KEY_MAX_BYTES: usize = 64;
+
+/// What is wrong with a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadText {
+    /// Nothing but white space.
+    #[error("must not be blank")]
+    Blank,
+    /// More bytes than allowed.
+    #[error("must have at most {max} bytes")]
+    TooLong {
+        /// How many are allowed.
+        max: usize,
+    },
+    /// A character that a terminal or a log might obey, or that hides what a text says.
+    #[error("must not contain control characters or text direction overrides (U+{found:04X})")]
+    ControlCharacter {
+        /// Its code point.
+        found: u32,
+    },
+    /// A character outside the alphabet of a key.
+    #[error("must consist of A-Z, a-z, 0-9, '-' and '_'")]
+    NotAKey,
+}
+
+/// A reason or a statement: not blank, at most 8 KiB, no control characters but line feeds and tabs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prose(String);
+
+impl Prose {
+    /// Checks a text. White space around it is cut off, and CR LF becomes LF, as editors and terminals differ there.
+    ///
+    /// # Errors
+    ///
+    /// If it is blank, too long, or has a forbidden character.
+    pub fn new(text: &str) -> Result<Self, BadText> {
+        let text = text.replace("\r\n", "\n");
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(BadText::Blank);
+        }
+        check(text, PROSE_MAX_BYTES, |c| matches!(c, '\n' | '\t')).map(Self)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Prose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The ticket that a request belongs to: one line, at most 256 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket(String);
+
+impl Ticket {
+    /// Checks a text; a blank one is no ticket.
+    ///
+    /// # Errors
+    ///
+    /// If it is too long, or has a control character.
+    pub fn new(text: &str) -> Result<Option<Self>, BadText> {
+        match text.trim() {
+            "" => Ok(None),
+            text => check(text, TICKET_MAX_BYTES, |_| false).map(|text| Some(Self(text))),
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A client's name for one submission, so that a retry doesn't submit twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// Checks a text; an empty one is no key.
+    ///
+    /// # Errors
+    ///
+    /// If it is too long, or has a character outside `A-Z a-z 0-9 - _`.
+    pub fn new(text: &str) -> Result<Option<Self>, BadText> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        if text.len() > KEY_MAX_BYTES {
+            return Err(BadText::TooLong { max: KEY_MAX_BYTES });
+        }
+        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if text.chars().all(known) { Ok(Some(Self(text.to_owned()))) } else { Err(BadText::NotAKey) }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn check(text: &str, max: usize, allowed: impl Fn(char) -> bool) -> Result<String, BadText> {
+    if text.len() > max {
+        return Err(BadText::TooLong { max });
+    }
+    match text.chars().find(|&c| forbidden(c) && !allowed(c)) {
+        Some(c) => Err(BadText::ControlCharacter { found: c.into() }),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// Control characters, line and paragraph separators, and what reorders text on a screen, so that what an approver reads
+/// is what was written (<https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters>).
+fn forbidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prose_is_trimmed_and_keeps_its_lines() {
+        assert_eq!(Prose::new("  one\r\n\ttwo \n").unwrap().as_str(), "one\n\ttwo");
+    }
+
+    #[test]
+    fn prose_refuses_what_is_blank_long_or_obeyed_by_terminals() {
+        assert_eq!(Prose::new(" \n\t"), Err(BadText::Blank));
+        assert_eq!(
+            Prose::new(&"x".repeat(PROSE_MAX_BYTES + 1)),
+            Err(BadText::TooLong { max: PROSE_MAX_BYTES })
+        );
+        assert!(Prose::new(&"x".repeat(PROSE_MAX_BYTES)).is_ok());
+        for c in ['\0', '\x1b', '\r', '\u{7f}', '\u{85}', '\u{202e}', '\u{2066}', '\u{2028}'] {
+            assert_eq!(
+                Prose::new(&format!("a{c}b")),
+                Err(BadText::ControlCharacter { found: c.into() }),
+                "{c:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn tickets_are_one_line() {
+        assert_eq!(Ticket::new(" ").unwrap(), None);
+        assert_eq!(Ticket::new("OPS-7").unwrap().unwrap().as_str(), "OPS-7");
+        assert!(Ticket::new("a\nb").is_err());
+        assert!(Ticket::new(&"x".repeat(TICKET_MAX_BYTES + 1)).is_err());
+    }
+
+    #[test]
+    fn keys_have_a_small_alphabet() {
+        assert_eq!(IdempotencyKey::new("").unwrap(), None);
+        assert!(IdempotencyKey::new("a-B_9").unwrap().is_some());
+        assert_eq!(IdempotencyKey::new("a b"), Err(BadText::NotAKey));
+        assert!(IdempotencyKey::new(&"x".repeat(KEY_MAX_BYTES + 1)).is_err());
+    }
+}

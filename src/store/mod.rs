@@ -1,0 +1,179 @@
+//! Where requests, grants and the audit log are kept. SQL lives below this module and nowhere else.
+//!
+//! The one way to write is [`Store::commit`]: it takes what the rules made, each state change with its audit event, and
+//! either all of it is durable when the call returns, or none of it happened (I4). A change whose predecessor isn't what
+//! the store holds is a conflict, whoever won.
+
+use std::{collections::BTreeMap, fmt::Debug};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::access::{
+    change::Change,
+    event::{Event, Recorded},
+    grant::Grant,
+    handle::LeaseId,
+    id::{GrantId, RequestId},
+    policy::Scope,
+    request::Request,
+    target::TargetName,
+    text::IdempotencyKey,
+};
+
+/// One thing to commit.
+#[derive(Debug)]
+pub enum Write<'a> {
+    /// A request's change, with its event.
+    Request(&'a Change<Request>),
+    /// A grant's change, with its event.
+    Grant(&'a Change<Grant>),
+    /// A fact that changes nothing: an attempt that was refused.
+    Fact(&'a Event),
+}
+
+/// Why the store didn't do it. Nothing happened.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The record isn't what the change started from any more, or it exists already.
+    #[error("{operation}: the record was changed by somebody else at the same time")]
+    Conflict {
+        /// What was tried.
+        operation: &'static str,
+    },
+    /// The database can't be reached or written.
+    #[error("{operation}: the database failed; check its disk and permissions")]
+    Unavailable {
+        /// What was tried.
+        operation: &'static str,
+        /// What the database said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A row that no version of hallpass writes.
+    #[error("{operation}: {what} can't be read: {problem}; restore the database from a backup")]
+    Corrupt {
+        /// What was tried.
+        operation: &'static str,
+        /// Which row.
+        what: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+/// Which requests to list; `None` and empty match all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestFilter {
+    /// The names of the states, any of them.
+    pub states: Vec<&'static str>,
+    /// The target.
+    pub target: Option<TargetName>,
+    /// The requester's subject or name.
+    pub requester: Option<String>,
+    /// Submitted at this time or later.
+    pub submitted_from: Option<DateTime<Utc>>,
+    /// Submitted before this time.
+    pub submitted_until: Option<DateTime<Utc>>,
+}
+
+/// Which grants to list; `None` and empty match all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GrantFilter {
+    /// The names of the states, any of them.
+    pub states: Vec<&'static str>,
+    /// The target.
+    pub target: Option<TargetName>,
+    /// The holder's subject or name.
+    pub holder: Option<String>,
+    /// The request.
+    pub request: Option<RequestId>,
+}
+
+/// A part of a list, the newest first: what comes after `after`, at most `limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice<Id> {
+    /// The last one of the slice before.
+    pub after: Option<Id>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// What has to be done by the daemon, of each kind at most so many per target that no target can crowd out another.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// Requests whose `lapses_at` has come.
+    pub lapsing: Vec<Request>,
+    /// Grants that are held or being made and whose window is over.
+    pub closing: Vec<Grant>,
+    /// Grants that are ending, the longest-ending first.
+    pub revoking: Vec<GrantId>,
+}
+
+/// Keeps requests, grants and the audit log. Every read sees all that was committed before it began.
+#[async_trait]
+pub trait Store: Debug + Send + Sync {
+    /// Commits all of it in one transaction, durably, and answers with the events in their places in the log.
+    async fn commit(&self, writes: &[Write<'_>]) -> Result<Vec<Recorded>, StoreError>;
+
+    /// One request.
+    async fn request(&self, id: RequestId) -> Result<Option<Request>, StoreError>;
+
+    /// The request that this person submitted with this key.
+    async fn request_by_key(
+        &self,
+        requester_subject: &str,
+        key: &IdempotencyKey,
+    ) -> Result<Option<Request>, StoreError>;
+
+    /// Requests in the scope that match, the newest first.
+    async fn requests(
+        &self,
+        scope: &Scope,
+        filter: &RequestFilter,
+        slice: Slice<RequestId>,
+    ) -> Result<Vec<Request>, StoreError>;
+
+    /// One grant.
+    async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError>;
+
+    /// Grants in the scope that match, the newest first.
+    async fn grants(
+        &self,
+        scope: &Scope,
+        filter: &GrantFilter,
+        slice: Slice<GrantId>,
+    ) -> Result<Vec<Grant>, StoreError>;
+
+    /// The grants of each of these requests, the latest first; requests without any are left out.
+    async fn grants_of(&self, requests: &[RequestId]) -> Result<BTreeMap<RequestId, Vec<Grant>>, StoreError>;
+
+    /// Everything that is recorded of one request and its grants, in order.
+    async fn timeline(&self, request: RequestId) -> Result<Vec<Recorded>, StoreError>;
+
+    /// Events of requests in the scope (of one request, if given) after a place in the log, in order, at most `limit`.
+    async fn events_after(
+        &self,
+        scope: &Scope,
+        request: Option<RequestId>,
+        sequence: i64,
+        limit: u32,
+    ) -> Result<Vec<Recorded>, StoreError>;
+
+    /// The place of the last event in the log; 0 if there is none.
+    async fn last_sequence(&self) -> Result<i64, StoreError>;
+
+    /// What is due at `now`.
+    async fn due(&self, now: DateTime<Utc>) -> Result<Due, StoreError>;
+
+    /// When the next request lapses or the next window closes.
+    async fn next_deadline(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
+
+    /// Every grant that is held or being made: those that have to end one day.
+    async fn open_grants(&self) -> Result<Vec<Grant>, StoreError>;
+
+    /// The leases that are recorded for grants which aren't over, below a credential path.
+    async fn known_leases(&self, credential_path: &str) -> Result<Vec<LeaseId>, StoreError>;
+
+    /// The secret that handles are digested with in events. Made once, with the database.
+    async fn digest_key(&self) -> Result<[u8; 32], StoreError>;
+}
