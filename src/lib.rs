@@ -1,6 +1,7 @@
 //! hallpass issues time-boxed production credentials through Vault after a written approval.
 
 pub mod access;
+pub mod broker;
 pub mod clock;
 pub mod http;
 pub mod store;

@@ -150,7 +150,7 @@ impl Ask {
 
     /// Whether a second submission asks the same; when it came doesn't count.
     #[must_use]
-    pub fn same(&self, other: &Self) -> bool {
+    pub fn asks_same_as(&self, other: &Self) -> bool {
         let other =
             Self { submitted_at: self.submitted_at, requester: self.requester.clone(), ..other.clone() };
         *self == other

@@ -1,10 +1,7 @@
 //! Why a verb failed, in words for the caller and with all that the wire needs.
 
 use crate::{
-    access::{
-        id::{BadId, GrantId},
-        refusal::Refusal,
-    },
+    access::{id::GrantId, refusal::Refusal},
     store::StoreError,
     vault::MissingCapability,
 };
@@ -20,8 +17,8 @@ pub struct BadField {
 
 impl BadField {
     /// Names a field and what is wrong with it.
-    pub fn new(field: &'static str, problem: impl ToString) -> Self {
-        Self { field, problem: problem.to_string() }
+    pub fn new(field: &'static str, problem: impl Into<String>) -> Self {
+        Self { field, problem: problem.into() }
     }
 }
 
@@ -79,7 +76,9 @@ pub enum Error {
     #[error("others changed the same record at the same time; try again")]
     Conflict,
     /// The audit log can't be written, so nothing may change.
-    #[error("the record can't be written, so nothing was changed; try again, and tell the operators if it lasts")]
+    #[error(
+        "the record can't be written, so nothing was changed; try again, and tell the operators if it lasts"
+    )]
     StoreUnavailable(#[source] StoreError),
     /// The daemon is stopping.
     #[error("the daemon is stopping; try again")]
@@ -96,12 +95,6 @@ impl From<StoreError> for Error {
             StoreError::Unavailable { .. } => Self::StoreUnavailable(error),
             StoreError::Corrupt { .. } => Self::Internal(Box::new(error)),
         }
-    }
-}
-
-impl From<BadId> for BadField {
-    fn from(error: BadId) -> Self {
-        Self::new("name", error)
     }
 }
 

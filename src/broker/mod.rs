@@ -1,15 +1,121 @@
-//! THE VERBS, one file per step, in the order of the story: [`submit`], [`decide`], [`claim`], [`end`]; [`query`] reads.
+//! THE VERBS, one file per step, in the order of the story: `submit`, `decide`, `claim`, `end`; `query` and `watch` read.
 //!
 //! Each verb asks the policy, lets the rules decide, commits what they made, and only then acts. It knows the store and
 //! Vault by their traits, and the time by the clock it was given.
 
+/// Does a read-decide-commit round again while it loses against others.
+macro_rules! again_on_conflict {
+    ($round:expr) => {{
+        let mut attempts_left = $crate::broker::COMMIT_ATTEMPTS;
+        loop {
+            attempts_left -= 1;
+            match $round.await {
+                Err($crate::broker::Error::Conflict) if attempts_left > 0 => {}
+                done => break done,
+            }
+        }
+    }};
+}
+
 mod announce;
+mod blockers;
 mod claim;
 mod decide;
 mod end;
 mod error;
+mod handles;
+mod issuing;
 mod query;
 mod refuse;
 mod submit;
+mod upkeep;
+mod watch;
 
-pub use self::error::{BadField, Error};
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{Notify, watch as channel};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::{
+    claim::Claimed,
+    decide::Written,
+    error::{BadField, Error},
+    query::{Exception, RequestView, TargetView},
+    submit::Submission,
+    watch::{Seen, Watch},
+};
+pub use crate::store::{GrantFilter, RequestFilter, Slice};
+
+use crate::{access::policy::Policy, clock::Clock, store::Store, vault::Issuer};
+
+/// How often a verb reads, decides and commits anew when others changed the same record meanwhile. Each time somebody
+/// else got on, so more than a few in a row is a fault.
+const COMMIT_ATTEMPTS: u32 = 5;
+
+/// What a broker is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Who may do what, and the targets.
+    pub policy: Policy,
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// Who makes credentials and ends them.
+    pub issuer: Arc<dyn Issuer>,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+    /// How long a wrapping token can be opened.
+    pub wrap_ttl: Duration,
+    /// The secret that Vault's handles are digested with in events.
+    pub digest_key: [u8; 32],
+    /// Cancelled when the daemon stops: streams end, claims are refused.
+    pub stopping: CancellationToken,
+    /// Where claims go on when their caller is gone. Waited for when the daemon stops.
+    pub tasks: TaskTracker,
+}
+
+/// Carries out what people and deadlines ask for.
+#[derive(Debug)]
+pub struct Broker {
+    policy: Policy,
+    store: Arc<dyn Store>,
+    issuer: Arc<dyn Issuer>,
+    clock: Arc<dyn Clock>,
+    wrap_ttl: Duration,
+    handles: handles::Digester,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+    news: channel::Sender<i64>,
+    work: Notify,
+    issuing: issuing::Issuing,
+    paths: issuing::PathLocks,
+    blockers: blockers::Blockers,
+    refusals: refuse::Limiter,
+}
+
+impl Broker {
+    /// Puts a broker together. Nothing is asked of anybody yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            policy: parts.policy,
+            store: parts.store,
+            issuer: parts.issuer,
+            clock: parts.clock,
+            wrap_ttl: parts.wrap_ttl,
+            handles: handles::Digester::new(&parts.digest_key),
+            stopping: parts.stopping,
+            tasks: parts.tasks,
+            news: channel::Sender::new(0),
+            work: Notify::new(),
+            issuing: issuing::Issuing::default(),
+            paths: issuing::PathLocks::default(),
+            blockers: blockers::Blockers::default(),
+            refusals: refuse::Limiter::default(),
+        }
+    }
+
+    /// Returns when there may be something to do that no deadline announces: a grant began to end.
+    pub async fn work_to_do(&self) {
+        self.work.notified().await;
+    }
+}

@@ -1,0 +1,238 @@
+//! Step 3: the requester claims, the window opens, and a credential is made.
+//!
+//! The recipe is safe against a crash after any line: the intent is committed before anything is asked of Vault (I1), the
+//! token's accessor before the token is used, the lease before the credential can reach anybody. Whatever goes wrong, the
+//! grant begins to end, and ending finds what may exist. Nothing here is retried: a second try is a second claim.
+
+use std::{sync::Arc, time::Duration};
+
+use secrecy::SecretString;
+use tracing::warn;
+
+use super::{Broker, Error};
+use crate::{
+    access::{
+        actor::{Actor, Caller},
+        event::About,
+        grant::{Grant, OutOfOrder},
+        handle::Accessor,
+        id::{GrantId, RequestId},
+        policy::{Subject, Verb},
+        refusal::Refusal,
+        request::{Request, State},
+        revocation::Cause,
+        target::Target,
+    },
+    store::Write,
+    vault::{GrantToken, Outcome, VaultError, Wrapped},
+};
+
+/// A grant token's first TTL: longer than issuing takes, and short enough that a token which a crash left behind is
+/// harmless soon.
+pub(super) const FIRST_TTL: Duration = Duration::from_mins(1);
+
+/// A credential that was issued, wrapped.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The grant, ACTIVE.
+    pub grant: Grant,
+    /// The single-use token that opens it. It is kept nowhere.
+    pub wrapping_token: SecretString,
+    /// How long it can be opened.
+    pub wrapping_ttl: Duration,
+    /// The path that it was read from.
+    pub creation_path: String,
+}
+
+/// Why making a credential stopped half way.
+#[derive(Debug, thiserror::Error)]
+enum Halt {
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error("recording it: {0}")]
+    Record(#[from] Error),
+    #[error("{0}; somebody ended it meanwhile")]
+    Ended(#[from] OutOfOrder),
+}
+
+impl Broker {
+    /// Claims an approved request, or claims again. Goes on to its end when the caller hangs up: then nobody has the
+    /// wrapping token, and the holder claims again.
+    ///
+    /// # Errors
+    ///
+    /// If the request doesn't exist, isn't the caller's, isn't approved as it stands, or was claimed before and `reissue`
+    /// isn't asked for; if nothing can be issued now; or if issuing fails.
+    pub async fn claim(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: RequestId,
+        reissue: bool,
+    ) -> Result<Claimed, Error> {
+        if self.stopping.is_cancelled() {
+            return Err(Error::Stopping);
+        }
+        let (broker, caller) = (Arc::clone(self), caller.clone());
+        let claim = async move {
+            let (grant, target) = again_on_conflict!(broker.intend(&caller, id, reissue))?;
+            broker.issue(grant, &target).await
+        };
+        self.tasks.spawn(claim).await.map_err(|failure| Error::Internal(Box::new(failure)))?
+    }
+
+    /// Commits the intent: the request CLAIMED and the grant ISSUING, in one.
+    async fn intend(&self, caller: &Caller, id: RequestId, reissue: bool) -> Result<(Grant, Target), Error> {
+        let (request, about, name) = self.load(id).await?;
+        let subject = Subject::Owned(&request.ask.target, &request.ask.requester);
+        self.allow(Verb::ClaimGrant, caller, subject, about, &name).await?;
+        let target = self.policy.targets.get(&request.ask.target);
+        let grant = if matches!(request.state, State::Claimed { .. }) {
+            self.intend_again(caller, &request, target, reissue).await?
+        } else {
+            self.intend_first(request, target).await?
+        };
+        // Both refuse a target that isn't configured.
+        target.cloned().map(|target| (grant, target)).ok_or(Error::Conflict)
+    }
+
+    async fn intend_first(&self, request: Request, target: Option<&Target>) -> Result<Grant, Error> {
+        let now = self.clock.now();
+        let name = format!("requests/{}", request.id);
+        let (claimed, warrant) =
+            request.claim(now, target).map_err(|refusal| Error::Refused { name, refusal })?;
+        self.must_be_issuable(target).await?;
+        let opened = Grant::open(GrantId::new(now, self.clock.random()), warrant, now);
+        self.commit(&[Write::Request(&claimed), Write::Grant(&opened)]).await?;
+        Ok(opened.into_after())
+    }
+
+    /// Opens another grant in the window of the one before, which begins to end unless it does so already.
+    async fn intend_again(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        target: Option<&Target>,
+        reissue: bool,
+    ) -> Result<Grant, Error> {
+        let name = format!("requests/{}", request.id);
+        let Some(before) = self.grants_of(request.id).await?.into_iter().next() else {
+            return Err(Error::NotFound { name });
+        };
+        let now = self.clock.now();
+        let warrant = request
+            .claim_again(now, target, &before, reissue)
+            .map_err(|refusal| Error::Refused { name, refusal })?;
+        self.must_be_issuable(target).await?;
+        let opened = Grant::open(GrantId::new(now, self.clock.random()), warrant, now);
+        match before.begin(Cause::Reissued, Actor::Person(caller.person.clone()), None, now) {
+            Some(begun) => self.commit(&[Write::Grant(&begun), Write::Grant(&opened)]).await?,
+            None => self.commit(&[Write::Grant(&opened)]).await?,
+        }
+        Ok(opened.into_after())
+    }
+
+    async fn issue(&self, grant: Grant, target: &Target) -> Result<Claimed, Error> {
+        let (id, about) = (grant.id, about(&grant));
+        let at_work = self.issuing.begin(id);
+        let made = self.make(grant, target).await;
+        drop(at_work);
+        match made {
+            Ok(claimed) => Ok(claimed),
+            Err(halt) => {
+                let reason = halt.to_string();
+                warn!(
+                    "event.action" = "IssueFailed",
+                    "hallpass.request.id" = about.request.map(|id| id.to_string()),
+                    "hallpass.grant.id" = %id,
+                    "hallpass.target.name" = %target.name,
+                    "error.message" = reason,
+                    "issuing failed; whatever may exist is being revoked",
+                );
+                // If even this can't be recorded, the sweep finds a grant ISSUING that nobody is at work on.
+                let _ = self.begin_ending(id, Cause::IssueFailed, Actor::Daemon, None).await;
+                Err(Error::IssueFailed { grant: id, reason })
+            }
+        }
+    }
+
+    async fn make(&self, grant: Grant, target: &Target) -> Result<Claimed, Halt> {
+        let minted = self.issuer.mint(grant.id, &target.vault_policy, FIRST_TTL).await?;
+        let token = minted.accessor.clone();
+        let grant = self.record_token(grant, &token).await?;
+        let wrap_ttl = self.wrap_ttl.min(grant.window.left(self.clock.now()));
+        let (grant, wrapped) = self.read(grant, minted, wrap_ttl).await?;
+        let left = grant.window.left(self.clock.now());
+        let leased = match &grant.state {
+            crate::access::grant::State::Issuing { issued: crate::access::grant::Issued::Lease(leased) } => {
+                leased
+            }
+            other => return Err(OutOfOrder { state: other.name(), action: "shortened" }.into()),
+        };
+        self.issuer.shorten(&leased.token, &leased.lease, left).await?;
+        let active = grant.activate(self.clock.now())?;
+        self.commit(&[Write::Grant(&active)]).await?;
+        Ok(Claimed {
+            grant: active.into_after(),
+            wrapping_token: wrapped.token,
+            wrapping_ttl: wrap_ttl,
+            creation_path: target.credential_path.clone(),
+        })
+    }
+
+    async fn record_token(&self, grant: Grant, accessor: &Accessor) -> Result<Grant, Halt> {
+        let digest = self.handles.digest(accessor.expose());
+        let recorded = async {
+            let change = grant.minted(accessor.clone(), digest, self.clock.now())?;
+            self.commit(&[Write::Grant(&change)]).await?;
+            Ok(change.into_after())
+        };
+        let recorded = recorded.await;
+        if recorded.is_err() {
+            // Nobody will know this token, and it has read nothing: it dies by itself, or now.
+            let _ = self.issuer.revoke_token(accessor).await;
+        }
+        recorded
+    }
+
+    /// Reads the credential and records its lease, alone at its path.
+    async fn read(
+        &self,
+        grant: Grant,
+        token: GrantToken,
+        wrap_ttl: Duration,
+    ) -> Result<(Grant, Wrapped), Halt> {
+        let path = grant.credential_path.clone();
+        let _alone = self.paths.lock(&path).await;
+        let wrapped = match self.issuer.read_wrapped(token, &path, wrap_ttl).await {
+            Ok(wrapped) => wrapped,
+            Err(error) => {
+                if error.outcome == Outcome::Refused {
+                    self.issuing.settle(grant.id);
+                }
+                return Err(error.into());
+            }
+        };
+        self.issuing.settle(grant.id);
+        let recorded = self.record_lease(grant, &wrapped).await;
+        if recorded.is_err() {
+            // Ending finds this lease below the path as well; this only is sooner.
+            let _ = self.issuer.revoke_wrapping(&wrapped.accessor).await;
+            let _ = self.issuer.revoke_lease(&wrapped.lease).await;
+        }
+        Ok((recorded?, wrapped))
+    }
+
+    async fn record_lease(&self, grant: Grant, wrapped: &Wrapped) -> Result<Grant, Halt> {
+        let digests =
+            (self.handles.digest(wrapped.lease.expose()), self.handles.digest(wrapped.accessor.expose()));
+        let now = self.clock.now();
+        let change = grant.leased(wrapped.lease.clone(), wrapped.accessor.clone(), digests, now)?;
+        self.commit(&[Write::Grant(&change)]).await?;
+        Ok(change.into_after())
+    }
+}
+
+/// What events about a grant name.
+pub(super) fn about(grant: &Grant) -> About {
+    About { request: Some(grant.request), grant: Some(grant.id), target: Some(grant.target.clone()) }
+}

@@ -1,0 +1,70 @@
+//! What only this process knows about grants being made: which ones a task is at work on, and who may read from a
+//! credential path now.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+use crate::access::id::GrantId;
+
+/// The grants that a claim is at work on, and those whose read certainly is over.
+#[derive(Debug, Default)]
+pub(super) struct Issuing {
+    at_work: Mutex<HashSet<GrantId>>,
+    settled: Mutex<HashSet<GrantId>>,
+}
+
+/// Shows that a claim is at work, until it is dropped.
+#[derive(Debug)]
+pub(super) struct AtWork<'a>(&'a Issuing, GrantId);
+
+impl Issuing {
+    pub(super) fn begin(&self, id: GrantId) -> AtWork<'_> {
+        locked(&self.at_work).insert(id);
+        AtWork(self, id)
+    }
+
+    pub(super) fn is_at_work(&self, id: GrantId) -> bool {
+        locked(&self.at_work).contains(&id)
+    }
+
+    /// Notes that Vault answered the grant's read, so that none is under way.
+    pub(super) fn settle(&self, id: GrantId) {
+        locked(&self.settled).insert(id);
+    }
+
+    pub(super) fn is_settled(&self, id: GrantId) -> bool {
+        locked(&self.settled).contains(&id)
+    }
+
+    /// Forgets a grant that is over.
+    pub(super) fn forget(&self, id: GrantId) {
+        locked(&self.settled).remove(&id);
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        locked(&self.0.at_work).remove(&self.1);
+    }
+}
+
+/// One reader at a time for each credential path, from the read until its lease is recorded: only so is a lease that
+/// appears below the path certainly the reader's, and a lease that nobody recorded certainly nobody's who is at work.
+#[derive(Debug, Default)]
+pub(super) struct PathLocks(Mutex<HashMap<String, Arc<AsyncMutex<()>>>>);
+
+impl PathLocks {
+    /// Waits for the path. The map grows with the configured paths, and those of grants from before a change of them.
+    pub(super) async fn lock(&self, path: &str) -> OwnedMutexGuard<()> {
+        let lock = Arc::clone(locked(&self.0).entry(path.to_owned()).or_default());
+        lock.lock_owned().await
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

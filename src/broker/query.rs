@@ -1,0 +1,227 @@
+//! Step 5: the auditor looks; so does everybody else, at what is his to see.
+
+use super::{Broker, Error, GrantFilter, RequestFilter, Slice, claim::about};
+use crate::{
+    access::{
+        actor::Caller,
+        event::{About, Recorded},
+        grant::Grant,
+        id::{GrantId, RequestId},
+        policy::{Role, Subject, Verb},
+        request::Request,
+        target::{Target, TargetName},
+    },
+    store::Slice as StoreSlice,
+};
+
+/// A request as callers see it.
+#[derive(Clone, Debug)]
+pub struct RequestView {
+    /// The request.
+    pub request: Request,
+    /// Its latest grant.
+    pub grant: Option<GrantId>,
+}
+
+/// A target as a caller sees it.
+#[derive(Clone, Debug)]
+pub struct TargetView {
+    /// The target.
+    pub target: Target,
+    /// Whether the caller may request it.
+    pub can_request: bool,
+    /// Whether the caller may approve other people's requests for it.
+    pub can_approve: bool,
+    /// What stands in the way of issuing; empty if nothing does.
+    pub blockers: Vec<String>,
+}
+
+/// A request with everything that came of it.
+#[derive(Clone, Debug)]
+pub struct Exception {
+    /// The request with its decisions.
+    pub request: RequestView,
+    /// Its grants, the latest first.
+    pub grants: Vec<Grant>,
+    /// What happened, in order; empty in lists.
+    pub timeline: Vec<Recorded>,
+}
+
+impl Broker {
+    /// The targets that the caller has a role for, in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// If the caller has no role at all.
+    pub async fn targets(&self, caller: &Caller) -> Result<Vec<TargetView>, Error> {
+        self.allow(Verb::ListTargets, caller, Subject::Anything, About::default(), "targets").await?;
+        let visible = |target: &&Target| {
+            self.policy.allow(Verb::GetTarget, caller, Subject::Target(&target.name)).is_ok()
+        };
+        let targets = self.policy.targets.values().filter(visible);
+        Ok(targets.map(|target| self.target_view(caller, target)).collect())
+    }
+
+    /// One target.
+    ///
+    /// # Errors
+    ///
+    /// If it doesn't exist, or the caller has no role for it.
+    pub async fn target(&self, caller: &Caller, name: &TargetName) -> Result<TargetView, Error> {
+        let resource = format!("targets/{name}");
+        let Some(target) = self.policy.targets.get(name) else {
+            return Err(Error::NotFound { name: resource });
+        };
+        let about = About { target: Some(name.clone()), ..About::default() };
+        self.may_read(Verb::GetTarget, caller, Subject::Target(name), about, resource).await?;
+        Ok(self.target_view(caller, target))
+    }
+
+    fn target_view(&self, caller: &Caller, target: &Target) -> TargetView {
+        let roles = self.policy.roles(caller, Subject::Target(&target.name));
+        TargetView {
+            target: target.clone(),
+            can_request: roles.contains(&Role::Requester),
+            can_approve: roles.contains(&Role::Approver),
+            blockers: self.blockers_of(target),
+        }
+    }
+
+    /// One request.
+    ///
+    /// # Errors
+    ///
+    /// If it doesn't exist, or isn't the caller's to see.
+    pub async fn request(&self, caller: &Caller, id: RequestId) -> Result<RequestView, Error> {
+        let request = self.readable(Verb::GetRequest, caller, id, "requests").await?;
+        self.view(request).await
+    }
+
+    /// Requests that match, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// If the caller has no role at all, or the store fails.
+    pub async fn requests(
+        &self,
+        caller: &Caller,
+        filter: &RequestFilter,
+        slice: Slice<RequestId>,
+    ) -> Result<Vec<RequestView>, Error> {
+        let found = self.listed(Verb::ListRequests, caller, filter, slice).await?;
+        Ok(found.into_iter().map(|exception| exception.request).collect())
+    }
+
+    /// One grant.
+    ///
+    /// # Errors
+    ///
+    /// If it doesn't exist, or isn't the caller's to see.
+    pub async fn grant(&self, caller: &Caller, id: GrantId) -> Result<Grant, Error> {
+        let name = format!("grants/{id}");
+        let Some(grant) = self.store.grant(id).await? else { return Err(Error::NotFound { name }) };
+        let subject = Subject::Owned(&grant.target, &grant.holder);
+        self.may_read(Verb::GetGrant, caller, subject, about(&grant), name).await?;
+        Ok(grant)
+    }
+
+    /// Grants that match, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// If the caller has no role at all, or the store fails.
+    pub async fn grants(
+        &self,
+        caller: &Caller,
+        filter: &GrantFilter,
+        slice: Slice<GrantId>,
+    ) -> Result<Vec<Grant>, Error> {
+        self.allow(Verb::ListGrants, caller, Subject::Anything, About::default(), "grants").await?;
+        Ok(self.store.grants(&self.policy.scope(caller), filter, slice).await?)
+    }
+
+    /// One exception, with its timeline.
+    ///
+    /// # Errors
+    ///
+    /// If it doesn't exist, or isn't the caller's to see.
+    pub async fn exception(&self, caller: &Caller, id: RequestId) -> Result<Exception, Error> {
+        let request = self.readable(Verb::GetException, caller, id, "exceptions").await?;
+        let grants = self.grants_of(id).await?;
+        let timeline = self.store.timeline(id).await?;
+        let grant = grants.first().map(|grant| grant.id);
+        Ok(Exception { request: RequestView { request, grant }, grants, timeline })
+    }
+
+    /// Exceptions whose requests match, the newest first, without their timelines.
+    ///
+    /// # Errors
+    ///
+    /// If the caller has no role at all, or the store fails.
+    pub async fn exceptions(
+        &self,
+        caller: &Caller,
+        filter: &RequestFilter,
+        slice: Slice<RequestId>,
+    ) -> Result<Vec<Exception>, Error> {
+        self.listed(Verb::ListExceptions, caller, filter, slice).await
+    }
+
+    async fn listed(
+        &self,
+        verb: Verb,
+        caller: &Caller,
+        filter: &RequestFilter,
+        slice: StoreSlice<RequestId>,
+    ) -> Result<Vec<Exception>, Error> {
+        self.allow(verb, caller, Subject::Anything, About::default(), "requests").await?;
+        let requests = self.store.requests(&self.policy.scope(caller), filter, slice).await?;
+        let ids: Vec<RequestId> = requests.iter().map(|request| request.id).collect();
+        let mut grants = self.store.grants_of(&ids).await?;
+        let with_grants = |request: Request| {
+            let grants = grants.remove(&request.id).unwrap_or_default();
+            let grant = grants.first().map(|grant| grant.id);
+            Exception { request: RequestView { request, grant }, grants, timeline: Vec::new() }
+        };
+        Ok(requests.into_iter().map(with_grants).collect())
+    }
+
+    /// A request that the caller may read. Others get the same answer as for one that doesn't exist.
+    pub(super) async fn readable(
+        &self,
+        verb: Verb,
+        caller: &Caller,
+        id: RequestId,
+        collection: &str,
+    ) -> Result<Request, Error> {
+        let name = format!("{collection}/{id}");
+        let Some(request) = self.store.request(id).await? else { return Err(Error::NotFound { name }) };
+        let about = About { request: Some(id), grant: None, target: Some(request.ask.target.clone()) };
+        let subject = Subject::Owned(&request.ask.target, &request.ask.requester);
+        self.may_read(verb, caller, subject, about, name).await?;
+        Ok(request)
+    }
+
+    async fn may_read(
+        &self,
+        verb: Verb,
+        caller: &Caller,
+        subject: Subject<'_>,
+        about: About,
+        name: String,
+    ) -> Result<(), Error> {
+        let allowed = self.allow(verb, caller, subject, about, &name).await;
+        allowed.map_err(|_| Error::NotFound { name })
+    }
+
+    /// A request with its latest grant.
+    pub(super) async fn view(&self, request: Request) -> Result<RequestView, Error> {
+        let grant = self.grants_of(request.id).await?.first().map(|grant| grant.id);
+        Ok(RequestView { request, grant })
+    }
+
+    /// A request's grants, the latest first.
+    pub(super) async fn grants_of(&self, id: RequestId) -> Result<Vec<Grant>, Error> {
+        Ok(self.store.grants_of(&[id]).await?.remove(&id).unwrap_or_default())
+    }
+}
