@@ -4,6 +4,8 @@ pub mod access;
 pub mod broker;
 pub mod clock;
 pub mod http;
+pub mod schedule;
 pub mod store;
+pub mod sweep;
 pub mod vault;
 pub mod wire;

@@ -91,8 +91,9 @@ impl Broker {
         } else {
             self.intend_first(request, target).await?
         };
-        // Both refuse a target that isn't configured.
-        target.cloned().map(|target| (grant, target)).ok_or(Error::Conflict)
+        // The rules refused a target that isn't configured before.
+        let gone = Error::Refused { name, refusal: Refusal::TargetChanged };
+        target.cloned().map(|target| (grant, target)).ok_or(gone)
     }
 
     async fn intend_first(&self, request: Request, target: Option<&Target>) -> Result<Grant, Error> {

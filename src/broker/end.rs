@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tracing::error;
 
 use super::{Broker, Error, claim::FIRST_TTL, claim::about};
 use crate::{
@@ -74,7 +75,8 @@ impl Broker {
         self.begin_ending(id, cause, Actor::Person(caller.person.clone()), reason).await
     }
 
-    /// Commits that a grant begins to end, unless it does already. The sweeper does the rest.
+    /// Commits that a grant begins to end, unless it does already. The sweeper does the rest. If the store fails, what
+    /// can be ended is ended all the same (I7), and recorded when the store is back.
     pub(super) async fn begin_ending(
         &self,
         id: GrantId,
@@ -96,11 +98,30 @@ impl Broker {
         let grant = found.ok_or_else(|| Error::NotFound { name: format!("grants/{id}") })?;
         match grant.clone().begin(cause, actor.clone(), reason, self.clock.now()) {
             Some(change) => {
-                self.commit(&[Write::Grant(&change)]).await?;
-                Ok(change.into_after())
+                let recorded = self.commit(&[Write::Grant(&change)]).await;
+                let after = change.into_after();
+                if let (Err(Error::StoreUnavailable(_)), State::Revoking(ending)) = (&recorded, &after.state)
+                {
+                    self.end_unrecorded(&after, ending).await;
+                }
+                recorded.map(|()| after)
             }
             None => Ok(grant),
         }
+    }
+
+    async fn end_unrecorded(&self, grant: &Grant, ending: &Ending) {
+        let (ended, error) = match self.undo(grant, ending).await {
+            Ok(_) => (true, None),
+            Err(stopped) => (false, Some(stopped.error)),
+        };
+        error!(
+            "event.action" = "EndedUnrecorded",
+            "hallpass.grant.id" = %grant.id,
+            "hallpass.ended" = ended,
+            "error.message" = error,
+            "the end of a grant can't be recorded; ended it in Vault as far as possible",
+        );
     }
 
     /// Tries once to bring an ending to its end. True if the grant is over, or isn't ending.

@@ -8,34 +8,39 @@ use super::{Broker, Error};
 use crate::{
     access::{
         actor::Actor,
-        grant::{Grant, State},
+        grant::{Grant, Leased, State},
         id::GrantId,
         request::Request,
         revocation::Cause,
+        target::TargetName,
     },
     store::Write,
 };
 
 impl Broker {
-    /// Lets lapse and begins to end whatever is due, and answers with the grants that are ending.
+    /// Begins to end and lets lapse whatever is due. Answers with the grants that are ending and their targets, and
+    /// with the first failure to record one, which doesn't keep the others from being met.
     ///
     /// # Errors
     ///
-    /// If the store fails.
-    pub async fn meet_deadlines(&self) -> Result<Vec<GrantId>, Error> {
+    /// If the store can't be read.
+    pub async fn meet_deadlines(&self) -> Result<(Vec<(GrantId, TargetName)>, Result<(), Error>), Error> {
         let due = self.store.due(self.clock.now()).await?;
-        for request in due.lapsing {
-            self.lapse(request).await?;
-        }
-        let mut ending = due.revoking;
+        let (mut ending, mut recorded) = (due.revoking, Ok(()));
         for grant in due.closing {
             // A claim that is at work when its window closes loses against this, and cleans up after itself.
-            let grant = self.begin_ending(grant.id, Cause::WindowClosed, Actor::Daemon, None).await?;
-            if matches!(grant.state, State::Revoking(_)) {
-                ending.push(grant.id);
+            match self.begin_ending(grant.id, Cause::WindowClosed, Actor::Daemon, None).await {
+                Ok(grant) if matches!(grant.state, State::Revoking(_)) => {
+                    ending.push((grant.id, grant.target))
+                }
+                Ok(_) => {}
+                Err(failure) => recorded = recorded.and(Err(failure)),
             }
         }
-        Ok(ending)
+        for request in due.lapsing {
+            recorded = recorded.and(self.lapse(request).await);
+        }
+        Ok((ending, recorded))
     }
 
     /// When the next request lapses or the next window closes.
@@ -64,30 +69,39 @@ impl Broker {
     ///
     /// If the store fails. What Vault doesn't answer is left for the next time.
     pub async fn sweep(&self) -> Result<(), Error> {
+        let mut vault_answers = true;
         for grant in self.store.open_grants().await? {
-            if let Some(cause) = self.astray(&grant).await {
+            let cause = match &grant.state {
+                State::Issuing { .. } => (!self.issuing.is_at_work(grant.id)).then_some(Cause::IssueFailed),
+                _ if !self.policy.targets.contains_key(&grant.target) => Some(Cause::TargetRemoved),
+                State::Active { leased, .. } if vault_answers => {
+                    let gone = self.looked_up(&grant, leased).await;
+                    vault_answers = gone.is_some();
+                    (gone == Some(true)).then_some(Cause::EndedOutside)
+                }
+                _ => None,
+            };
+            if let Some(cause) = cause {
                 self.begin_ending(grant.id, cause, Actor::Daemon, None).await?;
             }
         }
+        // Whatever a timer missed is due now.
+        self.work.notify_one();
         Ok(())
     }
 
-    /// Why an open grant has to end, if it has.
-    async fn astray(&self, grant: &Grant) -> Option<Cause> {
-        match &grant.state {
-            State::Issuing { .. } => (!self.issuing.is_at_work(grant.id)).then_some(Cause::IssueFailed),
-            State::Active { .. } if !self.policy.targets.contains_key(&grant.target) => {
-                Some(Cause::TargetRemoved)
-            }
-            State::Active { leased, .. } => match self.issuer.lease_gone(&leased.lease).await {
-                Ok(gone) => gone.then_some(Cause::EndedOutside),
-                Err(failure) => {
-                    let failure: &dyn std::error::Error = &failure;
-                    warn!("hallpass.grant.id" = %grant.id, error = failure, "can't look at a grant's lease");
-                    None
-                }
-            },
-            State::Revoking(_) | State::Revoked { .. } | State::Failed { .. } => None,
+    /// Whether the lease is gone; `None` if Vault doesn't say.
+    async fn looked_up(&self, grant: &Grant, leased: &Leased) -> Option<bool> {
+        let answer = self.issuer.lease_gone(&leased.lease).await;
+        if let Err(failure) = &answer {
+            let failure: &dyn std::error::Error = failure;
+            warn!("hallpass.grant.id" = %grant.id, error = failure, "can't look at the leases of open grants");
         }
+        answer.ok()
+    }
+
+    /// Whether the store answers: the sign of life that the process's supervisor asks for.
+    pub async fn is_healthy(&self) -> bool {
+        self.store.last_sequence().await.is_ok()
     }
 }

@@ -105,8 +105,8 @@ pub struct Due {
     pub lapsing: Vec<Request>,
     /// Grants that are held or being made and whose window is over.
     pub closing: Vec<Grant>,
-    /// Grants that are ending, the longest-ending first.
-    pub revoking: Vec<GrantId>,
+    /// Grants that are ending, with their targets, the longest-ending first.
+    pub revoking: Vec<(GrantId, TargetName)>,
 }
 
 /// Keeps requests, grants and the audit log. Every read sees all that was committed before it began.
