@@ -31,7 +31,7 @@ impl Broker {
             // A claim that is at work when its window closes loses against this, and cleans up after itself.
             match self.begin_ending(grant.id, Cause::WindowClosed, Actor::Daemon, None).await {
                 Ok(grant) if matches!(grant.state, State::Revoking(_)) => {
-                    ending.push((grant.id, grant.target))
+                    ending.push((grant.id, grant.target));
                 }
                 Ok(_) => {}
                 Err(failure) => recorded = recorded.and(Err(failure)),
