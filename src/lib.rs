@@ -3,5 +3,6 @@
 pub mod access;
 pub mod clock;
 pub mod http;
+pub mod telemetry;
 pub mod vault;
 pub mod wire;
