@@ -3,6 +3,7 @@
 pub mod access;
 pub mod clock;
 pub mod http;
+pub mod lifecycle;
 pub mod telemetry;
 pub mod vault;
 pub mod wire;
