@@ -1,1 +1,13 @@
-//! Integration tests.
+//! Integration tests: the real server against a real OpenBao and real databases.
+//!
+//! One binary, so that it is linked once and its tests share the servers in [`support::servers`]. Every module is marked
+//! `cfg(test)`, which is always so here, because that is how clippy knows that helpers are test code too.
+
+#[cfg(test)]
+mod servers;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod telemetry;
+#[cfg(test)]
+mod unit_file;

@@ -1,0 +1,32 @@
+# The ways in; `make` alone lists them. Each installs what it needs (.ci/setup) and isn't there yet.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench check release
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+# A debug build: it is there minutes sooner, and a demonstration waits for servers, not for code.
+demo: ## an exception from request to proof, against a real OpenBao and PostgreSQL
+	@.ci/setup demo
+	cargo build --locked --bins
+	deploy/demo/run
+
+test: ## all tests
+	@.ci/setup test
+	cargo test --locked
+
+bench: ## how fast an exception is
+	@.ci/setup test
+	cargo bench --locked
+
+check: ## format, lints, documentation, dependencies, protos
+	@.ci/setup check
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+	target/tools/bin/cargo-deny --locked check --hide-inclusion-graph bans licenses sources
+	target/tools/buf/node_modules/.bin/buf lint proto
+
+release: ## optimised binaries in target/release
+	cargo build --locked --release --bins

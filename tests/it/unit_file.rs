@@ -1,0 +1,39 @@
+//! The systemd unit stays as tight as it is said to be.
+
+use std::process::{Command, Output};
+
+const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/hallpassd.service");
+
+/// The exposure that is accepted, in tenths: systemd calls everything below 2.0 "OK".
+const EXPOSURE_MAX: &str = "--threshold=15";
+
+fn systemd_analyze(args: &[&str]) -> Output {
+    let mut command = Command::new("systemd-analyze");
+    command.args(args).arg(UNIT).env("SYSTEMD_PAGER", "").env("LC_ALL", "C.UTF-8");
+    command.output().expect("systemd-analyze is missing: run .ci/setup test")
+}
+
+#[test]
+fn its_exposure_is_low() {
+    let output = systemd_analyze(&["security", "--offline=true", EXPOSURE_MAX]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn it_has_no_fault_but_that_the_binary_may_not_be_installed() {
+    let output = systemd_analyze(&["verify"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let faults: Vec<_> = said.lines().filter(|line| line.contains("hallpassd")).collect();
+    let excused = |fault: &&str| fault.contains("Command /usr/bin/hallpassd is not executable");
+    assert!(faults.iter().all(excused), "{said}");
+}
+
+#[test]
+fn its_limits_leave_room_for_the_drain() {
+    let unit = std::fs::read_to_string(UNIT).unwrap();
+    for limit in ["TimeoutStopSec=", "WatchdogSec="] {
+        let line = unit.lines().find_map(|line| line.strip_prefix(limit)).unwrap();
+        let seconds: u64 = line.strip_suffix('s').unwrap().parse().unwrap();
+        assert!(seconds > hallpass::lifecycle::DRAIN.as_secs(), "{limit}{line}");
+    }
+}
