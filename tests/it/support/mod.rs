@@ -1,3 +1,16 @@
 //! What the tests stand on. It refuses to fake: whatever is a server in production is one here.
 
+pub mod people;
+pub mod refusals;
 pub mod servers;
+pub mod world;
+
+use serde_json::Value;
+
+/// A protobuf message as canonical JSON.
+pub fn json_of<M: prost::Message + prost::Name>(message: &M) -> Value {
+    let pool = prost_reflect::DescriptorPool::decode(hallpass::wire::DESCRIPTORS).unwrap();
+    let descriptor = pool.get_message_by_name(&M::full_name()).unwrap();
+    let message = prost_reflect::DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).unwrap();
+    serde_json::to_value(message).unwrap()
+}
