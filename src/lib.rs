@@ -3,6 +3,7 @@
 pub mod access;
 pub mod clock;
 pub mod http;
+pub mod schedule;
 pub mod store;
 pub mod vault;
 pub mod wire;
