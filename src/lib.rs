@@ -3,6 +3,7 @@
 pub mod access;
 pub mod broker;
 pub mod clock;
+pub mod config;
 pub mod http;
 pub mod lifecycle;
 pub mod schedule;

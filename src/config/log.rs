@@ -1,0 +1,41 @@
+//! `[log]`: how much the daemon says, and in which form. The audit log is not meant by this and can't be turned down.
+
+use tracing::Level;
+
+use super::{section::Section, value};
+
+const LEVELS: &[(&str, Level)] = &[
+    ("error", Level::ERROR),
+    ("warn", Level::WARN),
+    ("info", Level::INFO),
+    ("debug", Level::DEBUG),
+    ("trace", Level::TRACE),
+];
+const FORMATS: &[(&str, Format)] = &[("auto", Format::Auto), ("json", Format::Json), ("text", Format::Text)];
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least important level that is still logged.
+    pub level: Level,
+    /// The form.
+    pub format: Format,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// An object on each line.
+    Json,
+    /// For people.
+    Text,
+}
+
+pub(super) fn read(mut section: Section<'_>) -> Option<Log> {
+    let level = section.or("level", Level::INFO, value::choice(LEVELS));
+    let format = section.or("format", Format::Auto, value::choice(FORMATS));
+    section.finish();
+    Some(Log { level: level?, format: format? })
+}

@@ -1,0 +1,179 @@
+//! The configuration: what the file says becomes what the program needs, or a list of everything that is wrong.
+//!
+//! ```text
+//! file --toml--> table --Section, value--> Config
+//!                            '--> Problems, all at once
+//! ```
+//!
+//! Nothing is bound, opened for writing or asked over the network here, so that `hallpassd check` can be run anywhere.
+//! Secrets come by file and stay there: none is read. No environment variable is looked at; systemd's credentials
+//! directory is handed in.
+
+mod files;
+mod identity;
+mod log;
+mod problem;
+mod section;
+mod server;
+mod targets;
+mod value;
+mod vault;
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use toml::de::DeTable;
+
+use self::{
+    files::Files,
+    section::{Report, Section},
+};
+pub use self::{
+    identity::Identity,
+    log::{Format, Log},
+    problem::{Problem, Problems},
+    server::{Server, Tls},
+    vault::Vault,
+};
+use crate::{access::policy::Policy, schedule::Schedule};
+
+/// A thousand targets take a third of it; what is longer is not a configuration.
+const FILE_MAX_BYTES: u64 = 1024 * 1024;
+/// Each minute, because a sweep with nothing to do costs next to nothing.
+const SWEEP: &str = "0 * * * * *";
+
+/// What the program needs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens.
+    pub server: Server,
+    /// Where it keeps its records.
+    pub store: Store,
+    /// How it reaches Vault.
+    pub vault: Vault,
+    /// Who says who a caller is.
+    pub identity: Identity,
+    /// When the sweep runs, even if no timer asks for it: at least once an hour.
+    pub sweep: Schedule,
+    /// What it logs.
+    pub log: Log,
+    /// Who may do what, from `[roles]` and `[targets]`.
+    pub policy: Policy,
+}
+
+/// Where the records are kept.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The `SQLite` database: an absolute path. It needn't exist.
+    pub path: PathBuf,
+}
+
+impl Config {
+    /// Reads a file. `credentials` is systemd's `$CREDENTIALS_DIRECTORY`, which paths that begin with `credential:` are
+    /// looked up in.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the file, or that it can't be read.
+    pub fn load(file: &Path, credentials: Option<&Path>) -> Result<Self, Problems> {
+        let whole = |problem| Problem { path: String::new(), line: None, problem };
+        let text = contents(file).map_err(|why| Problems::new(file, vec![whole(why)]))?;
+        let (config, mut problems, _) = examine(&text, Files { credentials });
+        problems.extend(files::rewritable(file).map(whole));
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(Problems::new(file, problems)),
+        }
+    }
+}
+
+/// Every key that a file may have, by its path, with `<name>` for the names that it chooses, and the sections
+/// themselves. This is what the reader asks for, not a second list.
+#[must_use]
+pub fn keys() -> BTreeSet<String> {
+    examine("[targets.any]", Files { credentials: None }).2
+}
+
+fn contents(file: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let opened = File::open(file).and_then(|file| file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text));
+    match opened {
+        Ok(_) if text.len() as u64 > FILE_MAX_BYTES => Err(format!("is longer than {FILE_MAX_BYTES} bytes")),
+        Ok(_) => Ok(text),
+        Err(error) => Err(format!("can't be read: {error}")),
+    }
+}
+
+fn examine(text: &str, files: Files<'_>) -> (Option<Config>, Vec<Problem>, BTreeSet<String>) {
+    let report = Report::new(text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    // What was recovered from a broken file isn't what was meant; problems in it would only mislead.
+    let config = if errors.is_empty() { read(Section::root(&report, table.get_ref()), files) } else { None };
+    for error in errors {
+        let (line, column) = report.position(error.span().map_or(0, |span| span.start));
+        // Without the library's own display, which repeats the line.
+        let problem = format!("not TOML, at column {column}: {}", error.message());
+        report.add(Problem { path: String::new(), line: Some(line), problem });
+    }
+    let (problems, keys) = report.into_parts();
+    (config, problems, keys)
+}
+
+fn read(mut root: Section<'_>, files: Files<'_>) -> Option<Config> {
+    let server = server::read(root.section("server"), files);
+    let store = read_store(root.section("store"));
+    let vault = vault::read(root.section("vault"), files);
+    let identity = identity::read(root.section("identity"), files);
+    let sweep = read_schedule(root.section("schedule"));
+    let log = log::read(root.section("log"));
+    let roles = read_roles(root.section("roles"));
+    let targets = targets::read(root.section("targets"));
+    root.finish();
+    let (auditors, operators) = roles?;
+    let policy = Policy { targets: targets?, auditors, operators };
+    Some(Config {
+        server: server?,
+        store: store?,
+        vault: vault?,
+        identity: identity?,
+        sweep: sweep?,
+        log: log?,
+        policy,
+    })
+}
+
+fn read_store(mut section: Section<'_>) -> Option<Store> {
+    let write = "the database's file, like \"/var/lib/hallpass/hallpass.db\"";
+    let path = section.required("path", write, value::absolute);
+    section.finish();
+    Some(Store { path: path? })
+}
+
+fn read_schedule(mut section: Section<'_>) -> Option<Schedule> {
+    let given = section.optional("sweep", |found| {
+        let schedule: Schedule = value::parsed(found)?;
+        let rare =
+            "must come true at least once an hour, because it catches what a timer missed; try \"* * * * *\"";
+        if schedule.is_hourly() { Ok(schedule) } else { Err(rare.to_owned()) }
+    });
+    let sweep = match given? {
+        Some(schedule) => Some(schedule),
+        None => section.checked("sweep", SWEEP.parse()),
+    };
+    section.finish();
+    sweep
+}
+
+/// Both must be written, even if nobody is meant: that no operator could end a grant should be a decision.
+fn read_roles(mut section: Section<'_>) -> Option<(BTreeSet<String>, BTreeSet<String>)> {
+    let write = "the groups that may see everything, or [] for nobody";
+    let auditors = section.required("auditors", write, value::groups);
+    let write = "the groups that may end any grant, or [] for nobody";
+    let operators = section.required("operators", write, value::groups);
+    section.finish();
+    Some((auditors?, operators?))
+}

@@ -1,0 +1,90 @@
+//! `[server]`: where the daemon listens, and how the connection is protected. Unprotected connections exist only on
+//! loopback addresses, and only where the file asks for them.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use super::{files::Files, section::Section, value};
+
+/// Where `hallpass` looks for the daemon unless told otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7643);
+
+/// Where to listen.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The address; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// How connections are protected.
+    pub tls: Tls,
+}
+
+/// How connections are protected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// By TLS.
+    Files {
+        /// The certificate chain, PEM, the server's own certificate first.
+        cert: PathBuf,
+        /// Its private key, PEM.
+        key: PathBuf,
+    },
+    /// Not at all; the address is a loopback one.
+    PlaintextOnLoopback,
+}
+
+/// A file's path: `None` if what stands there is a problem already, `Some(None)` if nothing stands there.
+type Given = Option<Option<PathBuf>>;
+
+pub(super) fn read(mut section: Section<'_>, files: Files<'_>) -> Option<Server> {
+    let listen = section.or("listen", LISTEN, value::socket);
+    let plaintext = section.or("plaintext", false, value::flag);
+    let cert = section.optional("tls_cert_file", |found| files.public(&value::text(found)?));
+    let key = section.optional("tls_key_file", |found| files.secret(&value::text(found)?));
+    let fault = fault(listen, plaintext, &cert, &key);
+    if let Some((key, problem)) = fault {
+        section.problem(key, problem);
+    }
+    let tls = match (fault, plaintext, cert, key) {
+        (None, Some(true), Some(None), Some(None)) => Some(Tls::PlaintextOnLoopback),
+        (None, Some(false), Some(Some(cert)), Some(Some(key))) => Some(Tls::Files { cert, key }),
+        _ => None,
+    };
+    section.finish();
+    Some(Server { listen: listen?, tls: tls? })
+}
+
+/// What doesn't go together: the key, and what to write instead.
+fn fault(
+    listen: Option<SocketAddr>,
+    plaintext: Option<bool>,
+    cert: &Given,
+    key: &Given,
+) -> Option<(&'static str, &'static str)> {
+    let loopback = listen.is_none_or(|listen| listen.ip().is_loopback());
+    match (plaintext, cert, key) {
+        (Some(true), Some(None), Some(None)) if loopback => None,
+        (Some(true), Some(None), Some(None)) => Some((
+            "plaintext",
+            "is allowed on loopback addresses only (127.0.0.1, [::1]); write tls_cert_file and tls_key_file",
+        )),
+        (Some(true), ..) => {
+            Some(("plaintext", "contradicts tls_cert_file and tls_key_file; remove it or them"))
+        }
+        (Some(false), Some(None), Some(None)) => Some((
+            "tls_cert_file",
+            "is missing; write the certificate's file, and tls_key_file (or, on a loopback address only, \
+             plaintext = true)",
+        )),
+        // Whether files are needed can't be told before `plaintext` is mended.
+        (None, Some(None), Some(None)) => None,
+        (_, Some(None), _) => {
+            Some(("tls_cert_file", "is missing; write the file of the certificate for tls_key_file"))
+        }
+        (_, _, Some(None)) => {
+            Some(("tls_key_file", "is missing; write the file of the private key for tls_cert_file"))
+        }
+        _ => None,
+    }
+}

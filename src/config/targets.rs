@@ -1,0 +1,104 @@
+//! `[targets.<name>]`: what may be requested, by whom, and who approves. A target with anything wrong makes the whole
+//! configuration unusable: leaving it out would end the grants on it.
+
+use std::{collections::BTreeSet, num::NonZeroU32, ops::RangeInclusive, time::Duration};
+
+use toml::de::DeValue;
+
+use super::{
+    section::{Read, Section},
+    value,
+};
+use crate::access::target::{EarlyRevocation, Target, TargetName, Targets};
+
+/// Vault's shortest TTL is a second; after a week it isn't an exception any more but a standing permission.
+const WINDOW_MAX: RangeInclusive<Duration> = Duration::from_secs(1)..=days(7);
+/// An approver needs a minute to read; what nobody answered for a month nobody waits for.
+const DECIDE_WITHIN: RangeInclusive<Duration> = Duration::from_mins(1)..=days(30);
+/// An approval is about a situation; a week later it is another one.
+const CLAIM_WITHIN: RangeInclusive<Duration> = Duration::from_mins(1)..=days(7);
+/// More signatures than this nobody collects in time; none would be no approval at all.
+const APPROVALS: RangeInclusive<u32> = 1..=10;
+
+/// What makes no credentials with leases, but rules over Vault itself.
+const SYSTEM_PATHS: [&str; 4] = ["auth", "cubbyhole", "identity", "sys"];
+/// What no grant's token may carry: everything, what lets a token renew itself, and Vault's own.
+const RESERVED_POLICIES: [&str; 3] = ["default", "response-wrapping", "root"];
+
+const EARLY_REVOCATION: &[(&str, EarlyRevocation)] = &[
+    ("ends_sessions", EarlyRevocation::EndsSessions),
+    ("stops_new_logins", EarlyRevocation::StopsNewLogins),
+    ("expires_only", EarlyRevocation::ExpiresOnly),
+];
+
+const fn days(days: u64) -> Duration {
+    Duration::from_hours(24 * days)
+}
+
+pub(super) fn read(mut section: Section<'_>) -> Option<Targets> {
+    let read =
+        section.sections().into_iter().map(|(name, section)| target(name, section)).collect::<Vec<_>>();
+    section.finish();
+    read.into_iter().map(|target| target.map(|target| (target.name.clone(), target))).collect()
+}
+
+fn target(name: &str, mut section: Section<'_>) -> Option<Target> {
+    let parsed = name.parse::<TargetName>().map_err(|bad| section.own_problem(bad.to_string())).ok();
+    let description =
+        section.required("description", "what it is, for those who approve", value::description);
+    let write = "the path in Vault, like \"database/creds/orders-ro\"";
+    let credential_path = section.required("credential_path", write, credential_path);
+    let vault_policy = section.or("vault_policy", format!("cred-{name}"), vault_policy);
+    let window_max =
+        section.required("window_max", "the longest window, like \"8h\"", value::duration(WINDOW_MAX));
+    let write = "how long a request waits for a decision, like \"8h\"";
+    let decide_within = section.required("decide_within", write, value::duration(DECIDE_WITHIN));
+    let write = "how long an approval waits to be claimed, like \"2h\"";
+    let claim_within = section.required("claim_within", write, value::duration(CLAIM_WITHIN));
+    let write = "the groups that may request it, or [] for nobody";
+    let requesters = section.required("requesters", write, value::groups);
+    let approvers = section.required("approvers", "the groups that may approve it", value::groups);
+    if approvers.as_ref().is_some_and(BTreeSet::is_empty) {
+        let problem = "is empty, so that nobody could ever approve; write a group (to close the target, empty \
+                       requesters instead)";
+        section.problem("approvers", problem);
+    }
+    let approvals_required = section.or("approvals_required", NonZeroU32::MIN, value::count(APPROVALS));
+    let write =
+        "what ending a grant early is worth: \"ends_sessions\", \"stops_new_logins\" or \"expires_only\"";
+    let early_revocation = section.required("early_revocation", write, value::choice(EARLY_REVOCATION));
+    section.finish();
+    Some(Target {
+        name: parsed?,
+        description: description?,
+        credential_path: credential_path?,
+        vault_policy: vault_policy?,
+        window_max: window_max?,
+        decide_within: decide_within?,
+        claim_within: claim_within?,
+        requesters: requesters?,
+        approvers: approvers?,
+        approvals_required: approvals_required?,
+        early_revocation: early_revocation?,
+    })
+}
+
+fn credential_path(value: &DeValue<'_>) -> Read<String> {
+    let path = value::vault_path(value)?;
+    match path.split_once('/') {
+        None => Err("must have a mount and a path below it, like \"database/creds/orders-ro\"".to_owned()),
+        Some((mount, _)) if SYSTEM_PATHS.contains(&mount) => {
+            Err(format!("must not be below {mount}/, which rules over Vault itself"))
+        }
+        Some(_) => Ok(path),
+    }
+}
+
+fn vault_policy(value: &DeValue<'_>) -> Read<String> {
+    let policy = value::vault_name(value)?;
+    // Vault compares them in lower case.
+    if RESERVED_POLICIES.contains(&policy.to_ascii_lowercase().as_str()) {
+        return Err("must be a policy of the target's own, like \"cred-orders-ro\"".to_owned());
+    }
+    Ok(policy)
+}
