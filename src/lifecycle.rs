@@ -82,6 +82,12 @@ impl Lifecycle {
         self.stopping.clone()
     }
 
+    /// The tasks that the drain waits for, to hand to whoever starts some.
+    #[must_use]
+    pub fn tasks(&self) -> TaskTracker {
+        self.tasks.clone()
+    }
+
     /// Runs work that has an end of its own; the drain waits for it.
     pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
     where

@@ -9,7 +9,12 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use hallpass::{clock::SystemClock, config::Config, daemon, telemetry};
+use hallpass::{
+    clock::SystemClock,
+    config::{Config, Log},
+    daemon, telemetry,
+};
+use tokio::runtime::Runtime;
 
 /// A bad configuration: `EX_USAGE` of sysexits(3).
 const BAD_CONFIGURATION: u8 = 64;
@@ -24,44 +29,72 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve until told to stop.
+    /// Serve until told to stop. Brings the database to this version's schema first.
     #[command(after_help = "Example: hallpassd serve --config /etc/hallpass/hallpassd.toml")]
     Serve(File),
     /// Report every problem of a configuration at once, and do nothing else.
     #[command(after_help = "Example: hallpassd check --config /etc/hallpass/hallpassd.toml")]
     Check(File),
-    /// Bring the database to this version's schema; `serve` does so too.
+    /// Bring the database to this version's schema, and do nothing else.
     #[command(after_help = "Example: hallpassd migrate --config /etc/hallpass/hallpassd.toml")]
     Migrate(File),
 }
 
 #[derive(Debug, clap::Args)]
 struct File {
-    /// The configuration, TOML.
+    /// The configuration, TOML; every key is explained in docs/configuration.md.
     #[arg(long = "config", value_name = "FILE")]
     path: PathBuf,
 }
 
 fn main() -> ExitCode {
-    let (Command::Serve(file) | Command::Check(file) | Command::Migrate(file)) = &Arguments::parse().command;
-    let arguments = Arguments::parse();
-    let (Command::Serve(file) | Command::Check(file) | Command::Migrate(file)) = &arguments.command;
-    // The one thing that the environment tells: where systemd put the secrets that LoadCredential= names.
+    let command = Arguments::parse().command;
+    let (Command::Serve(File { path }) | Command::Check(File { path }) | Command::Migrate(File { path })) = &command;
+    // The one thing that the environment tells: where systemd put the files that LoadCredential= names.
     let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let config = match Config::load(&file.path, credentials.as_deref()) {
+    let config = match Config::load(path, credentials.as_deref()) {
         Ok(config) => config,
         Err(problems) => {
             eprintln!("{problems}");
             return BAD_CONFIGURATION.into();
         }
     };
-    let done = match arguments.command {
-        Command::Check(_) => checked(&file.path),
-        Command::Migrate(_) => migrate(&config),
+    let done = match command {
+        Command::Check(_) => Ok(checked(path)),
+        Command::Migrate(_) => migrate(&config.store.path),
         Command::Serve(_) => serve(config),
     };
     done.unwrap_or_else(|failure| {
-        eprintln!("hallpassd: {}", chain(&*failure));
+        eprintln!("hallpassd: {}", with_causes(&*failure));
         ExitCode::FAILURE
     })
+}
+
+fn checked(path: &Path) -> ExitCode {
+    println!("{}: no problems", path.display());
+    ExitCode::SUCCESS
+}
+
+fn migrate(database: &Path) -> Result<ExitCode, Box<dyn Error>> {
+    let applied = Runtime::new()?.block_on(daemon::migrate(database))?;
+    match applied[..] {
+        [] => println!("{}: nothing to do", database.display()),
+        [..] => println!("{}: applied {applied:?}", database.display()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(config: Config) -> Result<ExitCode, Box<dyn Error>> {
+    let Log { level, format } = config.log;
+    telemetry::init(level, format, Arc::new(SystemClock))?;
+    let runtime = Runtime::new()?;
+    let ended = runtime.block_on(daemon::run(config));
+    // Whatever didn't finish in its time is left behind; the next start picks it up.
+    runtime.shutdown_background();
+    Ok(ended?.exit_status().into())
+}
+
+fn with_causes(failure: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(failure), |failure| (*failure).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -1,0 +1,145 @@
+//! The wiring, from the configuration to a process that serves: the only file that names every concrete type. It reads
+//! from top to bottom; the order in which things stop is [`lifecycle`](crate::lifecycle)'s.
+
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
+
+use tokio::net::TcpListener;
+use tracing::info;
+
+use crate::{
+    broker::{Broker, Parts},
+    clock::{Clock, SystemClock},
+    config::{self, Config},
+    grpc,
+    http::HttpError,
+    identity::{self, Verifier},
+    lifecycle::{Ended, Lifecycle, Notifier, SystemSignals},
+    store::{
+        Store, StoreError,
+        sqlite::{Migrate, OpenError, SqliteStore},
+    },
+    sweep::{self, Sweeper},
+    vault::{self, SetupError, VaultIssuer},
+};
+
+/// Why the daemon doesn't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Signals can't be received.
+    #[error("cannot listen to signals")]
+    Signals(#[source] io::Error),
+    /// The database can't be used.
+    #[error("cannot open the store")]
+    Store(#[source] OpenError),
+    /// The database can't be read.
+    #[error("cannot read the store")]
+    Read(#[source] StoreError),
+    /// Vault can't be called with this configuration.
+    #[error("cannot set up the client of Vault")]
+    Vault(#[source] SetupError),
+    /// The identity provider can't be called with this configuration.
+    #[error("cannot set up the client of the identity provider")]
+    Identity(#[source] HttpError),
+    /// The certificate or the key can't be used.
+    #[error("cannot set up TLS")]
+    Tls(#[source] grpc::TlsError),
+    /// The address can't be had.
+    #[error("cannot listen on {address}; check that nothing else does, and that the address is this machine's")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+///
+/// If something that the daemon can't be without is missing at the start. Vault is not among that: without it nothing
+/// is issued, and what has to end ends when it is back.
+pub async fn run(config: Config) -> Result<Ended, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mut signals = SystemSignals::install().map_err(StartError::Signals)?;
+    let notifier = Notifier::from_env();
+    let lifecycle = Lifecycle::new();
+    let stopping = || lifecycle.stopping();
+
+    let sqlite = open(&config.store.path, &*clock).await?;
+    let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), Arc::clone(&clock)).map_err(StartError::Vault)?;
+    let verifier = Verifier::new(identity_settings(config.identity), Arc::clone(&clock)).map_err(StartError::Identity)?;
+    let broker = Arc::new(Broker::new(Parts {
+        policy: config.policy,
+        digest_key: sqlite.digest_key().await.map_err(StartError::Read)?,
+        store: Arc::new(sqlite.clone()),
+        issuer: Arc::new(issuer.clone()),
+        clock: Arc::clone(&clock),
+        wrap_ttl: config.vault.wrap_ttl,
+        stopping: stopping(),
+        tasks: lifecycle.tasks(),
+    }));
+    let tls = tls(&config.server.tls)?;
+    let address = config.server.listen;
+    let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
+    let address = listener.local_addr().unwrap_or(address);
+
+    let stop = stopping();
+    lifecycle.supervise("vault login", async move { issuer.keep_login(stop).await });
+    lifecycle.supervise("sweeper", Sweeper::new(Arc::clone(&broker), Arc::clone(&clock)).run(stopping()));
+    let on_schedule = sweep::on_schedule(Arc::clone(&broker), Arc::clone(&clock), config.sweep, stopping());
+    lifecycle.supervise("schedule", on_schedule);
+    let (watchdog, health, stop) = (notifier.clone(), Arc::clone(&broker), stopping());
+    lifecycle.supervise("watchdog", async move { watchdog.watch(stop, || health.is_healthy()).await });
+    lifecycle.supervise("server", grpc::serve(listener, tls, broker, Arc::new(verifier), clock, stopping()));
+
+    info!("event.action" = "serving", "server.address" = %address, "serving on {address}");
+    notifier.ready();
+    notifier.status(&format!("serving on {address}"));
+    let ended = lifecycle.run(&mut signals, &notifier).await;
+    sqlite.close().await;
+    Ok(ended)
+}
+
+/// Brings the database to this version's schema, and answers with the versions that were applied.
+///
+/// # Errors
+///
+/// If the database can't be opened or changed.
+pub async fn migrate(database: &Path) -> Result<Vec<i64>, OpenError> {
+    SqliteStore::migrate(database, &SystemClock).await
+}
+
+async fn open(path: &Path, clock: &dyn Clock) -> Result<SqliteStore, StartError> {
+    SqliteStore::open(path, Migrate::Yes, clock).await.map_err(StartError::Store)
+}
+
+fn vault_settings(vault: config::Vault) -> vault::Settings {
+    vault::Settings {
+        address: vault.address,
+        ca_file: vault.ca_file,
+        namespace: vault.namespace,
+        approle_mount: vault.approle_mount,
+        role_id: vault.role_id,
+        secret_id_file: vault.secret_id_file,
+        token_role: vault.token_role,
+        timeout: vault.timeout,
+    }
+}
+
+fn identity_settings(identity: config::Identity) -> identity::Settings {
+    identity::Settings {
+        issuer: identity.issuer,
+        audience: identity.audience,
+        algorithm: identity.algorithm,
+        keys_url: identity.keys_url,
+        ca_file: identity.ca_file,
+    }
+}
+
+fn tls(tls: &config::Tls) -> Result<Option<grpc::Tls>, StartError> {
+    match tls {
+        config::Tls::Files { cert, key } => grpc::Tls::load(cert, key).map(Some).map_err(StartError::Tls),
+        config::Tls::PlaintextOnLoopback => Ok(None),
+    }
+}
