@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod broker;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod http;

@@ -1,3 +1,7 @@
-//! The client.
+//! The command-line client: arguments, one call, and what came of it. Everything is in [`hallpass::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hallpass::cli::main()
+}

@@ -1,0 +1,70 @@
+//! The addresses of hallpassd and Vault.
+//!
+//! Tokens and credentials travel there, so plain HTTP is refused unless the address is this very machine.
+
+use url::{Host, Url};
+
+use super::error::Failure;
+
+/// Reads an address. `what` names it in the error, `hint` says where it is set.
+///
+/// # Errors
+///
+/// If it is no URL, is neither HTTPS nor plain HTTP to this machine, or has parts that would be ignored.
+pub fn parse(text: &str, what: &str, hint: &str) -> Result<Url, Failure> {
+    let refuse = |why: &str| Failure::local(format!("`{text}` can't be {what}: {why}")).hint(hint);
+    let url = Url::parse(text.trim()).map_err(|error| refuse(&error.to_string()))?;
+    match url.scheme() {
+        "https" => {}
+        "http" if is_this_machine(&url) => {}
+        "http" => return Err(refuse("plain HTTP is for this machine only; use https://")),
+        _ => return Err(refuse("it has to begin with https://")),
+    }
+    let bare = url.username().is_empty() && url.password().is_none() && url.path() == "/";
+    if !bare || url.query().is_some() || url.fragment().is_some() {
+        // The address itself isn't repeated: it may hold a password.
+        let failure =
+            Failure::local(format!("{what} must be a host and a port only, like https://host:1234"));
+        return Err(failure.hint(hint));
+    }
+    Ok(url)
+}
+
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Url, Failure> {
+        parse(text, "the server's address", "set HALLPASS_SERVER")
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine() {
+        for text in
+            ["https://vault.example:8200", "http://127.0.0.1:7643", "http://localhost:1", "http://[::1]:2/"]
+        {
+            assert!(read(text).is_ok(), "{text}");
+        }
+        for text in
+            ["http://vault.example", "http://10.0.0.1", "http://localhost.example", "ftp://x", "x:1", ""]
+        {
+            assert_eq!(read(text).unwrap_err().hint.as_deref(), Some("set HALLPASS_SERVER"), "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_that_would_be_ignored_are_refused_and_passwords_not_repeated() {
+        for text in ["https://a:hunter2@host", "https://host/path", "https://host?x=1", "https://host/#x"] {
+            assert!(!read(text).unwrap_err().text().contains("hunter2"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The connection to hallpassd: the channel, the caller's token, and a time limit for each call.
+
+use std::{fs, future::Future, path::Path, time::Duration};
+
+use secrecy::ExposeSecret;
+use tonic::{
+    Request, Response, Status,
+    metadata::{Ascii, MetadataValue},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
+
+use super::{
+    address,
+    args::Options,
+    error::{Failure, chain},
+    session, status,
+};
+use crate::wire::{
+    exception_service_client::ExceptionServiceClient, grant_service_client::GrantServiceClient,
+    request_service_client::RequestServiceClient, target_service_client::TargetServiceClient,
+};
+
+/// How long setting up a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a connection without traffic is checked while a stream waits on it.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long the check may take before the connection counts as broken.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// More than the certificate authorities of any company have.
+const CA_FILE_MAX_BYTES: u64 = 1024 * 1024;
+
+/// hallpassd, as this caller reaches it.
+#[derive(Clone)]
+pub struct Server {
+    /// The address, for messages.
+    pub address: String,
+    channel: Channel,
+    bearer: MetadataValue<Ascii>,
+    timeout: Duration,
+}
+
+impl Server {
+    /// Reads the stored token and prepares the connection; the first call makes it.
+    ///
+    /// # Errors
+    ///
+    /// If nobody is logged in, or the address or the certificate authorities can't be used.
+    pub fn new(options: &Options, timeout: Duration) -> Result<Self, Failure> {
+        let url = address::parse(
+            options.server(),
+            "the address of hallpassd",
+            "set `--server` or HALLPASS_SERVER",
+        )?;
+        let address = url.as_str().trim_end_matches('/').to_owned();
+        let token = session::read(&session::path(options)?)?;
+        let bearer: Result<MetadataValue<Ascii>, _> = format!("Bearer {}", token.expose_secret()).parse();
+        let mut bearer = bearer.map_err(|_| session::broken())?;
+        // Debug output of a request shows "Sensitive" instead.
+        bearer.set_sensitive(true);
+        let channel = endpoint(&address, options.ca_file())?.connect_lazy();
+        Ok(Self { address, channel, bearer, timeout })
+    }
+
+    /// The requests' service.
+    #[must_use]
+    pub fn requests(&self) -> RequestServiceClient<Channel> {
+        RequestServiceClient::new(self.channel.clone())
+    }
+
+    /// The grants' service.
+    #[must_use]
+    pub fn grants(&self) -> GrantServiceClient<Channel> {
+        GrantServiceClient::new(self.channel.clone())
+    }
+
+    /// The exceptions' service.
+    #[must_use]
+    pub fn exceptions(&self) -> ExceptionServiceClient<Channel> {
+        ExceptionServiceClient::new(self.channel.clone())
+    }
+
+    /// The targets' service.
+    #[must_use]
+    pub fn targets(&self) -> TargetServiceClient<Channel> {
+        TargetServiceClient::new(self.channel.clone())
+    }
+
+    /// A message with the caller's token and the time limit.
+    #[must_use]
+    pub fn call<T>(&self, message: T) -> Request<T> {
+        let mut request = self.stream(message);
+        request.set_timeout(self.timeout);
+        request
+    }
+
+    /// A message with the caller's token, for a stream that goes on as long as it is wanted.
+    #[must_use]
+    pub fn stream<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("authorization", self.bearer.clone());
+        request
+    }
+
+    /// Waits for an answer, no longer than the time limit.
+    ///
+    /// # Errors
+    ///
+    /// If the server refuses, can't be reached, or takes too long.
+    pub async fn answer<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Failure> {
+        self.try_answer(call).await.map_err(|status| self.failure(&status))
+    }
+
+    /// As [`Self::answer`], with the status itself, for those who try again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::answer`].
+    pub async fn try_answer<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Status> {
+        // The transport's own limit covers the time until the answer begins; this one covers all of it.
+        let limited = tokio::time::timeout(self.timeout, call).await;
+        let answer = limited.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
+        answer.map(Response::into_inner)
+    }
+
+    /// What a status means.
+    #[must_use]
+    pub fn failure(&self, status: &Status) -> Failure {
+        status::failure(status, &self.address)
+    }
+}
+
+fn endpoint(address: &str, ca_file: Option<&Path>) -> Result<Endpoint, Failure> {
+    let unusable =
+        |error: tonic::transport::Error| Failure::local(format!("cannot connect: {}", chain(&error)));
+    let endpoint = Endpoint::from_shared(address.to_owned())
+        .map_err(unusable)?
+        .user_agent(concat!("hallpass/", env!("CARGO_PKG_VERSION")))
+        .map_err(unusable)?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+    if address.starts_with("http://") {
+        return Ok(endpoint);
+    }
+    let tls = match ca_file {
+        Some(path) => ClientTlsConfig::new().ca_certificate(authorities(path)?),
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    endpoint
+        .tls_config(tls)
+        .map_err(|error| unusable(error).hint("name a certificate authority with `--ca-file`"))
+}
+
+fn authorities(path: &Path) -> Result<Certificate, Failure> {
+    let hint = "`--ca-file` or HALLPASS_CA_FILE names a PEM file with certificates";
+    let shown = path.display();
+    let size = fs::metadata(path).map(|file| file.len());
+    if size.is_ok_and(|size| size > CA_FILE_MAX_BYTES) {
+        return Err(Failure::local(format!("{shown} is too large for a file of certificates")).hint(hint));
+    }
+    let pem =
+        fs::read(path).map_err(|error| Failure::local(format!("cannot read {shown}: {error}")).hint(hint))?;
+    if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
+        return Err(Failure::local(format!("{shown} holds no certificate")).hint(hint));
+    }
+    Ok(Certificate::from_pem(pem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_certificates_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let failure = endpoint("https://host:1", Some(file.path())).unwrap_err();
+        assert!(failure.message.contains("holds no certificate"), "{failure:?}");
+        assert!(endpoint("https://host:1", Some(Path::new("/nonexistent"))).is_err());
+    }
+}

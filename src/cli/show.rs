@@ -1,0 +1,95 @@
+//! `hallpass show`: everything about one exception: the request, the decisions, the grants, and what happened when.
+
+use clap::Args;
+
+use super::{
+    App,
+    connect::Server,
+    error::Failure,
+    name::{self, Name},
+    table::Grid,
+    view,
+};
+use crate::wire::{AuditEvent, Exception, GetExceptionRequest, GetGrantRequest};
+
+const AFTER_HELP: &str = "\
+Examples:
+  hallpass show 01kb0x3v9m2d4e5f6g7h8j9kab
+  hallpass show grants/01kb0x3v9m2d4e5f6g7h8j9kab --output json";
+
+/// The arguments.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct ShowArgs {
+    /// A request, a grant or an exception; an id alone is looked for as a request first.
+    name: String,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+///
+/// If the server refuses, or there is no such thing.
+pub async fn run(app: &App, args: ShowArgs) -> Result<(), Failure> {
+    let named = name::any(&args.name)?;
+    let server = app.server()?;
+    let exception = match named {
+        Name::Request(id) => exception(&server, &id).await?,
+        Name::Grant(id) => exception_of_grant(&server, &id).await?,
+        Name::Bare(id) => match exception(&server, &id).await {
+            Err(failure) if failure.is("NOT_FOUND") => {
+                exception_of_grant(&server, &id).await.map_err(|_| failure)?
+            }
+            answer => answer?,
+        },
+    };
+    if app.out.is_json() {
+        return app.out.json(&super::output::to_json(&exception)?);
+    }
+    print(app, &exception)
+}
+
+async fn exception(server: &Server, id: &str) -> Result<Exception, Failure> {
+    let message = GetExceptionRequest { name: format!("exceptions/{id}") };
+    server.answer(server.exceptions().get_exception(server.call(message))).await
+}
+
+async fn exception_of_grant(server: &Server, id: &str) -> Result<Exception, Failure> {
+    let message = GetGrantRequest { name: format!("grants/{id}") };
+    let grant = server.answer(server.grants().get_grant(server.call(message))).await?;
+    exception(server, name::last(&grant.request)).await
+}
+
+fn print(app: &App, exception: &Exception) -> Result<(), Failure> {
+    let times = app.times();
+    let request = exception.request.clone().unwrap_or_default();
+    app.out.block(&view::request(&request, &times))?;
+    for decision in &request.decisions {
+        app.out.text("")?;
+        app.out.block(&view::decision(decision, &times))?;
+    }
+    for grant in &exception.grants {
+        app.out.text("")?;
+        app.out.block(&view::grant(grant, &times))?;
+    }
+    if exception.timeline.is_empty() {
+        return Ok(());
+    }
+    app.out.text("")?;
+    app.out.grid(&timeline(app, &exception.timeline))
+}
+
+fn timeline(app: &App, events: &[AuditEvent]) -> Grid {
+    let times = app.times();
+    let mut grid = Grid::new(&["SEQUENCE", "TIME", "WHAT", "WHO", "DETAIL"]);
+    for event in events {
+        grid.row([
+            event.sequence.to_string(),
+            times.short(event.recorded_at.as_ref()),
+            event.kind.clone(),
+            view::actor(event),
+            view::detail(event),
+        ]);
+    }
+    grid
+}
