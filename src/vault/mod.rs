@@ -3,6 +3,17 @@
 //! The trait speaks of grants and handles; paths, headers and error texts stay inside. HashiCorp Vault and OpenBao are
 //! both meant by "Vault", and only what they have in common is relied on. Tokens and ids are opaque.
 
+mod capabilities;
+mod client;
+mod end;
+mod endpoints;
+mod error;
+mod issue;
+mod issuer;
+mod leases;
+mod login;
+pub mod simulated;
+
 use std::{fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
@@ -12,6 +23,11 @@ use secrecy::SecretString;
 use crate::access::{
     handle::{Accessor, LeaseId},
     id::GrantId,
+};
+
+pub use self::{
+    issuer::{Settings, SetupError, VaultIssuer},
+    simulated::SimulatedIssuer,
 };
 
 /// A fresh token that can read one credential path, and dies within its first TTL unless it is renewed.
@@ -69,7 +85,7 @@ pub struct VaultError {
 /// What a failed call may have done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Vault answered that it did not do it.
+    /// Vault answered that it did not do it, or nothing was sent to it.
     Refused,
     /// No answer, or one that doesn't tell: it may have been done, or may yet be.
     Unknown,

@@ -1,0 +1,151 @@
+//! The calls that vaultrs lacks, and the parts of Vault's answers that are looked at.
+//!
+//! Nothing here has `Debug`: requests hold handles, and answers hold tokens. Fields that a server may leave out have
+//! defaults, and whoever reads one decides what its absence means.
+//!
+//! Source: <https://developer.hashicorp.com/vault/api-docs/system/leases>,
+//! <https://developer.hashicorp.com/vault/api-docs/system/capabilities-self>.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use rustify_derive::Endpoint;
+use serde::Deserialize;
+
+/// Every answer's outer form; `D` is what `data` holds.
+#[derive(Deserialize)]
+#[serde(bound = "D: serde::de::DeserializeOwned")]
+pub(super) struct Answer<D> {
+    /// The engine's or system's answer; null when it is wrapped.
+    pub(super) data: Option<D>,
+    /// The token that a login, a creation or a renewal is about.
+    pub(super) auth: Option<Auth>,
+    /// Where a wrapped answer waits.
+    pub(super) wrap_info: Option<WrapInfo>,
+    /// The lease of an answer that wasn't wrapped, or of a lease renewal.
+    #[serde(default)]
+    pub(super) lease_id: String,
+    /// How long the lease lasts, in seconds.
+    #[serde(default)]
+    pub(super) lease_duration: u64,
+}
+
+impl<D> Answer<D> {
+    /// The answer of a call that succeeds without words (204).
+    pub(super) fn empty() -> Self {
+        Self { data: None, auth: None, wrap_info: None, lease_id: String::new(), lease_duration: 0 }
+    }
+}
+
+/// A token as its making or renewing shows it.
+#[derive(Deserialize)]
+pub(super) struct Auth {
+    /// Empty in the answer to a renewal by accessor.
+    #[serde(default)]
+    pub(super) client_token: String,
+    #[serde(default)]
+    pub(super) accessor: String,
+    /// All policies, those of the identity included.
+    #[serde(default)]
+    pub(super) policies: Vec<String>,
+    /// How long the token lasts, in seconds.
+    pub(super) lease_duration: u64,
+    #[serde(default)]
+    pub(super) renewable: bool,
+    #[serde(default)]
+    pub(super) orphan: bool,
+    /// `service` or `batch`.
+    #[serde(default)]
+    pub(super) token_type: String,
+}
+
+/// Where a wrapped answer waits.
+#[derive(Deserialize)]
+pub(super) struct WrapInfo {
+    pub(super) token: String,
+    pub(super) accessor: String,
+    pub(super) creation_time: DateTime<Utc>,
+    pub(super) creation_path: String,
+}
+
+/// Looks a lease up: `POST sys/leases/lookup`.
+#[derive(Endpoint)]
+#[endpoint(path = "sys/leases/lookup", method = "POST", response = "Lease")]
+pub(super) struct LookUpLease {
+    pub(super) lease_id: String,
+}
+
+/// A lease as its lookup shows it.
+#[derive(Deserialize)]
+pub(super) struct Lease {
+    pub(super) issue_time: DateTime<Utc>,
+}
+
+/// Lists the leases below a credential path: `LIST sys/leases/lookup/<path>/`. An empty list is a 404.
+#[derive(Endpoint)]
+#[endpoint(path = "sys/leases/lookup/{self.path}/", method = "LIST", response = "Keys")]
+pub(super) struct ListLeases {
+    #[endpoint(skip)]
+    pub(super) path: String,
+}
+
+/// The names in a list; those that end in a slash have more below them.
+#[derive(Deserialize)]
+pub(super) struct Keys {
+    pub(super) keys: Vec<String>,
+}
+
+/// Sets a lease's expiry to now and `increment` seconds: `POST sys/leases/renew`.
+#[derive(Endpoint)]
+#[endpoint(path = "sys/leases/renew", method = "POST")]
+pub(super) struct RenewLease {
+    pub(super) lease_id: String,
+    pub(super) increment: u64,
+}
+
+/// Revokes a lease: `POST sys/leases/revoke`. `sync` waits for the engine; without it the answer means nothing.
+#[derive(Endpoint)]
+#[endpoint(path = "sys/leases/revoke", method = "POST")]
+pub(super) struct RevokeLease {
+    pub(super) lease_id: String,
+    pub(super) sync: bool,
+}
+
+/// Counts leases: `GET sys/leases/count?type=irrevocable`.
+#[derive(Endpoint)]
+#[endpoint(path = "sys/leases/count", method = "GET", response = "LeaseCount")]
+pub(super) struct CountLeases {
+    #[endpoint(query)]
+    pub(super) r#type: String,
+}
+
+/// How many leases there are.
+#[derive(Deserialize)]
+pub(super) struct LeaseCount {
+    pub(super) lease_count: u64,
+}
+
+/// Reads a credential path. What `data` holds is never looked at: it may be the credential.
+#[derive(Endpoint)]
+#[endpoint(path = "{self.path}", method = "GET", response = "serde::de::IgnoredAny")]
+pub(super) struct ReadPath {
+    #[endpoint(skip)]
+    pub(super) path: String,
+}
+
+/// Asks what the caller's own token may do: `POST sys/capabilities-self`.
+#[derive(Endpoint)]
+#[endpoint(path = "sys/capabilities-self", method = "POST", response = "HashMap<String, Vec<String>>")]
+pub(super) struct AskCapabilities {
+    pub(super) paths: Vec<String>,
+}
+
+/// Looks the caller's own token up: `GET auth/token/lookup-self`. Only whether it succeeds is of interest.
+#[derive(Endpoint)]
+#[endpoint(path = "auth/token/lookup-self", method = "GET", response = "serde::de::IgnoredAny")]
+pub(super) struct LookUpSelf {}
+
+/// Renews the caller's own token: `POST auth/token/renew-self`. vaultrs has a tab in this path.
+#[derive(Endpoint)]
+#[endpoint(path = "auth/token/renew-self", method = "POST")]
+pub(super) struct RenewSelf {}
