@@ -22,7 +22,6 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::{
     Event, Level, Subscriber,
@@ -57,8 +56,7 @@ const OWN_TARGETS: &str = "hallpass";
 const SILENT: [&str; 2] = ["rustify", "vaultrs"];
 
 /// The shape of the lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// Text if standard output is a terminal, otherwise JSON.
     #[default]
@@ -69,65 +67,33 @@ pub enum Format {
     Text,
 }
 
-/// Why the log could not be set up.
+/// The process has a log already.
 #[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    /// Not one of the five levels.
-    #[error("unknown log level {0:?}; use error, warn, info, debug or trace")]
-    Level(String),
-    /// Somebody else was first.
-    #[error("the process has a log already")]
-    AlreadySet(#[source] tracing::subscriber::SetGlobalDefaultError),
-}
+#[error("the process has a log already")]
+pub struct AlreadySet(#[source] tracing::subscriber::SetGlobalDefaultError);
 
-/// Sets up the log of this process, and logs panics from here on. `level` is `error`, `warn`, `info`, `debug` or
-/// `trace`, and is hallpass's own; times come from `clock`.
+/// Sets up the log of this process, and logs panics from here on. `level` is hallpass's own; times come from `clock`.
 ///
 /// # Errors
 ///
-/// If `level` is none of the five, or the process has a log already.
-pub fn init(level: &str, format: Format, clock: Arc<dyn Clock>) -> Result<(), TelemetryError> {
+/// If the process has a log already.
+pub fn init(level: Level, format: Format, clock: Arc<dyn Clock>) -> Result<(), AlreadySet> {
     let lines = Lines { clock, json: is_json(format, io::stdout().is_terminal()) };
     // https://no-color.org: present and not empty. It changes how a line looks, never what it says.
     let colours = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let layer = lines.layer(parse_level(level)?, colours, io::stdout);
-    set_global_default(Registry::default().with(layer)).map_err(TelemetryError::AlreadySet)?;
+    let layer = lines.layer(level.into(), colours, io::stdout);
+    set_global_default(Registry::default().with(layer)).map_err(AlreadySet)?;
     panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
 /// The same log into any writer, which counts as no terminal: for tests that look at what was logged.
-///
-/// # Errors
-///
-/// If `level` is none of the five.
-pub fn layer<S, W>(
-    level: &str,
-    format: Format,
-    clock: Arc<dyn Clock>,
-    writer: W,
-) -> Result<impl Layer<S>, TelemetryError>
+pub fn layer<S, W>(level: Level, format: Format, clock: Arc<dyn Clock>, writer: W) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    Ok(Lines { clock, json: is_json(format, false) }.layer(parse_level(level)?, false, writer))
-}
-
-/// Reads a level as configuration writes it.
-///
-/// # Errors
-///
-/// If it is none of the five; there is no `off`, because a broker that says nothing can't be operated.
-pub fn parse_level(text: &str) -> Result<LevelFilter, TelemetryError> {
-    match text {
-        "error" => Ok(LevelFilter::ERROR),
-        "warn" => Ok(LevelFilter::WARN),
-        "info" => Ok(LevelFilter::INFO),
-        "debug" => Ok(LevelFilter::DEBUG),
-        "trace" => Ok(LevelFilter::TRACE),
-        _ => Err(TelemetryError::Level(text.to_owned())),
-    }
+    Lines { clock, json: is_json(format, false) }.layer(level.into(), false, writer)
 }
 
 fn is_json(format: Format, terminal: bool) -> bool {

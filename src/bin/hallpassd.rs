@@ -49,7 +49,8 @@ struct File {
 
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
-    let (Command::Serve(File { path }) | Command::Check(File { path }) | Command::Migrate(File { path })) = &command;
+    let (Command::Serve(File { path }) | Command::Check(File { path }) | Command::Migrate(File { path })) =
+        &command;
     // The one thing that the environment tells: where systemd put the files that LoadCredential= names.
     let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let config = match Config::load(path, credentials.as_deref()) {

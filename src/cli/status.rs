@@ -83,11 +83,10 @@ fn hint(reason: ErrorReason, info: &ErrorInfo) -> Option<String> {
         ErrorReason::GrantHeld => {
             return Some(format!("`hallpass show {}`; {}", known("grant"), held_hint()));
         }
+        ErrorReason::GrantEnded => "submit a new request; what was released or taken away isn't issued again",
         ErrorReason::WindowClosed => "submit a new request; a window is never reopened",
         ErrorReason::IssueBlocked => "tell the operators: hallpassd lacks rights in Vault",
-        ErrorReason::IssueFailed => {
-            "claim again with `--reissue`; what may have been issued is being revoked"
-        }
+        ErrorReason::IssueFailed => "claim again; what may have been issued is being revoked",
         ErrorReason::ApprovalInvalid => {
             "submit a new request; the approvals don't count for this one any more"
         }

@@ -2,6 +2,8 @@
 
 use tracing::Level;
 
+use crate::telemetry::Format;
+
 use super::{section::Section, value};
 
 const LEVELS: &[(&str, Level)] = &[
@@ -20,17 +22,6 @@ pub struct Log {
     pub level: Level,
     /// The form.
     pub format: Format,
-}
-
-/// The form of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Text on a terminal, JSON otherwise.
-    Auto,
-    /// An object on each line.
-    Json,
-    /// For people.
-    Text,
 }
 
 pub(super) fn read(mut section: Section<'_>) -> Option<Log> {

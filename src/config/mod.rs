@@ -34,7 +34,7 @@ use self::{
 };
 pub use self::{
     identity::Identity,
-    log::{Format, Log},
+    log::Log,
     problem::{Problem, Problems},
     server::{Server, Tls},
     vault::Vault,

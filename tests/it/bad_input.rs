@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use hallpass::wire::{
-    ApproveRequestRequest, ClaimGrantRequest, ListRequestsRequest, Request, RequestState, SubmitRequestRequest,
-    WithdrawRequestRequest,
+    ApproveRequestRequest, ClaimGrantRequest, ListRequestsRequest, Request, RequestState,
+    SubmitRequestRequest, WithdrawRequestRequest,
 };
 use tonic::{Code, Status};
 
@@ -41,14 +41,17 @@ async fn what_cannot_be_submitted() {
     let mut alice = world.person("alice").await;
     let nanos = |seconds, nanos| Some(prost_types::Duration { seconds, nanos });
 
-    let error = refused(&mut alice, SubmitRequestRequest { target: "targets/payroll".to_owned(), ..ask() }).await;
+    let error =
+        refused(&mut alice, SubmitRequestRequest { target: "targets/payroll".to_owned(), ..ask() }).await;
     assert_eq!(reason(&error), (Code::NotFound, "NOT_FOUND".to_owned()));
 
     for target in ["", "orders-ro", "targets/", "targets/Ünicode", "requests/orders-ro", "targets/a/b"] {
         let error = refused(&mut alice, SubmitRequestRequest { target: target.to_owned(), ..ask() }).await;
         assert_eq!(bad_fields(&error), ["target"], "{target:?}");
     }
-    for duration in [None, nanos(0, 0), nanos(-60, 0), nanos(1, 500_000_000), nanos(3601, 0), nanos(i64::MAX, 0)] {
+    for duration in
+        [None, nanos(0, 0), nanos(-60, 0), nanos(1, 500_000_000), nanos(3601, 0), nanos(i64::MAX, 0)]
+    {
         let error = refused(&mut alice, SubmitRequestRequest { duration, ..ask() }).await;
         assert_eq!(bad_fields(&error), ["duration"], "{duration:?}");
     }
@@ -60,7 +63,8 @@ async fn what_cannot_be_submitted() {
         let error = refused(&mut alice, SubmitRequestRequest { ticket: ticket.to_owned(), ..ask() }).await;
         assert_eq!(bad_fields(&error), ["ticket"], "{ticket:?}");
     }
-    let error = refused(&mut alice, SubmitRequestRequest { idempotency_key: "a b".to_owned(), ..ask() }).await;
+    let error =
+        refused(&mut alice, SubmitRequestRequest { idempotency_key: "a b".to_owned(), ..ask() }).await;
     assert_eq!(bad_fields(&error), ["idempotency_key"]);
 
     let everything = SubmitRequestRequest {
@@ -123,24 +127,37 @@ async fn only_those_who_may_request_decide_and_see_do() {
     let error = bob.requests.withdraw_request(withdraw).await.unwrap_err();
     assert_eq!(reason(&error), denied("NOT_OWNER"));
     let error = bob.exception(&request).await.unwrap_err();
-    assert_eq!(reason(&error), (Code::NotFound, "NOT_FOUND".to_owned()), "others' requests can't be told from none");
+    assert_eq!(
+        reason(&error),
+        (Code::NotFound, "NOT_FOUND".to_owned()),
+        "others' requests can't be told from none"
+    );
 
     let seen = alice.exception(&request).await.unwrap();
     assert_eq!(seen.request.unwrap(), request, "nothing changed");
     let refused = world.audit("AttemptRefused").await;
     let refused: Vec<String> = refused
         .iter()
-        .map(|event| format!("{} {}", event["actor"].as_str().unwrap().split('-').next().unwrap(), event["detail"]["verb"].as_str().unwrap()))
+        .map(|event| {
+            format!(
+                "{} {}",
+                event["actor"].as_str().unwrap().split('-').next().unwrap(),
+                event["detail"]["verb"].as_str().unwrap()
+            )
+        })
         .collect();
-    assert_eq!(refused, [
-        "olivia request access",
-        "nick request access",
-        "alice approve",
-        "bob approve",
-        "bob deny",
-        "bob withdraw",
-        "bob read this exception",
-    ]);
+    assert_eq!(
+        refused,
+        [
+            "olivia request access",
+            "nick request access",
+            "alice approve",
+            "bob approve",
+            "bob deny",
+            "bob withdraw",
+            "bob read this exception",
+        ]
+    );
 }
 
 #[tokio::test]
@@ -149,7 +166,8 @@ async fn nobody_approves_his_own_request() {
                 window_max = \"1h\"\ndecide_within = \"1h\"\nclaim_within = \"1h\"\nearly_revocation = \"ends_sessions\"\n\
                 description = \"Requested and approved by the same group\"\n\
                 requesters = [\"developers-@\"]\napprovers = [\"developers-@\"]\n";
-    let world = World::with(crate::support::world::Wishes { more: name.to_owned(), ..Default::default() }).await;
+    let world =
+        World::with(crate::support::world::Wishes { more: name.to_owned(), ..Default::default() }).await;
     let (mut alice, mut bob) = (world.person("alice").await, world.person("bob").await);
     let asked = SubmitRequestRequest { target: "targets/everyones".to_owned(), ..ask() };
     let request = alice.requests.submit_request(asked).await.unwrap().into_inner();
@@ -177,11 +195,17 @@ async fn what_cannot_be_decided() {
         assert_eq!(bad_fields(&olivia.approve(&unread, "fine").await.unwrap_err()), ["digest"], "{digest}");
     }
     let stale = Request { digest: format!("sha256:{}", "0".repeat(64)), ..request.clone() };
-    for error in [olivia.approve(&stale, "fine").await.unwrap_err(), olivia.deny(&stale, "no").await.unwrap_err()] {
+    for error in
+        [olivia.approve(&stale, "fine").await.unwrap_err(), olivia.deny(&stale, "no").await.unwrap_err()]
+    {
         assert_eq!(reason(&error).1, "DIGEST_STALE");
         assert_eq!(precondition(&error).0, request.name);
     }
-    let unknown = ApproveRequestRequest { name: "requests/01k00000000000000000000000".to_owned(), digest: request.digest.clone(), statement: "fine".to_owned() };
+    let unknown = ApproveRequestRequest {
+        name: "requests/01k00000000000000000000000".to_owned(),
+        digest: request.digest.clone(),
+        statement: "fine".to_owned(),
+    };
     let error = olivia.requests.approve_request(unknown).await.unwrap_err();
     assert_eq!(reason(&error), (Code::NotFound, "NOT_FOUND".to_owned()));
     assert_eq!(alice.exception(&request).await.unwrap().request.unwrap(), request, "nothing changed");
@@ -235,7 +259,10 @@ async fn what_cannot_be_claimed() {
     assert!(alice.try_unwrap(&claimed).await.is_err(), "a wrapping token opens once");
 
     let grant = claimed.grant.unwrap();
-    assert_eq!(reason(&bob.release(&grant).await.unwrap_err()), (Code::PermissionDenied, "NOT_OWNER".to_owned()));
+    assert_eq!(
+        reason(&bob.release(&grant).await.unwrap_err()),
+        (Code::PermissionDenied, "NOT_OWNER".to_owned())
+    );
     alice.release(&grant).await.unwrap();
     for reissue in [false, true] {
         let error = alice.claim_with(&request, reissue).await.unwrap_err();

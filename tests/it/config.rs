@@ -13,7 +13,8 @@ use std::{
 
 use hallpass::{
     access::target::EarlyRevocation,
-    config::{self, Config, Format, Tls},
+    config::{self, Config, Tls},
+    telemetry::Format,
 };
 
 const SAMPLE: &str = include_str!("../../deploy/hallpassd.toml");

@@ -78,7 +78,11 @@ async fn a_lost_answer_is_claimed_again_in_the_same_window() {
     let lost = alice.claim(&request).await.unwrap();
     let found = alice.claim_with(&request, true).await.unwrap();
     let (first, second) = (lost.grant.clone().unwrap(), found.grant.clone().unwrap());
-    assert_eq!((first.opens_at, first.closes_at), (second.opens_at, second.closes_at), "the window never moves");
+    assert_eq!(
+        (first.opens_at, first.closes_at),
+        (second.opens_at, second.closes_at),
+        "the window never moves"
+    );
     let revoked = alice.sees(&first, GrantState::Revoked).await;
     assert_eq!(revoked.cause(), RevocationCause::Reissued);
     assert!(alice.try_unwrap(&lost).await.is_err(), "the credential that nobody opened was destroyed");

@@ -4,10 +4,22 @@
 //! `cfg(test)`, which is always so here, because that is how clippy knows that helpers are test code too.
 
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod config;
+#[cfg(test)]
+mod endings;
+#[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod servers;
+#[cfg(test)]
+mod story;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
 mod telemetry;
 #[cfg(test)]
 mod unit_file;
+#[cfg(test)]
+mod vault;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hallpass::wire::{Exception, GrantState, RequestState, RevocationCause, Verdict};
+use hallpass::wire::{AuditEvent, Exception, GrantState, RequestState, RevocationCause, Verdict};
 use serde_json::Value;
 
 use crate::support::{json_of, world::World};
@@ -33,7 +33,8 @@ async fn a_developer_asks_the_lead_approves_the_window_closes_and_the_auditor_se
     assert!(credential.username.starts_with(&format!("token-{grant_id}-")), "the account names its grant");
 
     // He uses it.
-    let orders = world.postgres.connect(&credential.username, &credential.password, &world.database()).await.unwrap();
+    let orders =
+        world.postgres.connect(&credential.username, &credential.password, &world.database()).await.unwrap();
     let row = orders.query_one("SELECT item FROM orders", &[]).await.unwrap();
     assert_eq!(row.get::<_, String>(0), "a bell");
 
@@ -78,7 +79,11 @@ fn check_timeline(exception: &Exception, digest: &str) {
         ("GrantLeaseRecorded", None, &[]),
         ("GrantActivated", None, &[]),
         ("RevocationBegun", None, &[("cause", "WINDOW_CLOSED")]),
-        ("GrantRevoked", None, &[("cause", "WINDOW_CLOSED"), ("confirmation", "lease lookup: invalid lease")]),
+        (
+            "GrantRevoked",
+            None,
+            &[("cause", "WINDOW_CLOSED"), ("confirmation", "lease lookup: invalid lease")],
+        ),
     ];
     let kinds: Vec<&str> = exception.timeline.iter().map(|event| event.kind.as_str()).collect();
     assert_eq!(kinds, expected.map(|(kind, ..)| kind));
@@ -86,13 +91,17 @@ fn check_timeline(exception: &Exception, digest: &str) {
     for (event, (kind, actor, details)) in exception.timeline.iter().zip(expected) {
         let name = event.actor.as_ref().map(|person| person.name.split('-').next().unwrap());
         assert_eq!(name, actor, "who did {kind}");
-        let detail: Value = json_of(event.detail.as_ref().unwrap());
+        let detail = detail(event);
         for (key, value) in details {
             assert_eq!(detail[key], *value, "{kind}.{key}");
         }
         assert!(event.sequence > before);
         before = event.sequence;
     }
-    let digest_of = |place: usize| json_of(exception.timeline[place].detail.as_ref().unwrap())["lease_digest"].clone();
+    let digest_of = |place: usize| detail(&exception.timeline[place])["lease_digest"].clone();
     assert_eq!(digest_of(5), digest_of(8), "the lease that is gone is the one that was recorded");
+}
+
+fn detail(event: &AuditEvent) -> Value {
+    json_of(event)["detail"].clone()
 }

@@ -10,6 +10,7 @@ use hallpass::{
     clock::ManualClock,
     telemetry::{Format, layer},
 };
+use tracing::Level;
 use tracing::subscriber::set_default;
 use tracing_subscriber::{Registry, layer::SubscriberExt};
 use vaultrs::client::{VaultClient, VaultClientSettingsBuilder};
@@ -41,7 +42,7 @@ async fn a_call_to_vault_leaves_no_token_in_the_log_even_at_trace() {
     let (ours, raw) = (Captured::default(), Captured::default());
     let (ours_sink, raw_sink) = (ours.clone(), raw.clone());
     let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
-    let ours_layer = layer("trace", Format::Json, clock, move || ours_sink.clone()).unwrap();
+    let ours_layer = layer(Level::TRACE, Format::Json, clock, move || ours_sink.clone());
     let raw_layer = tracing_subscriber::fmt::layer().with_writer(move || raw_sink.clone());
     let _log = set_default(Registry::default().with(ours_layer).with(raw_layer));
 

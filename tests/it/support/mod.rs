@@ -11,6 +11,7 @@ use serde_json::Value;
 pub fn json_of<M: prost::Message + prost::Name>(message: &M) -> Value {
     let pool = prost_reflect::DescriptorPool::decode(hallpass::wire::DESCRIPTORS).unwrap();
     let descriptor = pool.get_message_by_name(&M::full_name()).unwrap();
-    let message = prost_reflect::DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).unwrap();
+    let message =
+        prost_reflect::DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).unwrap();
     serde_json::to_value(message).unwrap()
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use hallpass::wire::{
-    ApproveRequestRequest, ClaimGrantRequest, ClaimGrantResponse, DenyRequestRequest, Exception, GetExceptionRequest,
-    GetGrantRequest, Grant, GrantState, ReleaseGrantRequest, Request, SubmitRequestRequest,
-    exception_service_client::ExceptionServiceClient, grant_service_client::GrantServiceClient,
-    request_service_client::RequestServiceClient, target_service_client::TargetServiceClient,
+    ApproveRequestRequest, ClaimGrantRequest, ClaimGrantResponse, DenyRequestRequest, Exception,
+    GetExceptionRequest, GetGrantRequest, Grant, GrantState, ReleaseGrantRequest, Request,
+    SubmitRequestRequest, exception_service_client::ExceptionServiceClient,
+    grant_service_client::GrantServiceClient, request_service_client::RequestServiceClient,
+    target_service_client::TargetServiceClient,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -114,7 +115,11 @@ impl Person {
         self.claim_with(request, false).await
     }
 
-    pub async fn claim_with(&mut self, request: &Request, reissue: bool) -> Result<ClaimGrantResponse, Status> {
+    pub async fn claim_with(
+        &mut self,
+        request: &Request,
+        reissue: bool,
+    ) -> Result<ClaimGrantResponse, Status> {
         let claim = ClaimGrantRequest { request: request.name.clone(), reissue };
         Ok(self.grants.claim_grant(claim).await?.into_inner())
     }
@@ -159,13 +164,19 @@ impl Person {
             .post(format!("{}/v1/sys/wrapping/unwrap", self.vault))
             .header("X-Vault-Token", &claimed.wrapping_token);
         let answer = call.send().await.unwrap();
-        if answer.status().is_success() { Ok(answer.json().await.unwrap()) } else { Err(answer.json().await.unwrap()) }
+        if answer.status().is_success() {
+            Ok(answer.json().await.unwrap())
+        } else {
+            Err(answer.json().await.unwrap())
+        }
     }
 }
 
 /// Whether a daemon serves there.
 pub async fn serves(address: &str) -> bool {
-    let Ok(channel) = Endpoint::from_shared(address.to_owned()).unwrap().connect().await else { return false };
+    let Ok(channel) = Endpoint::from_shared(address.to_owned()).unwrap().connect().await else {
+        return false;
+    };
     let check = HealthCheckRequest { service: String::new() };
     let answer = HealthClient::new(channel).check(check).await;
     answer.is_ok_and(|answer| answer.into_inner().status() == ServingStatus::Serving)

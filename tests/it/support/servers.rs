@@ -18,6 +18,7 @@ use tokio::time::{interval, timeout};
 pub use self::{
     bao::{Bao, openbao},
     postgres::{Postgres, postgres},
+    process::{Dir, Process, free_port},
 };
 
 /// How long anything may take to come true. Far longer than it does, and short enough to see which test hangs.

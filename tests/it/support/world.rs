@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::Command,
     sync::{
@@ -13,7 +14,6 @@ use std::{
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::ConnectOptions as _;
 use sqlx::Connection as _;
 
 use super::{
@@ -87,9 +87,16 @@ impl World {
     pub async fn with(wishes: Wishes) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("w{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let bao = if wishes.own_vault { Server::Own(Bao::start_private().await) } else { Server::Shared(openbao()) };
-        let postgres =
-            if wishes.own_database { Server::Own(Postgres::start_private()) } else { Server::Shared(postgres()) };
+        let bao = if wishes.own_vault {
+            Server::Own(Bao::start_private().await)
+        } else {
+            Server::Shared(openbao())
+        };
+        let postgres = if wishes.own_database {
+            Server::Own(Postgres::start_private())
+        } else {
+            Server::Shared(postgres())
+        };
         let port = super::servers::free_port();
         let address = format!("http://127.0.0.1:{port}");
         let dir = Dir::new("world");
@@ -127,11 +134,13 @@ impl World {
 
     /// The audit events of a kind, as the database has them.
     pub async fn audit(&self, kind: &str) -> Vec<Value> {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.database_file()).read_only(true);
+        let options =
+            sqlx::sqlite::SqliteConnectOptions::new().filename(self.database_file()).read_only(true);
         let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
         let query = "SELECT json_object('actor', actor_name, 'request', request_id, 'target', target, \
                      'detail', json(detail)) FROM audit_events WHERE kind = ? ORDER BY sequence";
-        let rows = sqlx::query_scalar::<_, String>(query).bind(kind).fetch_all(&mut connection).await.unwrap();
+        let rows =
+            sqlx::query_scalar::<_, String>(query).bind(kind).fetch_all(&mut connection).await.unwrap();
         rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect()
     }
 
@@ -199,7 +208,8 @@ impl World {
         bao.write(&format!("{mount}/roles/hp-orders-ro"), self.deployed("database-role.json")).await;
 
         self.write_policy(&format!("cred-orders-ro-{name}"), &self.deployed_text("cred-orders-ro.hcl")).await;
-        self.write_policy(&format!("hallpassd-{name}"), &daemon_policy(self.deployed_text("hallpassd.hcl"))).await;
+        self.write_policy(&format!("hallpassd-{name}"), &daemon_policy(self.deployed_text("hallpassd.hcl")))
+            .await;
         bao.write(&format!("auth/token/roles/hallpass-grant-{name}"), self.deployed("token-role.json")).await;
         // Shared by all worlds of a server, so it may be there already.
         bao.call(&bao.root_token, Method::POST, "sys/auth/approle", Some(json!({ "type": "approle" }))).await;
@@ -243,8 +253,13 @@ impl World {
         for (group, people) in groups {
             let mut members = Vec::new();
             for person in people {
-                bao.write(&format!("auth/userpass-{name}/users/{person}"), json!({ "password": "open sesame" })).await;
-                let entity = bao.write("identity/entity", json!({ "name": format!("{person}-{name}") })).await;
+                bao.write(
+                    &format!("auth/userpass-{name}/users/{person}"),
+                    json!({ "password": "open sesame" }),
+                )
+                .await;
+                let entity =
+                    bao.write("identity/entity", json!({ "name": format!("{person}-{name}") })).await;
                 let id = entity["data"]["id"].clone();
                 let alias = json!({ "name": person, "canonical_id": id, "mount_accessor": accessor });
                 bao.write("identity/entity-alias", alias).await;
@@ -253,9 +268,11 @@ impl World {
             let group = json!({ "name": format!("{group}-{name}"), "member_entity_ids": members });
             bao.write("identity/group", group).await;
         }
-        self.write_policy(&format!("login-{name}"), &format!(
-            "path \"identity/oidc/token/hallpass-{name}\" {{ capabilities = [\"read\"] }}"
-        )).await;
+        self.write_policy(
+            &format!("login-{name}"),
+            &format!("path \"identity/oidc/token/hallpass-{name}\" {{ capabilities = [\"read\"] }}"),
+        )
+        .await;
         for person in ["alice", "bob", "olivia", "oscar", "audrey", "oren", "nick"] {
             let policies = json!({ "token_policies": [format!("login-{name}")] });
             bao.write(&format!("auth/userpass-{name}/users/{person}/policies"), policies).await;
@@ -268,7 +285,8 @@ impl World {
         let role_id = bao.read(&format!("{role}/role-id")).await["data"]["role_id"].clone();
         let secret_id = bao.write(&format!("{role}/secret-id"), json!({})).await["data"]["secret_id"].clone();
         let secret_file = self.dir.join("vault-secret-id");
-        super::servers::write_private(&secret_file, secret_id.as_str().unwrap());
+        fs::write(&secret_file, secret_id.as_str().unwrap()).unwrap();
+        fs::set_permissions(&secret_file, fs::Permissions::from_mode(0o600)).unwrap();
         let config = format!(
             r#"
 [server]
