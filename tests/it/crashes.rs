@@ -82,7 +82,6 @@ async fn a_crash_while_issuing_leaves_nothing_and_the_holder_claims_again() {
             sim.restart().await;
             sim.settle().await;
             assert_eq!(sim.leases(), [], "{operation:?} {effect:?}");
-            assert_eq!(sim.vault.live_wrappings(), 0, "{operation:?} {effect:?}");
             failed(&sim, request).await;
             let opened = sim.grants(request).await[0].window;
             let claimed = sim.claim(request).await.unwrap();
@@ -215,7 +214,7 @@ async fn a_target_taken_out_of_the_configuration_takes_its_grants_along() {
     assert!(matches!(sim.state(kept.id).await, State::Active { .. }));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_who_ends_a_grant_being_made_wins() {
     let sim = Sim::start().await;
     let request = sim.approved("orders-ro").await;
