@@ -4,6 +4,8 @@
 //! either all of it is durable when the call returns, or none of it happened (I4). A change whose predecessor isn't what
 //! the store holds is a conflict, whoever won.
 
+pub mod sqlite;
+
 use std::{collections::BTreeMap, fmt::Debug};
 
 use async_trait::async_trait;

@@ -1,0 +1,168 @@
+//! Connections that keep what they promise: each setting is read back before a connection is used, because SQLite
+//! passes over what it can't do.
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    ConnectOptions, Connection, Row,
+    sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions},
+};
+
+use super::OpenError;
+
+/// The first version in which a checkpoint at the wrong moment can't corrupt the WAL
+/// (<https://www.sqlite.org/wal.html#walresetbug>).
+const SQLITE_MIN: [u32; 3] = [3, 51, 3];
+
+/// How long a connection waits for another one's lock. Only a tool that an operator runs can hold one this long.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+
+/// How many read at once: more would make no disk faster, and each is a thread.
+const READERS_MAX: u32 = 4;
+
+/// How long a read waits for those before it.
+const READER_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// A pragma that a connection must have.
+struct Setting {
+    name: &'static str,
+    value: &'static str,
+    /// The statement that reads it.
+    read: &'static str,
+    /// What is read then.
+    expected: &'static str,
+}
+
+macro_rules! setting {
+    ($name:literal, $value:literal, $expected:literal) => {
+        Setting { name: $name, value: $value, read: concat!("PRAGMA ", $name), expected: $expected }
+    };
+}
+
+/// What every connection has.
+const COMMON: &[Setting] = &[
+    // A commit is on the disk before it is answered.
+    setting!("synchronous", "FULL", "2"),
+    setting!("foreign_keys", "ON", "1"),
+    // Without it, REPLACE deletes rows and no trigger sees it.
+    setting!("recursive_triggers", "ON", "1"),
+    // A file that somebody prepared can't make SQLite call what he likes.
+    setting!("trusted_schema", "OFF", "0"),
+    // A damaged page is noticed when it is read.
+    setting!("cell_size_check", "ON", "1"),
+    // The handles of a grant that is over don't linger in free pages.
+    setting!("secure_delete", "ON", "1"),
+];
+
+/// Readers don't block the writer, nor the writer readers. The writer sets it, and it stays with the file.
+const WAL: Setting = setting!("journal_mode", "WAL", "wal");
+
+/// What only readers have.
+const QUERY_ONLY: Setting = setting!("query_only", "ON", "1");
+
+/// Refuses a SQLite that could corrupt a database, before it has touched one.
+pub(super) async fn check_version() -> Result<(), OpenError> {
+    let failed = OpenError::database("ask for SQLite's version");
+    let mut memory = SqliteConnectOptions::new().in_memory(true).connect().await.map_err(&failed)?;
+    let version = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut memory).await;
+    let found: String = version.map_err(&failed)?;
+    if is_safe(&found) { Ok(()) } else { Err(OpenError::SqliteTooOld { found }) }
+}
+
+/// Whether a version is known to be safe; a text that is no version isn't.
+fn is_safe(version: &str) -> bool {
+    let numbers: Option<Vec<u32>> = version.split('.').map(|number| number.parse().ok()).collect();
+    numbers.is_some_and(|numbers| numbers.len() == 3 && numbers.as_slice() >= SQLITE_MIN.as_slice())
+}
+
+/// What the connection that writes is opened with.
+pub(super) fn writing(file: &Path) -> SqliteConnectOptions {
+    let options = options(file);
+    options.pragma(WAL.name, WAL.value)
+}
+
+/// Opens the connection that writes.
+pub(super) async fn writer(options: &SqliteConnectOptions) -> Result<SqliteConnection, OpenError> {
+    let mut connection = options.connect().await.map_err(OpenError::database("open the database"))?;
+    check(&mut connection, &[WAL]).await?;
+    Ok(connection)
+}
+
+/// Opens the connections that read.
+pub(super) async fn readers(file: &Path) -> Result<SqlitePool, OpenError> {
+    let options = options(file).read_only(true).pragma(QUERY_ONLY.name, QUERY_ONLY.value);
+    let failed = OpenError::database("open the database for reading");
+    // Once by hand, because the pool would try again and again and not say what is wrong.
+    let mut first = options.connect().await.map_err(&failed)?;
+    check(&mut first, &[WAL, QUERY_ONLY]).await?;
+    first.close().await.map_err(&failed)?;
+    SqlitePoolOptions::new()
+        .max_connections(READERS_MAX)
+        .acquire_timeout(READER_WAIT_MAX)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                let checked = check(connection, &[WAL, QUERY_ONLY]).await;
+                checked.map_err(|error| sqlx::Error::Configuration(Box::new(error)))
+            })
+        })
+        .connect_with(options)
+        .await
+        .map_err(failed)
+}
+
+fn options(file: &Path) -> SqliteConnectOptions {
+    // Statements aren't logged: nobody should have to wonder what a log line may hold.
+    let options =
+        SqliteConnectOptions::new().filename(file).busy_timeout(BUSY_MAX).disable_statement_logging();
+    COMMON.iter().fold(options, |options, setting| options.pragma(setting.name, setting.value))
+}
+
+/// Reads the settings back.
+async fn check(connection: &mut SqliteConnection, more: &[Setting]) -> Result<(), OpenError> {
+    for setting in COMMON.iter().chain(more) {
+        let failed = OpenError::database("read a setting back");
+        let row = sqlx::query(setting.read).fetch_one(&mut *connection).await.map_err(&failed)?;
+        // Unchecked, because some answer with a number and some with a text; SQLite turns either into a text.
+        let found: String = row.try_get_unchecked(0).map_err(&failed)?;
+        if found != setting.expected {
+            return Err(OpenError::Setting { name: setting.name, expected: setting.value, found });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_corrupt_are_refused() {
+        for safe in ["3.51.3", "3.51.10", "3.52.0", "4.0.0"] {
+            assert!(is_safe(safe), "{safe}");
+        }
+        for other in
+            ["3.51.2", "3.50.9", "3.9.99", "2.99.99", "3.51", "3.51.3.1", "", "3.51.x", "-3.52.0", "new"]
+        {
+            assert!(!is_safe(other), "{other:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_built_in_version_is_safe() {
+        check_version().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_setting_that_did_not_take_is_found() {
+        let mut memory = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+        let refused = check(&mut memory, &[]).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Setting { name: "recursive_triggers", .. }), "{refused}");
+        let directory = tempfile::tempdir().unwrap();
+        let common = options(&directory.path().join("db")).create_if_missing(true);
+        let mut without_wal = common.connect().await.unwrap();
+        let refused = check(&mut without_wal, &[WAL]).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Setting { name: "journal_mode", .. }), "{refused}");
+    }
+}

@@ -1,0 +1,111 @@
+//! What the sweep has to do, and when it has to look next. Both are asked for again and again, so neither reads more of
+//! a table than what is due.
+
+use chrono::{DateTime, Utc};
+use sqlx::{QueryBuilder, sqlite::SqlitePool};
+
+use super::{
+    grant_row,
+    read::{all_grants, all_requests},
+    request_row,
+    rows::{corrupt, failed, id, instant, millis},
+};
+use crate::store::{Due, StoreError};
+
+/// How many of a kind one target may have in one answer: more than a sweep does at once, and few enough that a target
+/// with a flood of them costs the others nothing but this.
+const PER_TARGET_MAX: i64 = 256;
+
+/// Due requests, up to `lapses_at`, as the `JOIN` of [`request_row::SELECT`].
+const LAPSING: &str = " JOIN (SELECT id, row_number() OVER (PARTITION BY target ORDER BY lapses_at, id) AS place \
+             FROM requests WHERE lapses_at <= ";
+
+/// Due grants, up to `closes_at`, as the `JOIN` of [`grant_row::SELECT`]. The index is named, because
+/// SQLite would rather look every open grant up by its state.
+const CLOSING: &str = " JOIN (SELECT id, row_number() OVER (PARTITION BY target ORDER BY closes_at, id) AS place \
+             FROM grants INDEXED BY grants_closing WHERE state IN ('ISSUING', 'ACTIVE') AND closes_at <= ";
+
+/// Ending grants, in the order of the index, so that a flood of them need not be sorted.
+const REVOKING: &str = "\
+    SELECT id FROM (SELECT id, begun_at, row_number() OVER (PARTITION BY target ORDER BY begun_at, id) AS place \
+                      FROM grants INDEXED BY grants_revoking WHERE state = 'REVOKING') \
+     WHERE place <= ? ORDER BY begun_at, id";
+
+const NEXT_DEADLINE: &str = "\
+    SELECT min(at) FROM (SELECT min(lapses_at) AS at FROM requests WHERE lapses_at IS NOT NULL \
+                         UNION ALL \
+                         SELECT min(closes_at) FROM grants INDEXED BY grants_closing WHERE state IN ('ISSUING', 'ACTIVE'))";
+
+/// What is due at `now`.
+pub(super) async fn due(readers: &SqlitePool, now: DateTime<Utc>) -> Result<Due, StoreError> {
+    let mut lapsing = QueryBuilder::new(request_row::SELECT);
+    lapsing.push(LAPSING).push_bind(millis(now)).push(") AS due ON due.id = r.id WHERE due.place <= ");
+    lapsing.push_bind(PER_TARGET_MAX).push(" ORDER BY r.lapses_at, r.id");
+    let mut closing = QueryBuilder::new(grant_row::SELECT);
+    closing.push(CLOSING).push_bind(millis(now)).push(") AS due ON due.id = g.id WHERE due.place <= ");
+    closing.push_bind(PER_TARGET_MAX).push(" ORDER BY g.closes_at, g.id");
+    let operation = "read the ending grants";
+    let revoking: Vec<String> = sqlx::query_scalar(REVOKING)
+        .bind(PER_TARGET_MAX)
+        .fetch_all(readers)
+        .await
+        .map_err(failed(operation))?;
+    let read_id = |text: String| id(&text).map_err(|problem| corrupt(operation, "a grant", problem));
+    Ok(Due {
+        lapsing: all_requests(readers, lapsing, "read the lapsing requests").await?,
+        closing: all_grants(readers, closing, "read the closing grants").await?,
+        revoking: revoking.into_iter().map(read_id).collect::<Result<_, _>>()?,
+    })
+}
+
+/// When the next request lapses or the next window closes.
+pub(super) async fn next_deadline(readers: &SqlitePool) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let operation = "read the next deadline";
+    let at: Option<i64> =
+        sqlx::query_scalar(NEXT_DEADLINE).fetch_one(readers).await.map_err(failed(operation))?;
+    at.map(instant).transpose().map_err(|problem| corrupt(operation, "a deadline", problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+
+    use super::*;
+    use crate::{
+        clock::ManualClock,
+        store::sqlite::{Migrate, SqliteStore},
+    };
+
+    /// The plan's steps, of the statement as it is run.
+    async fn plan(store: &SqliteStore, statement: &str) -> Vec<String> {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let rows = sqlx::query(explain).fetch_all(&store.readers).await.unwrap();
+        rows.iter().map(|row| row.get::<String, _>("detail")).collect()
+    }
+
+    #[tokio::test]
+    async fn nothing_due_costs_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = ManualClock::new(DateTime::UNIX_EPOCH);
+        let store = SqliteStore::open(&directory.path().join("db"), Migrate::Yes, &clock).await.unwrap();
+        let whole =
+            |select: &str, join: &str, key: &str| format!("{select}{join}0) AS due ON due.id = {key}");
+        let cases = [
+            (whole(request_row::SELECT, LAPSING, "r.id"), &["requests_lapsing"][..]),
+            (whole(grant_row::SELECT, CLOSING, "g.id"), &["grants_closing"][..]),
+            (REVOKING.replace('?', "1"), &["grants_revoking"][..]),
+            (NEXT_DEADLINE.to_owned(), &["requests_lapsing", "grants_closing"][..]),
+        ];
+        for (statement, indexes) in cases {
+            let plan = plan(&store, &statement).await;
+            for index in indexes {
+                assert!(plan.iter().any(|step| step.contains(index)), "{index} is unused: {plan:#?}");
+            }
+            let on_table =
+                |step: &&String| ["requests", "grants", " r", " g"].iter().any(|t| step.contains(t));
+            for step in plan.iter().filter(on_table) {
+                assert!(step.contains(" INDEX "), "a table is read whole: {plan:#?}");
+            }
+        }
+    }
+}

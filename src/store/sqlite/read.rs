@@ -1,0 +1,203 @@
+//! Reading requests and grants. Each read is one statement, so it sees one moment, and however many rows it answers with
+//! it takes one round trip.
+//!
+//! Values go in as parameters only. Lists go by the id of the last row seen, so that a page stays what it is while rows
+//! are added.
+
+use std::collections::BTreeMap;
+
+use sqlx::{QueryBuilder, Sqlite, sqlite::SqlitePool};
+
+use super::{
+    grant_row::{self, GrantRow},
+    request_row::{self, RequestRow},
+    rows::{failed, millis},
+};
+use crate::{
+    access::{
+        grant::Grant,
+        handle::LeaseId,
+        id::{GrantId, RequestId},
+        policy::Scope,
+        request::Request,
+        text::IdempotencyKey,
+    },
+    store::{GrantFilter, RequestFilter, Slice, StoreError},
+};
+
+/// One request.
+pub(super) async fn request(readers: &SqlitePool, id: RequestId) -> Result<Option<Request>, StoreError> {
+    let mut query = QueryBuilder::new(request_row::SELECT);
+    query.push(" WHERE r.id = ").push_bind(id.to_string());
+    Ok(all_requests(readers, query, "read a request").await?.pop())
+}
+
+/// The request that this person submitted with this key.
+pub(super) async fn request_by_key(
+    readers: &SqlitePool,
+    requester_subject: &str,
+    key: &IdempotencyKey,
+) -> Result<Option<Request>, StoreError> {
+    let mut query = QueryBuilder::new(request_row::SELECT);
+    query.push(" WHERE r.requester_subject = ").push_bind(requester_subject);
+    query.push(" AND r.idempotency_key = ").push_bind(key.as_str());
+    Ok(all_requests(readers, query, "read a request by its key").await?.pop())
+}
+
+/// A slice of the requests in the scope that match, the newest first.
+pub(super) async fn requests(
+    readers: &SqlitePool,
+    scope: &Scope,
+    filter: &RequestFilter,
+    slice: Slice<RequestId>,
+) -> Result<Vec<Request>, StoreError> {
+    let mut query = QueryBuilder::new(request_row::SELECT);
+    query.push(" WHERE TRUE");
+    push_scope(&mut query, scope, "r.requester_subject", "r.target");
+    push_any(&mut query, "r.state", &filter.states);
+    push_equal(&mut query, "r.target", filter.target.as_ref().map(ToString::to_string));
+    push_person(&mut query, "r.requester_subject", "r.requester_name", filter.requester.as_deref());
+    if let Some(from) = filter.submitted_from {
+        query.push(" AND r.submitted_at >= ").push_bind(millis(from));
+    }
+    if let Some(until) = filter.submitted_until {
+        query.push(" AND r.submitted_at < ").push_bind(millis(until));
+    }
+    push_slice(&mut query, "r.id", slice.after.map(|id| id.to_string()), slice.limit);
+    all_requests(readers, query, "list requests").await
+}
+
+/// One grant.
+pub(super) async fn grant(readers: &SqlitePool, id: GrantId) -> Result<Option<Grant>, StoreError> {
+    let mut query = QueryBuilder::new(grant_row::SELECT);
+    query.push(" WHERE g.id = ").push_bind(id.to_string());
+    Ok(all_grants(readers, query, "read a grant").await?.pop())
+}
+
+/// A slice of the grants in the scope that match, the newest first.
+pub(super) async fn grants(
+    readers: &SqlitePool,
+    scope: &Scope,
+    filter: &GrantFilter,
+    slice: Slice<GrantId>,
+) -> Result<Vec<Grant>, StoreError> {
+    let mut query = QueryBuilder::new(grant_row::SELECT);
+    query.push(" WHERE TRUE");
+    push_scope(&mut query, scope, "g.holder_subject", "g.target");
+    push_any(&mut query, "g.state", &filter.states);
+    push_equal(&mut query, "g.target", filter.target.as_ref().map(ToString::to_string));
+    push_person(&mut query, "g.holder_subject", "g.holder_name", filter.holder.as_deref());
+    push_equal(&mut query, "g.request_id", filter.request.map(|id| id.to_string()));
+    push_slice(&mut query, "g.id", slice.after.map(|id| id.to_string()), slice.limit);
+    all_grants(readers, query, "list grants").await
+}
+
+/// The grants of each of these requests, the latest first.
+pub(super) async fn grants_of(
+    readers: &SqlitePool,
+    requests: &[RequestId],
+) -> Result<BTreeMap<RequestId, Vec<Grant>>, StoreError> {
+    let ids: Vec<_> = requests.iter().map(ToString::to_string).collect();
+    let mut query = QueryBuilder::new(grant_row::SELECT);
+    // One parameter however many they are, so that SQLite's limit on parameters can't be met.
+    query.push(" WHERE g.request_id IN (SELECT value FROM json_each(");
+    query.push_bind(serde_json::Value::from(ids).to_string()).push(")) ORDER BY g.id DESC");
+    let mut grants: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for grant in all_grants(readers, query, "read the grants of requests").await? {
+        grants.entry(grant.request).or_default().push(grant);
+    }
+    Ok(grants)
+}
+
+/// Every grant that is held or being made.
+pub(super) async fn open_grants(readers: &SqlitePool) -> Result<Vec<Grant>, StoreError> {
+    let mut query = QueryBuilder::new(grant_row::SELECT);
+    query.push(" WHERE g.state IN ('ISSUING', 'ACTIVE') ORDER BY g.id");
+    all_grants(readers, query, "read the open grants").await
+}
+
+/// The recorded leases of a credential path. What is over has none, which the table's CHECKs see to.
+pub(super) async fn known_leases(readers: &SqlitePool, path: &str) -> Result<Vec<LeaseId>, StoreError> {
+    let select = "SELECT lease_id FROM grants WHERE credential_path = ? AND lease_id IS NOT NULL";
+    let leases: Vec<String> = sqlx::query_scalar(select)
+        .bind(path)
+        .fetch_all(readers)
+        .await
+        .map_err(failed("read the known leases"))?;
+    Ok(leases.into_iter().map(LeaseId::new).collect())
+}
+
+/// Runs a query over [`request_row::SELECT`].
+pub(super) async fn all_requests(
+    readers: &SqlitePool,
+    mut query: QueryBuilder<Sqlite>,
+    operation: &'static str,
+) -> Result<Vec<Request>, StoreError> {
+    let rows: Vec<RequestRow> = query.build_query_as().fetch_all(readers).await.map_err(failed(operation))?;
+    rows.into_iter().map(|row| row.read(operation)).collect()
+}
+
+/// Runs a query over [`grant_row::SELECT`].
+pub(super) async fn all_grants(
+    readers: &SqlitePool,
+    mut query: QueryBuilder<Sqlite>,
+    operation: &'static str,
+) -> Result<Vec<Grant>, StoreError> {
+    let rows: Vec<GrantRow> = query.build_query_as().fetch_all(readers).await.map_err(failed(operation))?;
+    rows.into_iter().map(|row| row.read(operation)).collect()
+}
+
+/// Narrows to what the caller may see.
+pub(super) fn push_scope(
+    query: &mut QueryBuilder<Sqlite>,
+    scope: &Scope,
+    owner_column: &'static str,
+    target_column: &'static str,
+) {
+    let Scope::Some { owner, targets } = scope else { return };
+    query.push(" AND (").push(owner_column).push(" = ").push_bind(owner.clone());
+    query.push(" OR ").push(target_column).push(" IN (");
+    let mut list = query.separated(", ");
+    for target in targets {
+        list.push_bind(target.to_string());
+    }
+    // Without targets the list is empty, which SQLite takes and which matches nothing.
+    query.push("))");
+}
+
+fn push_any(query: &mut QueryBuilder<Sqlite>, column: &'static str, values: &[&'static str]) {
+    if values.is_empty() {
+        return;
+    }
+    query.push(" AND ").push(column).push(" IN (");
+    let mut list = query.separated(", ");
+    for value in values {
+        list.push_bind(*value);
+    }
+    query.push(")");
+}
+
+fn push_equal(query: &mut QueryBuilder<Sqlite>, column: &'static str, value: Option<String>) {
+    if let Some(value) = value {
+        query.push(" AND ").push(column).push(" = ").push_bind(value);
+    }
+}
+
+fn push_person(
+    query: &mut QueryBuilder<Sqlite>,
+    subject_column: &'static str,
+    name_column: &'static str,
+    person: Option<&str>,
+) {
+    if let Some(person) = person {
+        query.push(" AND (").push(subject_column).push(" = ").push_bind(person.to_owned());
+        query.push(" OR ").push(name_column).push(" = ").push_bind(person.to_owned()).push(")");
+    }
+}
+
+fn push_slice(query: &mut QueryBuilder<Sqlite>, column: &'static str, after: Option<String>, limit: u32) {
+    if let Some(after) = after {
+        query.push(" AND ").push(column).push(" < ").push_bind(after);
+    }
+    query.push(" ORDER BY ").push(column).push(" DESC LIMIT ").push_bind(i64::from(limit));
+}

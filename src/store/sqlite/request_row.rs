@@ -1,0 +1,254 @@
+//! A request's row: which columns a state has, in both directions. The table's CHECKs say the same.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use sqlx::FromRow;
+
+use super::rows::{Problem, corrupt, id, instant, millis, person, target};
+use crate::{
+    access::{
+        approval::{Approval, Decision, Denial, Digest},
+        request::{Ask, Request, State},
+        text::{IdempotencyKey, Prose, Ticket},
+    },
+    store::StoreError,
+};
+
+/// A request as one row. The decisions come as one column, so that a single statement, which sees a single moment,
+/// reads requests whole, however many they are.
+pub(super) const SELECT: &str = "\
+    SELECT r.id, r.target, r.credential_path, r.requester_subject, r.requester_name, r.duration_seconds, r.reason, \
+           r.ticket, r.approvals_required, r.submitted_at, r.idempotency_key, r.state, r.revision, r.lapses_at, \
+           r.approved_at, r.withdrawn_at, r.lapsed_at, r.claimed_at, \
+           (SELECT json_group_array(json_object('verdict', d.verdict, 'approver_subject', d.approver_subject, \
+                       'approver_name', d.approver_name, 'statement', d.statement, 'digest', d.digest, \
+                       'decided_at', d.decided_at) ORDER BY d.position) \
+              FROM decisions d WHERE d.request_id = r.id) AS decisions \
+      FROM requests r";
+
+#[derive(FromRow)]
+pub(super) struct RequestRow {
+    id: String,
+    target: String,
+    credential_path: String,
+    requester_subject: String,
+    requester_name: String,
+    duration_seconds: i64,
+    reason: String,
+    ticket: Option<String>,
+    approvals_required: i64,
+    submitted_at: i64,
+    idempotency_key: Option<String>,
+    state: String,
+    revision: i64,
+    #[sqlx(flatten)]
+    times: Times,
+    decisions: String,
+}
+
+/// The instants that only some states have.
+#[derive(Default, FromRow)]
+#[expect(clippy::struct_field_names, reason = "they are the columns' names, and those end in what they are")]
+pub(super) struct Times {
+    pub(super) lapses_at: Option<i64>,
+    pub(super) approved_at: Option<i64>,
+    pub(super) withdrawn_at: Option<i64>,
+    pub(super) lapsed_at: Option<i64>,
+    pub(super) claimed_at: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct DecisionRow {
+    verdict: String,
+    approver_subject: String,
+    approver_name: String,
+    statement: String,
+    digest: String,
+    decided_at: i64,
+}
+
+impl RequestRow {
+    /// The request.
+    pub(super) fn read(self, operation: &'static str) -> Result<Request, StoreError> {
+        let what = format!("request {}", self.id);
+        self.request().map_err(|problem| corrupt(operation, what, problem))
+    }
+
+    fn request(self) -> Result<Request, Problem> {
+        let (approvals, denial) = decisions(&self.decisions)?;
+        let state = state(&self.state, &self.times, denial)?;
+        let ask = Ask {
+            target: target(&self.target)?,
+            credential_path: self.credential_path,
+            requester: person(self.requester_subject, self.requester_name),
+            duration: duration(self.duration_seconds)?,
+            reason: prose(&self.reason)?,
+            ticket: self.ticket.as_deref().map(ticket).transpose()?,
+            approvals_required: self
+                .approvals_required
+                .try_into()
+                .map_err(|_| "approvals_required is off")?,
+            submitted_at: instant(self.submitted_at)?,
+            key: self.idempotency_key.as_deref().map(key).transpose()?,
+        };
+        Ok(Request { id: id(&self.id)?, ask, approvals, state, revision: self.revision })
+    }
+}
+
+impl Times {
+    /// The columns that a state has.
+    pub(super) fn of(state: &State) -> Self {
+        let mut times = Self { lapses_at: state.lapses_at().map(millis), ..Self::default() };
+        match state {
+            // A denial stands among the decisions.
+            State::Pending { .. } | State::Denied { .. } => {}
+            State::Approved { approved_at, .. } => times.approved_at = Some(millis(*approved_at)),
+            State::Withdrawn { withdrawn_at } => times.withdrawn_at = Some(millis(*withdrawn_at)),
+            State::Lapsed { lapsed_at } => times.lapsed_at = Some(millis(*lapsed_at)),
+            State::Claimed { claimed_at } => times.claimed_at = Some(millis(*claimed_at)),
+        }
+        times
+    }
+}
+
+/// The one place where nulls become a state; every combination that isn't one is refused.
+fn state(name: &str, times: &Times, denial: Option<Denial>) -> Result<State, Problem> {
+    let Times { lapses_at, approved_at, withdrawn_at, lapsed_at, claimed_at } = *times;
+    let times = (lapses_at, approved_at, withdrawn_at, lapsed_at, claimed_at);
+    Ok(match (name, times, denial) {
+        ("PENDING", (Some(at), None, None, None, None), None) => State::Pending { lapses_at: instant(at)? },
+        ("APPROVED", (Some(at), Some(approved_at), None, None, None), None) => {
+            State::Approved { approved_at: instant(approved_at)?, lapses_at: instant(at)? }
+        }
+        ("DENIED", (None, None, None, None, None), Some(denial)) => State::Denied { denial },
+        ("WITHDRAWN", (None, None, Some(at), None, None), None) => {
+            State::Withdrawn { withdrawn_at: instant(at)? }
+        }
+        ("LAPSED", (None, None, None, Some(at), None), None) => State::Lapsed { lapsed_at: instant(at)? },
+        ("CLAIMED", (None, None, None, None, Some(at)), None) => State::Claimed { claimed_at: instant(at)? },
+        _ => return Err("its columns fit no state"),
+    })
+}
+
+/// The approvals in the order they came, and the denial, which can only be the last decision.
+fn decisions(json: &str) -> Result<(Vec<Approval>, Option<Denial>), Problem> {
+    let rows: Vec<DecisionRow> = serde_json::from_str(json).map_err(|_| "its decisions are malformed")?;
+    let (mut approvals, mut denial) = (Vec::new(), None);
+    for row in rows {
+        let verdict = row.verdict.clone();
+        let decision = row.decision()?;
+        match (verdict.as_str(), &denial) {
+            ("APPROVED", None) => approvals.push(Approval::recorded(decision)),
+            ("DENIED", None) => denial = Some(Denial::recorded(decision)),
+            _ => return Err("its decisions contradict each other"),
+        }
+    }
+    Ok((approvals, denial))
+}
+
+impl DecisionRow {
+    fn decision(self) -> Result<Decision, Problem> {
+        Ok(Decision {
+            approver: person(self.approver_subject, self.approver_name),
+            statement: prose(&self.statement)?,
+            digest: Digest::parse(&self.digest).ok_or("a decision's digest is malformed")?,
+            decided_at: instant(self.decided_at)?,
+        })
+    }
+}
+
+fn duration(seconds: i64) -> Result<Duration, Problem> {
+    u64::try_from(seconds).map(Duration::from_secs).map_err(|_| "its duration is negative")
+}
+
+fn prose(text: &str) -> Result<Prose, Problem> {
+    let prose = Prose::new(text).map_err(|_| "a text breaks the rules for texts")?;
+    // Reading must not repair: the digest is over the text as it was.
+    if prose.as_str() == text { Ok(prose) } else { Err("a text isn't as it was written") }
+}
+
+fn ticket(text: &str) -> Result<Ticket, Problem> {
+    Ticket::new(text).ok().flatten().ok_or("its ticket breaks the rules for tickets")
+}
+
+fn key(text: &str) -> Result<IdempotencyKey, Problem> {
+    IdempotencyKey::new(text).ok().flatten().ok_or("its idempotency key breaks the rules for keys")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::rows::tests as rows;
+
+    /// Bit by bit: `lapses_at`, `approved_at`, `withdrawn_at`, `lapsed_at`, `claimed_at`.
+    fn times(bits: u32) -> Times {
+        let set = |bit: u32| (bits & (1 << bit) != 0).then_some(1);
+        Times {
+            lapses_at: set(0),
+            approved_at: set(1),
+            withdrawn_at: set(2),
+            lapsed_at: set(3),
+            claimed_at: set(4),
+        }
+    }
+
+    /// Every combination of set columns, for every name, without and with a denial: only one each is a state.
+    #[test]
+    fn one_combination_of_columns_per_state() {
+        let mut read = Vec::new();
+        for name in ["PENDING", "APPROVED", "DENIED", "WITHDRAWN", "LAPSED", "CLAIMED", "pending", ""] {
+            for bits in 0_u32..64 {
+                if let Ok(state) = state(name, &times(bits), (bits & 32 != 0).then(denial)) {
+                    assert_eq!(state.name(), name);
+                    read.push((name, bits));
+                }
+            }
+        }
+        let expected = [
+            ("PENDING", 1),
+            ("APPROVED", 3),
+            ("DENIED", 32),
+            ("WITHDRAWN", 4),
+            ("LAPSED", 8),
+            ("CLAIMED", 16),
+        ];
+        assert_eq!(read, expected);
+    }
+
+    /// The table takes exactly the rows that can be read. The triggers, which judge moves rather than rows, are off.
+    #[tokio::test]
+    async fn the_table_says_the_same() {
+        let update = "UPDATE requests SET state = ?, lapses_at = ?, approved_at = ?, withdrawn_at = ?, lapsed_at = ?, \
+                      claimed_at = ?";
+        let (_directory, mut raw) = rows::one_of_each().await;
+        for name in ["PENDING", "APPROVED", "DENIED", "WITHDRAWN", "LAPSED", "CLAIMED", "pending", ""] {
+            for bits in 0_u32..32 {
+                let times = times(bits);
+                let update = sqlx::query(update).bind(name).bind(times.lapses_at).bind(times.approved_at);
+                let update = update.bind(times.withdrawn_at).bind(times.lapsed_at).bind(times.claimed_at);
+                let taken = update.execute(&mut raw).await.is_ok();
+                let denial = (name == "DENIED").then(denial);
+                assert_eq!(taken, state(name, &times, denial).is_ok(), "{name} {bits:#b}");
+            }
+        }
+    }
+
+    #[test]
+    fn reading_repairs_nothing() {
+        assert!(prose("as written").is_ok());
+        assert!(prose(" as written").is_err());
+        assert!(prose("as\r\nwritten").is_err());
+        assert!(ticket("").is_err());
+        assert!(key("a b").is_err());
+    }
+
+    fn denial() -> Denial {
+        Denial::recorded(Decision {
+            approver: person("s".into(), "n".into()),
+            statement: prose("no").unwrap(),
+            digest: Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap(),
+            decided_at: instant(1).unwrap(),
+        })
+    }
+}

@@ -1,0 +1,28 @@
+//! What the daemon made for itself, once, and must find again. Nothing here is ever changed or shown.
+
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+
+use crate::{
+    clock::Clock,
+    store::{
+        StoreError,
+        sqlite::rows::{corrupt, failed},
+    },
+};
+
+/// Makes the key that handles are digested with, unless there is one: events rest on the one that was made first.
+pub(super) async fn make(connection: &mut SqliteConnection, clock: &dyn Clock) -> Result<(), sqlx::Error> {
+    let key = [clock.random().to_le_bytes(), clock.random().to_le_bytes()].concat();
+    let insert = "INSERT OR IGNORE INTO settings (name, value) VALUES ('digest_key', ?)";
+    sqlx::query(insert).bind(key).execute(connection).await.map(|_| ())
+}
+
+/// The key that handles are digested with.
+pub(super) async fn digest_key(readers: &SqlitePool) -> Result<[u8; 32], StoreError> {
+    let operation = "read the digest key";
+    let select = "SELECT value FROM settings WHERE name = 'digest_key'";
+    let key: Option<Vec<u8>> =
+        sqlx::query_scalar(select).fetch_optional(readers).await.map_err(failed(operation))?;
+    let key = key.ok_or_else(|| corrupt(operation, "the digest key", "it is missing"))?;
+    key.try_into().map_err(|_| corrupt(operation, "the digest key", "it doesn't have 32 bytes"))
+}

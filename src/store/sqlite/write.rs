@@ -1,0 +1,239 @@
+//! A change on its way into its table. It is stored only over the very state and revision that it started from: of two
+//! that started from the same, the second finds the first's revision and is a conflict.
+
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
+
+use super::{
+    grant_row::Columns,
+    request_row::Times,
+    rows::{failed, millis},
+};
+use crate::{
+    access::{
+        approval::{Approval, Decision},
+        change::Change,
+        grant::Grant,
+        request::{Request, State},
+        text::{IdempotencyKey, Ticket},
+    },
+    store::StoreError,
+};
+
+const INSERT_REQUEST: &str = "\
+    INSERT INTO requests (id, target, credential_path, requester_subject, requester_name, duration_seconds, reason, \
+                          ticket, approvals_required, submitted_at, idempotency_key, state, revision, lapses_at) \
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+const STORED_REQUEST: &str = "\
+    SELECT state, revision, (SELECT count(*) FROM decisions WHERE request_id = requests.id) FROM requests WHERE id = ?";
+
+const UPDATE_REQUEST: &str = "\
+    UPDATE requests SET state = ?, revision = ?, lapses_at = ?, approved_at = ?, withdrawn_at = ?, lapsed_at = ?, \
+                        claimed_at = ? \
+     WHERE id = ? AND state = ? AND revision = ?";
+
+const INSERT_DECISION: &str = "\
+    INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement, digest, \
+                           decided_at) \
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+
+const INSERT_GRANT: &str = "\
+    INSERT INTO grants (id, request_id, target, credential_path, holder_subject, holder_name, opens_at, closes_at, \
+                        opened_at, state, revision) \
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+const UPDATE_GRANT: &str = "\
+    UPDATE grants SET state = ?, revision = ?, token_accessor = ?, wrapping_accessor = ?, lease_id = ?, \
+                      activated_at = ?, cause = ?, begun_at = ?, step = ?, error = ?, revoked_at = ?, failed_at = ? \
+     WHERE id = ? AND state = ? AND revision = ?";
+
+/// Stores a request's change in the transaction that is under way.
+pub(super) async fn request(
+    connection: &mut SqliteConnection,
+    change: &Change<Request>,
+) -> Result<(), StoreError> {
+    let operation = "record a request";
+    let after = change.after();
+    let Some(from) = change.from() else {
+        return insert_request(connection, after).await.map(|_| ()).map_err(refused(operation));
+    };
+    let before = after.revision - 1;
+    let stored: Option<(String, i64, i64)> = sqlx::query_as(STORED_REQUEST)
+        .bind(after.id.to_string())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(failed(operation))?;
+    let decided = match stored {
+        Some((state, revision, decided)) if state == from && revision == before => decided,
+        _ => return Err(StoreError::Conflict { operation }),
+    };
+    // Before the request itself, because the database refuses an APPROVED or DENIED that rests on nothing.
+    insert_decisions(connection, after, decided).await.map_err(refused(operation))?;
+    let done = update_request(connection, after, from, before).await.map_err(refused(operation))?;
+    exactly_one(operation, &done)
+}
+
+async fn insert_request(
+    connection: &mut SqliteConnection,
+    request: &Request,
+) -> Result<SqliteQueryResult, sqlx::Error> {
+    let ask = &request.ask;
+    sqlx::query(INSERT_REQUEST)
+        .bind(request.id.to_string())
+        .bind(ask.target.as_str())
+        .bind(ask.credential_path.as_str())
+        .bind(ask.requester.subject.as_str())
+        .bind(ask.requester.name.as_str())
+        .bind(seconds(ask.duration)?)
+        .bind(ask.reason.as_str())
+        .bind(ask.ticket.as_ref().map(Ticket::as_str))
+        .bind(i64::from(ask.approvals_required))
+        .bind(millis(ask.submitted_at))
+        .bind(ask.key.as_ref().map(IdempotencyKey::as_str))
+        .bind(request.state.name())
+        .bind(request.revision)
+        .bind(request.state.lapses_at().map(millis))
+        .execute(connection)
+        .await
+}
+
+async fn update_request(
+    connection: &mut SqliteConnection,
+    after: &Request,
+    from: &str,
+    before: i64,
+) -> Result<SqliteQueryResult, sqlx::Error> {
+    let times = Times::of(&after.state);
+    sqlx::query(UPDATE_REQUEST)
+        .bind(after.state.name())
+        .bind(after.revision)
+        .bind(times.lapses_at)
+        .bind(times.approved_at)
+        .bind(times.withdrawn_at)
+        .bind(times.lapsed_at)
+        .bind(times.claimed_at)
+        .bind(after.id.to_string())
+        .bind(from)
+        .bind(before)
+        .execute(connection)
+        .await
+}
+
+/// Stores the decisions that come after the stored ones, which are as many as `decided`. A stored one never changes.
+async fn insert_decisions(
+    connection: &mut SqliteConnection,
+    after: &Request,
+    decided: i64,
+) -> Result<(), sqlx::Error> {
+    let approvals = after.approvals.iter().map(|approval| ("APPROVED", Approval::decision(approval)));
+    let denial = match &after.state {
+        State::Denied { denial } => Some(("DENIED", denial.decision())),
+        _ => None,
+    };
+    for ((verdict, decision), position) in approvals.chain(denial).zip(1_i64..) {
+        if position > decided {
+            insert_decision(connection, after, position, verdict, decision).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn insert_decision(
+    connection: &mut SqliteConnection,
+    request: &Request,
+    position: i64,
+    verdict: &'static str,
+    decision: &Decision,
+) -> Result<SqliteQueryResult, sqlx::Error> {
+    sqlx::query(INSERT_DECISION)
+        .bind(request.id.to_string())
+        .bind(position)
+        .bind(verdict)
+        .bind(decision.approver.subject.as_str())
+        .bind(decision.approver.name.as_str())
+        .bind(decision.statement.as_str())
+        .bind(decision.digest.to_string())
+        .bind(millis(decision.decided_at))
+        .execute(connection)
+        .await
+}
+
+/// Stores a grant's change in the transaction that is under way.
+pub(super) async fn grant(
+    connection: &mut SqliteConnection,
+    change: &Change<Grant>,
+) -> Result<(), StoreError> {
+    let operation = "record a grant";
+    let after = change.after();
+    let done = match change.from() {
+        None => insert_grant(connection, after).await,
+        Some(from) => update_grant(connection, after, from).await,
+    };
+    exactly_one(operation, &done.map_err(refused(operation))?)
+}
+
+async fn insert_grant(
+    connection: &mut SqliteConnection,
+    grant: &Grant,
+) -> Result<SqliteQueryResult, sqlx::Error> {
+    sqlx::query(INSERT_GRANT)
+        .bind(grant.id.to_string())
+        .bind(grant.request.to_string())
+        .bind(grant.target.as_str())
+        .bind(grant.credential_path.as_str())
+        .bind(grant.holder.subject.as_str())
+        .bind(grant.holder.name.as_str())
+        .bind(millis(grant.window.opens_at()))
+        .bind(millis(grant.window.closes_at()))
+        .bind(millis(grant.opened_at))
+        .bind(grant.state.name())
+        .bind(grant.revision)
+        .execute(connection)
+        .await
+}
+
+async fn update_grant(
+    connection: &mut SqliteConnection,
+    after: &Grant,
+    from: &str,
+) -> Result<SqliteQueryResult, sqlx::Error> {
+    let columns = Columns::of(&after.state);
+    sqlx::query(UPDATE_GRANT)
+        .bind(after.state.name())
+        .bind(after.revision)
+        .bind(columns.token_accessor)
+        .bind(columns.wrapping_accessor)
+        .bind(columns.lease_id)
+        .bind(columns.activated_at)
+        .bind(columns.cause)
+        .bind(columns.begun_at)
+        .bind(columns.step)
+        .bind(columns.error)
+        .bind(columns.revoked_at)
+        .bind(columns.failed_at)
+        .bind(after.id.to_string())
+        .bind(from)
+        .bind(after.revision - 1)
+        .execute(connection)
+        .await
+}
+
+fn exactly_one(operation: &'static str, done: &SqliteQueryResult) -> Result<(), StoreError> {
+    if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict { operation }) }
+}
+
+/// What may be unique only once is there already: somebody was faster.
+fn refused(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+    move |error| match &error {
+        sqlx::Error::Database(database) if database.is_unique_violation() => {
+            StoreError::Conflict { operation }
+        }
+        _ => failed(operation)(error),
+    }
+}
+
+fn seconds(duration: Duration) -> Result<i64, sqlx::Error> {
+    i64::try_from(duration.as_secs()).map_err(|error| sqlx::Error::Encode(Box::new(error)))
+}
