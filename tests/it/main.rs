@@ -18,6 +18,8 @@ mod identity;
 #[cfg(test)]
 mod servers;
 #[cfg(test)]
+mod store;
+#[cfg(test)]
 mod story;
 #[cfg(test)]
 mod support;
