@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod crashes;
@@ -15,6 +17,8 @@ mod deadlines;
 mod endings;
 #[cfg(test)]
 mod identity;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod servers;
 #[cfg(test)]
