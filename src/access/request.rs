@@ -193,8 +193,8 @@ impl Request {
         target: Option<&Target>,
     ) -> Result<Option<Change<Self>>, Refusal> {
         let again = self.approvals.iter().any(|given| given.decision().approver.is(&decision.approver));
-        let undecided = matches!(self.state, State::Pending { .. } | State::Approved { .. });
-        if again && undecided && decision.digest == self.digest() {
+        let waits = self.must_wait(decision.decided_at, "approved").is_ok();
+        if again && waits && decision.digest == self.digest() {
             return Ok(None);
         }
         let target = self.decidable(&decision, target, "approved")?;
