@@ -330,12 +330,13 @@ impl Request {
         self.unchanged(target)
     }
 
+    /// Whether the target still is what the request was submitted for, and still allows windows of this length.
     fn unchanged<'t>(&self, target: Option<&'t Target>) -> Result<&'t Target, Refusal> {
-        target
-            .filter(|target| {
-                target.name == self.ask.target && target.credential_path == self.ask.credential_path
-            })
-            .ok_or(Refusal::TargetChanged)
+        let same = |target: &&Target| {
+            target.name == self.ask.target && target.credential_path == self.ask.credential_path
+        };
+        let allows = |target: &&Target| self.ask.duration <= target.window_max;
+        target.filter(same).filter(allows).ok_or(Refusal::TargetChanged)
     }
 
     /// Refuses what is over: a passed deadline counts even if the lapse isn't recorded yet.

@@ -143,6 +143,22 @@ fn defect_14_who_lost_the_role_cannot_claim() {
     assert_eq!(policy.allow(Verb::ReleaseGrant, &caller(developer(), "sales"), subject), Ok(()));
 }
 
+/// 14, for the target: one that allows shorter windows by now gives no window of the old length.
+#[test]
+fn defect_14_a_target_that_became_stricter_counts_as_it_is() {
+    let shorter = Target { window_max: SHORTER, ..target(1) };
+    let request = submit(1).into_after();
+    let decision = decision(ann(), request.digest(), at(1));
+    assert_eq!(request.approve(decision, Some(&shorter)).unwrap_err(), Refusal::TargetChanged);
+    assert_eq!(approved(1).claim(at(2000), Some(&shorter)).unwrap_err(), Refusal::TargetChanged);
+    let (claimed, _) = claimed(at(2000));
+    let again = claimed.claim_again(at(3000), Some(&shorter), &active(at(2000)), true);
+    assert_eq!(again.unwrap_err(), Refusal::TargetChanged);
+    assert_eq!(approved(1).claim(at(2000), Some(&target(2))).unwrap_err(), Refusal::ApprovalInvalid);
+    let longer = Target { window_max: WINDOW * 2, ..target(1) };
+    assert!(approved(1).claim(at(2000), Some(&longer)).is_ok());
+}
+
 /// 15: a reason dropped on one path. What people wrote is in the record and in the events, whatever became of it.
 #[test]
 fn defect_15_what_people_wrote_survives_every_path() {
