@@ -3,7 +3,10 @@
 //!
 //! Everything generated comes from a fixed seed: what passes here passes everywhere.
 
+mod digest;
+mod grants;
 mod peers;
+mod requests;
 
 use std::{collections::BTreeSet, time::Duration};
 
