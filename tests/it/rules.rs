@@ -3,6 +3,7 @@
 //!
 //! Everything generated comes from a fixed seed: what passes here passes everywhere.
 
+mod audit;
 mod digest;
 mod grants;
 mod peers;
