@@ -124,7 +124,9 @@ impl Broker {
             .claim_again(now, target, &before, reissue)
             .map_err(|refusal| Error::Refused { name, refusal })?;
         self.must_be_issuable(target).await?;
-        let opened = Grant::open(GrantId::new(now, self.clock.random()), warrant, now);
+        // The order of the ids says which grant of a request is the latest.
+        let id = GrantId::after(before.id, now, self.clock.random());
+        let opened = Grant::open(id, warrant, now);
         match before.begin(Cause::Reissued, Actor::Person(caller.person.clone()), None, now) {
             Some(begun) => self.commit(&[Write::Grant(&begun), Write::Grant(&opened)]).await?,
             None => self.commit(&[Write::Grant(&opened)]).await?,

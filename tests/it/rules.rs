@@ -6,7 +6,9 @@
 mod audit;
 mod digest;
 mod grants;
+mod memory;
 mod peers;
+mod races;
 mod requests;
 
 use std::{collections::BTreeSet, time::Duration};

@@ -1,0 +1,104 @@
+//! The broker between two steps: what others do meanwhile must neither end a grant that is held nor leave a lease behind.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use hallpass::{
+    access::{
+        actor::{Caller, Person},
+        grant::{Grant, State},
+        id::{GrantId, RequestId},
+        policy::Policy,
+        revocation::Cause,
+        target::{Target, Targets},
+        text::Prose,
+    },
+    broker::{Broker, Claimed, Error, Parts, Submission, Written},
+    clock::{Clock, ManualClock},
+    store::Store,
+    vault::Issuer,
+};
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    REASON, SECOND, STATEMENT, WINDOW, at, developer, groups,
+    memory::{MemoryStore, MemoryVault},
+    person, target,
+};
+
+const WRAP_TTL: Duration = Duration::from_mins(5);
+
+struct World {
+    broker: Arc<Broker>,
+    store: Arc<MemoryStore>,
+    vault: Arc<MemoryVault>,
+    clock: Arc<ManualClock>,
+}
+
+fn world() -> World {
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let (store, vault) = (Arc::new(MemoryStore::default()), Arc::new(MemoryVault::new(Arc::clone(&clock))));
+    let orders = Target { requesters: groups(&["dev"]), ..target(1) };
+    let broker = Broker::new(Parts {
+        policy: Policy { targets: Targets::from([(orders.name.clone(), orders)]), ..Policy::default() },
+        store: Arc::clone(&store) as Arc<dyn Store>,
+        issuer: Arc::clone(&vault) as Arc<dyn Issuer>,
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        wrap_ttl: WRAP_TTL,
+        digest_key: [7; 32],
+        stopping: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    });
+    World { broker: Arc::new(broker), store, vault, clock }
+}
+
+fn caller(person: Person, group: &str) -> Caller {
+    Caller { person, groups: groups(&[group]) }
+}
+
+impl World {
+    async fn approved(&self) -> RequestId {
+        let (dev, lead) = (caller(developer(), "dev"), caller(person("sub-ann", "ann"), "leads"));
+        let submission = Submission {
+            target: target(1).name,
+            duration: WINDOW,
+            reason: Prose::new(REASON).unwrap(),
+            ticket: None,
+            key: None,
+        };
+        let request = self.broker.submit(&dev, submission).await.unwrap().request;
+        let written = Written { digest: request.digest(), statement: Prose::new(STATEMENT).unwrap() };
+        self.broker.approve(&lead, request.id, written).await.unwrap();
+        self.clock.advance(SECOND);
+        request.id
+    }
+
+    async fn claim(&self, request: RequestId, reissue: bool) -> Result<Claimed, Error> {
+        let claimed = self.broker.claim(&caller(developer(), "dev"), request, reissue).await;
+        self.clock.advance(SECOND);
+        claimed
+    }
+
+    async fn grant(&self, id: GrantId) -> Grant {
+        self.store.grant(id).await.unwrap().unwrap()
+    }
+}
+
+/// Grants of one request are told apart by the order of their ids, so the order must not hang on the clock's steps.
+#[tokio::test]
+async fn the_latest_grant_is_the_latest_even_within_a_millisecond_or_after_the_clock_was_set_back() {
+    let world = world();
+    let (request, dev) = (world.approved().await, caller(developer(), "dev"));
+    let mut latest = world.broker.claim(&dev, request, false).await.unwrap().grant.id;
+    for round in 0..20 {
+        if round == 10 {
+            world.clock.advance(-SECOND);
+        }
+        let claimed = world.broker.claim(&dev, request, true).await.unwrap();
+        assert!(claimed.grant.id > latest, "round {round}");
+        assert_eq!(world.broker.request(&dev, request).await.unwrap().grant, Some(claimed.grant.id));
+        assert!(matches!(world.grant(latest).await.state, State::Revoking(_)));
+        latest = claimed.grant.id;
+    }
+}
