@@ -85,6 +85,45 @@ impl World {
     }
 }
 
+/// A sweep that looks at many grants takes a while. One that was being made when it began may be held when its turn comes.
+#[tokio::test]
+async fn a_sweep_does_not_end_a_grant_that_became_active_meanwhile() {
+    let world = world();
+    let (first, second) = (world.approved().await, world.approved().await);
+    world.claim(first, false).await.unwrap();
+    let (being_read, go_on, done) =
+        (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (reading, going_on) = (Arc::clone(&being_read), Arc::clone(&go_on));
+    world.vault.reading.set(move || {
+        let (reading, going_on) = (Arc::clone(&reading), Arc::clone(&going_on));
+        async move {
+            reading.notify_one();
+            going_on.notified().await;
+        }
+    });
+    let (go, finished) = (Arc::clone(&go_on), Arc::clone(&done));
+    world.vault.looking.set(move || {
+        let (go, finished) = (Arc::clone(&go), Arc::clone(&finished));
+        async move {
+            go.notify_one();
+            finished.notified().await;
+        }
+    });
+    let claim = async {
+        let claimed = world.claim(second, false).await;
+        done.notify_one();
+        claimed
+    };
+    let sweep = async {
+        being_read.notified().await;
+        world.broker.sweep().await
+    };
+    let (claimed, swept) = tokio::join!(claim, sweep);
+    swept.unwrap();
+    let grant = world.grant(claimed.unwrap().grant.id).await;
+    assert!(matches!(grant.state, State::Active { .. }), "{grant:?}");
+}
+
 /// Grants of one request are told apart by the order of their ids, so the order must not hang on the clock's steps.
 #[tokio::test]
 async fn the_latest_grant_is_the_latest_even_within_a_millisecond_or_after_the_clock_was_set_back() {
