@@ -124,6 +124,20 @@ async fn a_sweep_does_not_end_a_grant_that_became_active_meanwhile() {
     assert!(matches!(grant.state, State::Active { .. }), "{grant:?}");
 }
 
+/// Between the commit of the intent and the next line, a sweep must not take the grant for what a crash left.
+#[tokio::test]
+async fn a_sweep_right_after_the_intent_does_not_end_it() {
+    let world = world();
+    let request = world.approved().await;
+    let broker = Arc::clone(&world.broker);
+    world.store.opened.set(move || {
+        let broker = Arc::clone(&broker);
+        async move { broker.sweep().await.unwrap() }
+    });
+    let claimed = world.claim(request, false).await.unwrap();
+    assert!(matches!(claimed.grant.state, State::Active { .. }));
+}
+
 /// Grants of one request are told apart by the order of their ids, so the order must not hang on the clock's steps.
 #[tokio::test]
 async fn the_latest_grant_is_the_latest_even_within_a_millisecond_or_after_the_clock_was_set_back() {
