@@ -229,7 +229,8 @@ impl Broker {
     }
 }
 
-/// When no read of the grant's token can be under way any more.
+/// When no read of the grant's token can be under way any more. The token is made within one request's time of the
+/// intent, can be used until its first TTL is over, and its last read takes another request's time.
 fn settled_at(grant: &Grant) -> DateTime<Utc> {
-    grant.opened_at + FIRST_TTL + VAULT_REQUEST_MAX
+    grant.opened_at + VAULT_REQUEST_MAX + FIRST_TTL + VAULT_REQUEST_MAX
 }

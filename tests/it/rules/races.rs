@@ -155,3 +155,23 @@ async fn the_latest_grant_is_the_latest_even_within_a_millisecond_or_after_the_c
         latest = claimed.grant.id;
     }
 }
+
+/// The token is made some time after the intent, and the last read with it may take as long as Vault lets it.
+#[tokio::test]
+async fn a_read_without_an_answer_is_waited_for_as_long_as_it_can_last() {
+    let world = world();
+    let request = world.approved().await;
+    *world.vault.silent.lock().unwrap() = true;
+    let failure = world.claim(request, false).await.unwrap_err();
+    let Error::IssueFailed { grant, .. } = failure else { panic!("{failure:?}") };
+    // 30 s until the token is made, 60 s until it dies, 90 s for a read that began just before.
+    world.clock.advance(TimeDelta::seconds(175));
+    assert!(!world.broker.pursue(grant).await.unwrap(), "the read may still be under way");
+    world.vault.lease(&target(1).credential_path);
+    world.clock.advance(TimeDelta::seconds(120));
+    assert!(world.broker.pursue(grant).await.unwrap());
+    assert_eq!(world.vault.leases_left(), 0, "the late lease was found");
+    let ended = world.grant(grant).await;
+    assert!(matches!(ended.state, State::Failed { cause: Cause::IssueFailed, .. }), "{ended:?}");
+    assert_eq!(world.store.kinds(grant).last().map(String::as_str), Some("GrantFailed"));
+}
