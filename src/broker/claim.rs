@@ -211,8 +211,9 @@ impl Broker {
     /// Reads the credential and records its lease, alone at its path. Answers with how long it can be opened as well.
     async fn read(&self, grant: Grant, token: GrantToken) -> Result<(Grant, Wrapped, Duration), Halt> {
         let path = grant.credential_path.clone();
-        let wrap_ttl = self.wrap_ttl.min(grant.window.left(self.clock.now()));
         let _alone = self.paths.lock(&path).await;
+        // Asked for only now, since waiting for the path took of the window.
+        let wrap_ttl = self.wrap_ttl.min(grant.window.left(self.clock.now()));
         let wrapped = match self.issuer.read_wrapped(token, &path, wrap_ttl).await {
             Ok(wrapped) => wrapped,
             Err(error) => {

@@ -175,3 +175,35 @@ async fn a_read_without_an_answer_is_waited_for_as_long_as_it_can_last() {
     assert!(matches!(ended.state, State::Failed { cause: Cause::IssueFailed, .. }), "{ended:?}");
     assert_eq!(world.store.kinds(grant).last().map(String::as_str), Some("GrantFailed"));
 }
+
+/// Whoever waits for the path loses of the window, and the wrapping token must not outlive it.
+#[tokio::test]
+async fn waiting_for_the_path_shortens_the_wrapping() {
+    let world = world();
+    let (first, second) = (world.approved().await, world.approved().await);
+    let (being_read, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (reading, going_on) = (Arc::clone(&being_read), Arc::clone(&go_on));
+    world.vault.reading.set(move || {
+        let (reading, going_on) = (Arc::clone(&reading), Arc::clone(&going_on));
+        async move {
+            reading.notify_one();
+            going_on.notified().await;
+        }
+    });
+    let dev = caller(developer(), "dev");
+    let meanwhile = async {
+        being_read.notified().await;
+        let waits = tokio::join!(world.broker.claim(&dev, second, false), async {
+            // The second claim gets as far as it can: to the path that the first one holds.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            world.clock.advance(TimeDelta::from_std(WINDOW).unwrap() - TimeDelta::seconds(10));
+            go_on.notify_one();
+        });
+        waits.0
+    };
+    let (_, second) = tokio::join!(world.broker.claim(&dev, first, false), meanwhile);
+    assert_eq!(second.unwrap().wrapping_ttl, Duration::from_secs(10));
+    assert_eq!(world.vault.wrap_ttls(), [WRAP_TTL, Duration::from_secs(10)]);
+}
