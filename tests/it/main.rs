@@ -16,6 +16,8 @@ mod endings;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod servers;
 #[cfg(test)]
 mod story;
@@ -27,3 +29,5 @@ mod telemetry;
 mod unit_file;
 #[cfg(test)]
 mod vault;
+#[cfg(test)]
+mod wire;
