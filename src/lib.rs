@@ -5,6 +5,7 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod grpc;
 pub mod http;
 pub mod identity;
