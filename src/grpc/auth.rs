@@ -32,8 +32,9 @@ use crate::{
 /// How many calls of verified callers run at once. Streams count until they begin.
 const CALLS_MAX: usize = 256;
 
-/// How long a call may take; a stream, until it begins. A claim goes on by itself when its call is cut.
-const CALL_MAX: TimeDelta = TimeDelta::seconds(60);
+/// How long a call may take; a stream, until it begins. Longer than all that a claim waits for, each with its own bound;
+/// and a claim whose call is cut goes on by itself.
+const CALL_MAX: TimeDelta = TimeDelta::seconds(120);
 
 /// The layer.
 #[derive(Clone, Debug)]
@@ -91,7 +92,7 @@ where
                 Err(refusal) => Ok(refusal.into_http()),
                 Ok(Pass::Open) => inner.call(request).await,
                 Ok(Pass::Known { who, _call }) => {
-                    shared.answer(inner.call(request)).await.map(|answer| who.finished(answer))
+                    in_time(&*shared.clock, inner.call(request)).await.map(|answer| who.finished(answer))
                 }
             }
         })
@@ -154,16 +155,17 @@ impl Shared {
         self.broker.identity_refused(method, problem).await;
         status::token_invalid(problem)
     }
+}
 
-    async fn answer<E>(
-        &self,
-        call: impl Future<Output = Result<Response<Body>, E>>,
-    ) -> Result<Response<Body>, E> {
-        tokio::select! {
-            biased;
-            answer = call => answer,
-            () = self.clock.sleep_until(self.clock.now() + CALL_MAX) => Ok(status::took_too_long().into_http()),
-        }
+/// Answers in time, one way or the other.
+async fn in_time<E>(
+    clock: &dyn Clock,
+    call: impl Future<Output = Result<Response<Body>, E>>,
+) -> Result<Response<Body>, E> {
+    tokio::select! {
+        biased;
+        answer = call => answer,
+        () = clock.sleep_until(clock.now() + CALL_MAX) => Ok(status::took_too_long().into_http()),
     }
 }
 
@@ -193,7 +195,8 @@ impl Who {
             url.path = self.method,
             client.address = self.peer,
             user.name = self.user,
-            rpc.grpc.status_code = i32::from(code),
+            event.outcome = if code == Code::Ok { "success" } else { "failure" },
+            hallpass.grpc.code = i32::from(code),
             "a call was answered"
         );
         // Ours have details; the library's have none.
@@ -204,9 +207,13 @@ impl Who {
 
 #[cfg(test)]
 mod tests {
+    use std::{convert::Infallible, future::pending};
+
+    use chrono::DateTime;
     use http::HeaderValue;
 
     use super::*;
+    use crate::clock::ManualClock;
 
     fn headers(values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -230,6 +237,16 @@ mod tests {
         for missing in [&[][..], &["Basic dXNlcjpwYXNz"], &["a.b.c"], &[""]] {
             assert!(matches!(bearer(&mut headers(missing)), Bearer::Missing), "{missing:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_hangs_is_answered_all_the_same() {
+        let clock = ManualClock::new(DateTime::UNIX_EPOCH);
+        let hanging = in_time(&clock, pending::<Result<_, Infallible>>());
+        let (answer, ()) = tokio::join!(hanging, async { clock.advance(CALL_MAX) });
+        let status = Status::from_header_map(answer.unwrap().headers()).unwrap();
+        assert_eq!(status.code(), Code::Internal);
+        assert!(!status.details().is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The standard health service: NOT_SERVING until the daemon says that it serves, and again from when it stops. Watchers
+//! The standard health service: `NOT_SERVING` until the daemon says that it serves, and again from when it stops. Watchers
 //! are told and then let go, so that they don't hold up the stop.
 
 use std::{pin::Pin, sync::Arc};

@@ -32,7 +32,7 @@ impl From<Error> for Status {
         match error {
             Error::BadFields(fields) => bad_fields(message, fields),
             Error::NotFound { .. } => Made::new(Code::NotFound, ErrorReason::NotFound, message).status(),
-            Error::Refused { name, refusal } => refused(message, &name, &refusal),
+            Error::Refused { name, refusal } => refused(&message, &name, &refusal),
             Error::NoEligibleApprover { name } => {
                 precondition(ErrorReason::NoEligibleApprover, message, &name).status()
             }
@@ -124,9 +124,9 @@ fn bad_fields(message: String, fields: Vec<BadField>) -> Status {
     made.status()
 }
 
-fn refused(message: String, name: &str, refusal: &Refusal) -> Status {
-    let denied = |reason| Made::new(Code::PermissionDenied, reason, message.clone());
-    let failed = |reason| precondition(reason, message.clone(), name);
+fn refused(message: &str, name: &str, refusal: &Refusal) -> Status {
+    let denied = |reason| Made::new(Code::PermissionDenied, reason, message.to_owned());
+    let failed = |reason| precondition(reason, message.to_owned(), name);
     match refusal {
         Refusal::RoleMissing { .. } => denied(ErrorReason::RoleMissing),
         Refusal::SelfApproval => denied(ErrorReason::SelfApproval),
@@ -227,8 +227,10 @@ mod tests {
         StoreError::Unavailable { operation: "commit", source: secret.into() }
     }
 
-    /// Every error, with what the contract says that it is on the wire.
-    fn all() -> Vec<(Error, Code, &'static str, Option<(&'static str, String)>)> {
+    /// An error, and what the contract says that it is on the wire: code, reason, metadata.
+    type Row = (Error, Code, &'static str, Option<(&'static str, String)>);
+
+    fn all() -> Vec<Row> {
         let digest = Digest::parse(&format!("sha256:{}", "ab".repeat(32))).unwrap();
         let missing = vec![MissingCapability { path: "database/creds/x".into(), capability: "read" }];
         let held = ("grant", format!("grants/{}", grant()));

@@ -267,12 +267,12 @@ async fn no_groups_are_groups_too() {
 #[tokio::test]
 async fn a_forged_signature_is_refused() {
     let setup = Setup::new().await;
-    let forger = Signer::new("k1", Algorithm::EdDsa);
-    let forged = forger.sign(&setup.claims());
+    let other_signer = Signer::new("k1", Algorithm::EdDsa);
+    let forged = other_signer.sign(&setup.claims());
     assert_eq!(setup.verifier.verify(&forged).await, Err(IdentityError::Signature));
     // The right signature under other claims.
     let good = setup.signer.sign(&setup.claims());
-    let other = forger.sign(&setup.claims_but("name", json!("root")));
+    let other = other_signer.sign(&setup.claims_but("name", json!("root")));
     let spliced =
         [other.split('.').next(), other.split('.').nth(1), good.split('.').nth(2)].map(Option::unwrap);
     assert_eq!(setup.verifier.verify(&spliced.join(".")).await, Err(IdentityError::Signature));

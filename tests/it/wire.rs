@@ -1,7 +1,10 @@
 //! The server as its clients see it, over real connections: what it takes, what it refuses, how it ends. The clock is
 //! one to turn, so that expiries and time limits don't have to be waited for.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
@@ -21,6 +24,7 @@ use hallpass::{
 };
 use jsonwebtoken::{EncodingKey, Header, encode};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -37,13 +41,18 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 use tonic_reflection::pb::{v1, v1alpha};
+use tonic_types::StatusExt as _;
 
 use crate::support::{
     refusals::{bad_fields, reason},
+    servers::eventually,
     sim::Sim,
 };
 
 const ISSUER: &str = "https://vault.test/v1/identity/oidc";
+
+/// How long anything may take to come true, in real time.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server, and the issuer of its callers' tokens.
 struct Served {
@@ -145,14 +154,25 @@ impl Served {
         last - self.recorded().await.iter().filter(|kind| *kind != "IdentityRefused").count()
     }
 
-    /// Lets the server's tasks get on, so that they wait for the clock before it moves.
-    async fn settle(&self) {
-        tokio::time::timeout(Duration::from_millis(200), std::future::pending::<()>()).await.unwrap_err();
+    /// Moves the clock on, again and again, until `happened`: a task that begins to wait later than we think is met as
+    /// well.
+    async fn as_time_goes_by<T>(&self, step: TimeDelta, happened: impl Future<Output = T>) -> T {
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        let moving = async {
+            loop {
+                look.tick().await;
+                self.sim.clock.advance(step);
+            }
+        };
+        tokio::select! {
+            happened = tokio::time::timeout(PATIENCE, happened) => happened.expect("it happens"),
+            () = moving => unreachable!("time goes on"),
+        }
     }
 
     /// How the server ended, within real seconds.
     async fn ended(self) -> Result<(), ServeError> {
-        tokio::time::timeout(Duration::from_secs(10), self.server).await.expect("it ends").unwrap()
+        tokio::time::timeout(PATIENCE, self.server).await.expect("it ends").unwrap()
     }
 }
 
@@ -182,10 +202,6 @@ fn with_token<T>(message: T, token: &str) -> Call<T> {
 
 fn bearer(token: &str) -> Result<MetadataValue<tonic::metadata::Ascii>, InvalidMetadataValue> {
     format!("Bearer {token}").parse()
-}
-
-fn code(error: &Status) -> Code {
-    error.code()
 }
 
 #[tokio::test]
@@ -270,7 +286,7 @@ async fn what_is_not_listed_is_not_there() {
     let token = served.token("alice", "developers");
     for path in ["/hallpass.v1.GrantService/Nothing", "/hallpass.v1.Nothing/ClaimGrant", "/"] {
         let error = raw::<_, Target>(&served, path, with_token(ListTargetsRequest::default(), &token)).await;
-        assert_eq!(code(&error.unwrap_err()), Code::Unimplemented, "{path}");
+        assert_eq!(error.unwrap_err().code(), Code::Unimplemented, "{path}");
     }
 }
 
@@ -342,7 +358,6 @@ async fn a_watch_tells_what_happens_and_ends_with_the_token() {
     let next = seen.next().await.unwrap().unwrap();
     assert_eq!(next.event.unwrap().kind, "RequestApproved");
     assert_eq!(next.request.unwrap().state(), RequestState::Approved);
-    served.settle().await;
     served.sim.clock.advance(TimeDelta::seconds(600));
     let end = seen.next().await.unwrap().unwrap_err();
     assert_eq!(reason(&end), (Code::Unauthenticated, "TOKEN_INVALID".to_owned()));
@@ -366,6 +381,33 @@ async fn a_stop_ends_streams_and_then_the_server() {
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_lets_calls_in_flight_finish() {
+    let served = Served::start().await;
+    let request = served.sim.approved("orders-ro").await;
+    let (reached, mut at_vault) = tokio::sync::mpsc::unbounded_channel();
+    let (go_on, held) = std::sync::mpsc::channel();
+    let held = Mutex::new(Some(held));
+    served.sim.vault.on_call(move |_| {
+        // The first call to Vault waits; the others go through.
+        if let Some(held) = held.lock().unwrap().take() {
+            reached.send(()).unwrap();
+            held.recv().unwrap();
+        }
+    });
+    let claim = served.alice(ClaimGrantRequest { request: format!("requests/{request}"), reissue: false });
+    let mut grants = GrantServiceClient::new(served.channel.clone());
+    let claiming = tokio::spawn(async move { grants.claim_grant(claim).await });
+    at_vault.recv().await.unwrap();
+    served.sim.stopping.cancel();
+    eventually("nobody is let in any more", async || TcpStream::connect(&served.address).await.is_err()).await;
+    assert!(!served.server.is_finished(), "it waits for the claim");
+    go_on.send(()).unwrap();
+    let claimed = claiming.await.unwrap().unwrap().into_inner();
+    assert!(!claimed.wrapping_token.is_empty());
+    served.ended().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_stop_does_not_wait_for_ever() {
     let served = Served::start().await;
@@ -373,9 +415,10 @@ async fn a_stop_does_not_wait_for_ever() {
     let mut client = v1::server_reflection_client::ServerReflectionClient::new(served.channel.clone());
     let open = client.server_reflection_info(tokio_stream::pending()).await.unwrap();
     served.sim.stopping.cancel();
-    served.settle().await;
-    assert!(!served.server.is_finished(), "it waits for the stream");
-    served.sim.clock.advance(TimeDelta::seconds(25));
+    let stopped_at = served.sim.clock.now();
+    let finished = eventually("the server ends", async || served.server.is_finished());
+    served.as_time_goes_by(TimeDelta::seconds(1), finished).await;
+    assert!(served.sim.clock.now() - stopped_at >= TimeDelta::seconds(25), "it waited for the stream");
     served.ended().await.unwrap();
     drop(open);
 }
@@ -387,10 +430,8 @@ async fn silent_and_strange_peers_are_let_go() {
     let mut strange = TcpStream::connect(&served.address).await.unwrap();
     strange.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let _ = strange.read_to_end(&mut Vec::new()).await;
-    served.settle().await;
-    served.sim.clock.advance(TimeDelta::seconds(10));
-    let read = tokio::time::timeout(Duration::from_secs(10), silent.read(&mut [0; 1])).await;
-    assert_eq!(read.expect("it is closed").unwrap(), 0);
+    let closed = async { silent.read(&mut [0; 1]).await.unwrap() };
+    assert_eq!(served.as_time_goes_by(TimeDelta::seconds(1), closed).await, 0);
     assert_eq!(served.list_targets(&served.token("alice", "developers")).await.unwrap(), 2, "it goes on");
 }
 
@@ -429,7 +470,7 @@ async fn over_tls_it_is_the_same() {
     // A peer that doesn't begin its handshake keeps nobody waiting.
     let _silent = TcpStream::connect(&served.address).await.unwrap();
     let error = served.list_targets("").await.unwrap_err();
-    assert_eq!(code(&error), Code::Unauthenticated);
+    assert_eq!(error.code(), Code::Unauthenticated);
 }
 
 #[tokio::test]
@@ -438,10 +479,7 @@ async fn older_tls_and_plaintext_are_refused() {
     let served = Served::with(Some((tls, trusted.clone()))).await;
     for (versions, works) in [(&[&rustls::version::TLS13], true), (&[&rustls::version::TLS12], false)] {
         let mut roots = rustls::RootCertStore::empty();
-        let pem = trusted.clone().into_inner();
-        let der =
-            <rustls::pki_types::CertificateDer as rustls::pki_types::pem::PemObject>::from_pem_slice(&pem);
-        roots.add(der.unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_slice(trusted.as_ref()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
@@ -454,7 +492,7 @@ async fn older_tls_and_plaintext_are_refused() {
         assert_eq!(connected.is_ok(), works, "{versions:?}");
     }
     let plain = Endpoint::from_shared(format!("http://{}", served.address)).unwrap().connect_lazy();
-    let error =
-        TargetServiceClient::new(plain).list_targets(served.alice(ListTargetsRequest::default())).await;
-    assert_eq!(code(&error.unwrap_err()), Code::Unavailable);
+    let call = served.alice(ListTargetsRequest::default());
+    let error = TargetServiceClient::new(plain).list_targets(call).await.unwrap_err();
+    assert!(error.get_details_error_info().is_none(), "nobody answered: {error:?}");
 }

@@ -16,14 +16,14 @@ fn names<T>(read: Result<T, Error>) -> Vec<&'static str> {
     fields(read).into_iter().map(|(field, _)| field).collect()
 }
 
-fn seconds(seconds: i64) -> Option<prost_types::Duration> {
-    Some(prost_types::Duration { seconds, nanos: 0 })
+fn seconds(seconds: i64) -> prost_types::Duration {
+    prost_types::Duration { seconds, nanos: 0 }
 }
 
 fn ask() -> wire::SubmitRequestRequest {
     wire::SubmitRequestRequest {
         target: "targets/orders-ro".into(),
-        duration: seconds(1800),
+        duration: Some(seconds(1800)),
         reason: "  a row is wrong\r\n".into(),
         ticket: "OPS-7".into(),
         idempotency_key: "k-1".into(),
@@ -66,12 +66,12 @@ fn all_that_is_wrong_is_said_at_once() {
 #[test]
 fn durations_are_whole_positive_and_bounded() {
     let of = |value| duration("duration", value).err().map(|bad| bad.problem);
-    assert_eq!(of(seconds(1)), None);
+    assert_eq!(of(Some(seconds(1))), None);
     assert_eq!(of(None).unwrap(), "must be set");
-    assert_eq!(of(seconds(0)).unwrap(), "must be at least one second");
-    assert_eq!(of(seconds(-1)).unwrap(), "must not be negative");
-    assert_eq!(of(seconds(i64::MIN)).unwrap(), "must not be negative");
-    assert_eq!(of(seconds(i64::MAX)).unwrap(), "is out of range");
+    assert_eq!(of(Some(seconds(0))).unwrap(), "must be at least one second");
+    assert_eq!(of(Some(seconds(-1))).unwrap(), "must not be negative");
+    assert_eq!(of(Some(seconds(i64::MIN))).unwrap(), "must not be negative");
+    assert_eq!(of(Some(seconds(i64::MAX))).unwrap(), "is out of range");
     for nanos in [1, -1, 999_999_999, i32::MIN] {
         let fraction = Some(prost_types::Duration { seconds: 60, nanos });
         assert_eq!(of(fraction).unwrap(), "must be whole seconds");

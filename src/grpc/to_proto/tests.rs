@@ -20,8 +20,8 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
 }
 
-fn shown(seconds: i64) -> Option<Timestamp> {
-    Some(Timestamp { seconds: 1_800_000_000 + seconds, nanos: 0 })
+fn shown_at(seconds: i64) -> Timestamp {
+    Timestamp { seconds: 1_800_000_000 + seconds, nanos: 0 }
 }
 
 fn somebody(name: &str) -> Person {
@@ -59,17 +59,32 @@ fn a_request(state: request::State) -> wire::Request {
 fn a_request_shows_the_times_of_its_state_only() {
     let denial = Denial::recorded(decided("bob", 9));
     let cases = [
-        (request::State::Pending { lapses_at: at(60) }, wire::RequestState::Pending, shown(60), None),
+        (
+            request::State::Pending { lapses_at: at(60) },
+            wire::RequestState::Pending,
+            Some(shown_at(60)),
+            None,
+        ),
         (
             request::State::Approved { approved_at: at(5), lapses_at: at(90) },
             wire::RequestState::Approved,
-            shown(90),
-            shown(5),
+            Some(shown_at(90)),
+            Some(shown_at(5)),
         ),
-        (request::State::Denied { denial }, wire::RequestState::Denied, None, shown(9)),
-        (request::State::Withdrawn { withdrawn_at: at(8) }, wire::RequestState::Withdrawn, None, shown(8)),
-        (request::State::Lapsed { lapsed_at: at(61) }, wire::RequestState::Lapsed, None, shown(61)),
-        (request::State::Claimed { claimed_at: at(20) }, wire::RequestState::Claimed, None, shown(20)),
+        (request::State::Denied { denial }, wire::RequestState::Denied, None, Some(shown_at(9))),
+        (
+            request::State::Withdrawn { withdrawn_at: at(8) },
+            wire::RequestState::Withdrawn,
+            None,
+            Some(shown_at(8)),
+        ),
+        (request::State::Lapsed { lapsed_at: at(61) }, wire::RequestState::Lapsed, None, Some(shown_at(61))),
+        (
+            request::State::Claimed { claimed_at: at(20) },
+            wire::RequestState::Claimed,
+            None,
+            Some(shown_at(20)),
+        ),
     ];
     for (state, name, lapses_at, settled_at) in cases {
         let rules = state.name();
@@ -133,18 +148,18 @@ fn a_grant_shows_the_times_of_its_state_only() {
     let failed = grant::State::Failed { cause: Cause::IssueFailed, begun_at: at(30), failed_at: at(40) };
     let cases = [
         (grant::State::Issuing { issued: Issued::Nothing }, [None, None, None]),
-        (grant::State::Active { leased: leased(), activated_at: at(21) }, [shown(21), None, None]),
-        (grant::State::Revoking(ending(Some(at(21)))), [shown(21), shown(30), None]),
-        (grant::State::Revoking(ending(None)), [None, shown(30), None]),
-        (revoked, [shown(21), shown(30), shown(40)]),
-        (failed, [None, shown(30), shown(40)]),
+        (grant::State::Active { leased: leased(), activated_at: at(21) }, [Some(shown_at(21)), None, None]),
+        (grant::State::Revoking(ending(Some(at(21)))), [Some(shown_at(21)), Some(shown_at(30)), None]),
+        (grant::State::Revoking(ending(None)), [None, Some(shown_at(30)), None]),
+        (revoked, [Some(shown_at(21)), Some(shown_at(30)), Some(shown_at(40))]),
+        (failed, [None, Some(shown_at(30)), Some(shown_at(40))]),
     ];
     for (state, times) in cases {
         let rules = state.name();
         let message = a_grant(state);
         assert_eq!(message.state().as_str_name(), format!("GRANT_STATE_{rules}"));
         assert_eq!([message.activated_at, message.revocation_begun_at, message.ended_at], times, "{rules}");
-        assert_eq!((message.opens_at, message.closes_at), (shown(20), shown(20 + 1800)));
+        assert_eq!((message.opens_at, message.closes_at), (Some(shown_at(20)), Some(shown_at(20 + 1800))));
         let is_ending = rules == "REVOKING";
         assert_eq!(message.revocation_step() == wire::RevocationStep::Lease, is_ending);
         assert_eq!(message.revocation_error == "the database is down", is_ending);
@@ -178,7 +193,7 @@ fn an_event_says_what_is_known_and_leaves_the_rest_out() {
         detail: json!({ "text": "x", "number": 1800, "list": [true, null], "object": { "a": "b" } }),
     };
     let message = super::event(event);
-    assert_eq!((message.sequence, message.recorded_at), (3, shown(1)));
+    assert_eq!((message.sequence, message.recorded_at), (3, Some(shown_at(1))));
     assert_eq!((message.actor, message.request.as_str(), message.grant.as_str()), (None, "", ""));
     let value = |kind| Value { kind: Some(kind) };
     let list = vec![value(Kind::BoolValue(true)), value(Kind::NullValue(0))];
