@@ -450,13 +450,13 @@ async fn what_is_due_is_due_by_the_millisecond(backend: impl Backend) {
 
 async fn no_target_crowds_out_another(backend: impl Backend) {
     let (world, busy, quiet) = (World::new(&**backend.store()), target("busy", 1), target("quiet", 1));
-    let submissions: Vec<_> = (0..300).map(|_| world.submission(&busy, world.ask(&busy, "dev"))).collect();
+    let submissions: Vec<_> = (0..1100).map(|_| world.submission(&busy, world.ask(&busy, "dev"))).collect();
     let writes: Vec<_> = submissions.iter().map(Write::Request).collect();
     world.store.commit(&writes).await.unwrap();
     let one = world.submit(&quiet, "dev").await;
     let due = world.store.due(beginning() + TimeDelta::days(1)).await.unwrap();
     let of_busy = due.lapsing.iter().filter(|request| request.ask.target == busy.name);
-    assert_eq!(of_busy.count(), 256);
+    assert_eq!(of_busy.count(), 1000);
     assert_eq!(due.lapsing[0].id, submissions[0].after().id, "the longest due first");
     assert!(due.lapsing.contains(&one));
 }
