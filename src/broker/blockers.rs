@@ -42,7 +42,7 @@ impl Broker {
                 if !missing.is_empty() {
                     let missing = blockers(&missing);
                     error!(
-                        "event.action" = "IssueBlocked",
+                        "event.action" = "issue-blocked",
                         "error.message" = missing,
                         "rights in Vault are missing"
                     );
