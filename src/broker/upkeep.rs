@@ -1,6 +1,8 @@
 //! What the daemon does by itself: deadlines, and finishing what a crash, an outage or a change of configuration left.
 //! Without input and idempotent: running it once more than needed does no harm.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use tracing::warn;
 
@@ -16,6 +18,10 @@ use crate::{
     },
     store::Write,
 };
+
+/// Vault counts in whole seconds, so a lease may be gone a second before its window closes. In a window's last moments
+/// that is no news: the deadline is about to be met.
+const LAST_MOMENTS: Duration = Duration::from_secs(2);
 
 impl Broker {
     /// Begins to end and lets lapse whatever is due. Answers with the grants that are ending and their targets, and
@@ -74,7 +80,9 @@ impl Broker {
             let cause = match &grant.state {
                 State::Issuing { .. } => (!self.issuing.is_at_work(grant.id)).then_some(Cause::IssueFailed),
                 _ if !self.policy.targets.contains_key(&grant.target) => Some(Cause::TargetRemoved),
-                State::Active { leased, .. } if vault_answers => {
+                State::Active { leased, .. }
+                    if vault_answers && grant.window.left(self.clock.now()) > LAST_MOMENTS =>
+                {
                     let gone = self.looked_up(&grant, leased).await;
                     vault_answers = gone.is_some();
                     (gone == Some(true)).then_some(Cause::EndedOutside)

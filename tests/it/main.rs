@@ -8,6 +8,10 @@ mod bad_input;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
+mod deadlines;
+#[cfg(test)]
 mod endings;
 #[cfg(test)]
 mod identity;

@@ -8,7 +8,7 @@ use super::{
     grant_row,
     read::{all_grants, all_requests},
     request_row,
-    rows::{corrupt, failed, id, instant, millis},
+    rows::{corrupt, failed, id, instant, millis, target},
 };
 use crate::store::{Due, StoreError};
 
@@ -26,7 +26,7 @@ const CLOSING: &str = " JOIN (SELECT id, row_number() OVER (PARTITION BY target 
              FROM grants INDEXED BY grants_closing WHERE state IN ('ISSUING', 'ACTIVE') AND closes_at <= ";
 
 const REVOKING: &str = "\
-    SELECT id FROM (SELECT id, begun_at, row_number() OVER (PARTITION BY target ORDER BY begun_at, id) AS place \
+    SELECT id, target FROM (SELECT id, target, begun_at, row_number() OVER (PARTITION BY target ORDER BY begun_at, id) AS place \
                       FROM grants WHERE state = 'REVOKING') \
      WHERE place <= ? ORDER BY begun_at, id";
 
@@ -44,16 +44,14 @@ pub(super) async fn due(readers: &SqlitePool, now: DateTime<Utc>) -> Result<Due,
     closing.push(CLOSING).push_bind(millis(now)).push(") AS due ON due.id = g.id WHERE due.place <= ");
     closing.push_bind(PER_TARGET_MAX).push(" ORDER BY g.closes_at, g.id");
     let operation = "read the ending grants";
-    let revoking: Vec<String> = sqlx::query_scalar(REVOKING)
-        .bind(PER_TARGET_MAX)
-        .fetch_all(readers)
-        .await
-        .map_err(failed(operation))?;
-    let read_id = |text: String| id(&text).map_err(|problem| corrupt(operation, "a grant", problem));
+    let revoking: Vec<(String, String)> =
+        sqlx::query_as(REVOKING).bind(PER_TARGET_MAX).fetch_all(readers).await.map_err(failed(operation))?;
+    let read = |(grant, name): (String, String)| Ok((id(&grant)?, target(&name)?));
+    let read = |row| read(row).map_err(|problem| corrupt(operation, "a grant", problem));
     Ok(Due {
         lapsing: all_requests(readers, lapsing, "read the lapsing requests").await?,
         closing: all_grants(readers, closing, "read the closing grants").await?,
-        revoking: revoking.into_iter().map(read_id).collect::<Result<_, _>>()?,
+        revoking: revoking.into_iter().map(read).collect::<Result<_, _>>()?,
     })
 }
 

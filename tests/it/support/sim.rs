@@ -1,0 +1,183 @@
+//! A broker on a real SQLite file, with a simulated Vault and a clock to turn: for what reality can't produce on demand,
+//! that is crashes at chosen points, lost answers, and hours.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta};
+use hallpass::{
+    access::{
+        actor::{Caller, Person},
+        grant::{Grant, State},
+        handle::LeaseId,
+        id::{GrantId, RequestId},
+        policy::Policy,
+        target::{EarlyRevocation, Target},
+        text::Prose,
+    },
+    broker::{Broker, Claimed, Error, Parts, RequestView, Submission, Written},
+    clock::{Clock, ManualClock},
+    store::{
+        Store,
+        sqlite::{Migrate, SqliteStore},
+    },
+    vault::SimulatedIssuer,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::servers::Dir;
+
+/// The longest window, and how long requests wait for decisions and claims.
+pub const HOUR: Duration = Duration::from_hours(1);
+/// The targets that there are; each has its own path.
+pub const TARGETS: [&str; 2] = ["orders-ro", "payroll-ro"];
+
+/// A broker with its surroundings.
+#[derive(Debug)]
+pub struct Sim {
+    pub clock: Arc<ManualClock>,
+    pub vault: Arc<SimulatedIssuer>,
+    pub store: Arc<SqliteStore>,
+    pub broker: Arc<Broker>,
+    pub stopping: CancellationToken,
+    _dir: Dir,
+}
+
+impl Sim {
+    pub async fn start() -> Self {
+        let dir = Dir::new("sim");
+        let clock = Arc::new(ManualClock::new(DateTime::from_timestamp_millis(1_790_000_000_123).unwrap()));
+        let store = SqliteStore::open(&dir.join("hallpass.db"), Migrate::Yes, &*clock).await.unwrap();
+        let (store, stopping) = (Arc::new(store), CancellationToken::new());
+        let vault = Arc::new(SimulatedIssuer::new(clock.clone()));
+        let broker = broker(&store, &vault, &clock, &stopping, &TARGETS).await;
+        Self { clock, vault, store, broker, stopping, _dir: dir }
+    }
+
+    /// What a crash and a new start leave: the store and Vault as they are, and nothing of the daemon's memory.
+    pub async fn restart(&mut self) {
+        self.restart_with(&TARGETS).await;
+    }
+
+    /// The same, with other targets in the configuration.
+    pub async fn restart_with(&mut self, targets: &[&str]) {
+        self.broker = broker(&self.store, &self.vault, &self.clock, &self.stopping, targets).await;
+    }
+
+    pub async fn submit(&self, target: &str) -> RequestView {
+        let submission = Submission {
+            target: target.parse().unwrap(),
+            duration: HOUR,
+            reason: Prose::new("order 4711 is stuck").unwrap(),
+            ticket: None,
+            key: None,
+        };
+        self.broker.submit(&alice(), submission).await.unwrap()
+    }
+
+    pub async fn approve(&self, request: &RequestView) -> Result<RequestView, Error> {
+        let written = Written { digest: request.request.digest(), statement: Prose::new("fine").unwrap() };
+        self.broker.approve(&olivia(), request.request.id, written).await
+    }
+
+    /// A request that was approved.
+    pub async fn approved(&self, target: &str) -> RequestId {
+        let request = self.submit(target).await;
+        self.approve(&request).await.unwrap().request.id
+    }
+
+    pub async fn claim(&self, request: RequestId) -> Result<Claimed, Error> {
+        self.broker.claim(&alice(), request, false).await
+    }
+
+    /// Does what the sweeper does, and lets as much time pass as retries need, until nothing is ending any more.
+    pub async fn settle(&self) {
+        for _ in 0..60 {
+            self.broker.sweep().await.unwrap();
+            let (ending, recorded) = self.broker.meet_deadlines().await.unwrap();
+            recorded.unwrap();
+            let mut all_over = true;
+            for (id, _) in ending {
+                all_over &= self.broker.pursue(id).await.unwrap();
+            }
+            if all_over {
+                return;
+            }
+            self.clock.advance(TimeDelta::seconds(15));
+        }
+        panic!("something never ends");
+    }
+
+    pub async fn grants(&self, request: RequestId) -> Vec<Grant> {
+        self.store.grants_of(&[request]).await.unwrap().remove(&request).unwrap_or_default()
+    }
+
+    pub async fn state(&self, id: GrantId) -> State {
+        self.store.grant(id).await.unwrap().unwrap().state
+    }
+
+    /// The kinds of what is recorded of a request, in order.
+    pub async fn kinds(&self, request: RequestId) -> Vec<String> {
+        self.store.timeline(request).await.unwrap().into_iter().map(|event| event.kind).collect()
+    }
+
+    pub fn leases(&self) -> Vec<LeaseId> {
+        self.vault.live_leases().into_iter().map(|lease| lease.id).collect()
+    }
+}
+
+pub fn path(target: &str) -> String {
+    format!("database/creds/hp-{target}")
+}
+
+pub fn alice() -> Caller {
+    caller("alice", "developers")
+}
+
+pub fn olivia() -> Caller {
+    caller("olivia", "operations-leads")
+}
+
+pub fn caller(name: &str, group: &str) -> Caller {
+    let person = Person { subject: format!("id-of-{name}"), name: name.to_owned() };
+    Caller { person, groups: [group.to_owned()].into() }
+}
+
+async fn broker(
+    store: &Arc<SqliteStore>,
+    vault: &Arc<SimulatedIssuer>,
+    clock: &Arc<ManualClock>,
+    stopping: &CancellationToken,
+    targets: &[&str],
+) -> Arc<Broker> {
+    let targets = targets.iter().map(|name| target(name)).map(|target| (target.name.clone(), target));
+    let groups = |name: &str| [name.to_owned()].into();
+    let policy =
+        Policy { targets: targets.collect(), auditors: groups("auditors"), operators: groups("operators") };
+    let clock: Arc<dyn Clock> = clock.clone();
+    Arc::new(Broker::new(Parts {
+        policy,
+        digest_key: store.digest_key().await.unwrap(),
+        store: store.clone(),
+        issuer: vault.clone(),
+        clock,
+        wrap_ttl: Duration::from_mins(5),
+        stopping: stopping.clone(),
+        tasks: TaskTracker::new(),
+    }))
+}
+
+fn target(name: &str) -> Target {
+    Target {
+        name: name.parse().unwrap(),
+        description: String::new(),
+        credential_path: path(name),
+        vault_policy: format!("cred-{name}"),
+        window_max: HOUR,
+        decide_within: HOUR,
+        claim_within: HOUR,
+        requesters: ["developers".to_owned()].into(),
+        approvers: ["operations-leads".to_owned()].into(),
+        approvals_required: NonZeroU32::MIN,
+        early_revocation: EarlyRevocation::EndsSessions,
+    }
+}
