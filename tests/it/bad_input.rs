@@ -15,7 +15,7 @@ use crate::support::{
     world::World,
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 fn ask() -> SubmitRequestRequest {
     SubmitRequestRequest {
@@ -86,7 +86,7 @@ async fn what_cannot_be_submitted() {
 async fn the_bounds_themselves_are_allowed() {
     let world = World::start().await;
     let mut alice = world.person("alice").await;
-    let longest = Some(Duration::from_secs(3600).try_into().unwrap());
+    let longest = Some(Duration::from_hours(1).try_into().unwrap());
     let most = SubmitRequestRequest { duration: longest, reason: "x".repeat(8 * 1024), ..ask() };
     alice.requests.submit_request(most).await.unwrap();
     let least = SubmitRequestRequest { duration: Some(Duration::from_secs(1).try_into().unwrap()), ..ask() };

@@ -13,7 +13,7 @@ use crate::support::{
     world::{Wishes, World},
 };
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 async fn approved(world: &World, alice: &mut Person, window: Duration) -> Request {
     let request = alice.submit(window, "order 4711 is stuck").await.unwrap();

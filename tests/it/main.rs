@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod config;
 #[cfg(test)]
 mod crashes;
@@ -16,7 +18,11 @@ mod endings;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod servers;
+#[cfg(test)]
+mod store;
 #[cfg(test)]
 mod story;
 #[cfg(test)]

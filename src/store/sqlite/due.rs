@@ -25,15 +25,16 @@ const LAPSING: &str = " JOIN (SELECT id, row_number() OVER (PARTITION BY target 
 const CLOSING: &str = " JOIN (SELECT id, row_number() OVER (PARTITION BY target ORDER BY closes_at, id) AS place \
              FROM grants INDEXED BY grants_closing WHERE state IN ('ISSUING', 'ACTIVE') AND closes_at <= ";
 
+/// Ending grants, in the order of the index, so that a flood of them need not be sorted.
 const REVOKING: &str = "\
     SELECT id, target FROM (SELECT id, target, begun_at, row_number() OVER (PARTITION BY target ORDER BY begun_at, id) AS place \
-                      FROM grants WHERE state = 'REVOKING') \
+                      FROM grants INDEXED BY grants_revoking WHERE state = 'REVOKING') \
      WHERE place <= ? ORDER BY begun_at, id";
 
 const NEXT_DEADLINE: &str = "\
     SELECT min(at) FROM (SELECT min(lapses_at) AS at FROM requests WHERE lapses_at IS NOT NULL \
                          UNION ALL \
-                         SELECT min(closes_at) FROM grants WHERE state IN ('ISSUING', 'ACTIVE'))";
+                         SELECT min(closes_at) FROM grants INDEXED BY grants_closing WHERE state IN ('ISSUING', 'ACTIVE'))";
 
 /// What is due at `now`.
 pub(super) async fn due(readers: &SqlitePool, now: DateTime<Utc>) -> Result<Due, StoreError> {

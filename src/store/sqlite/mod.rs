@@ -1,8 +1,8 @@
 //! The store in one SQLite file: a single daemon's requests, grants and audit log.
 //!
 //! One connection writes, a few only read, and a lock file keeps a second daemon out. A connection is used only after its
-//! settings were read back, and the writing one never again after a transaction on it ended in any way but well: it is
-//! closed, which rolls back, and the next commit opens another.
+//! settings were read back. The writing one is closed, which rolls back, unless its transaction was committed or refused
+//! as a conflict; the next commit opens another.
 
 mod connect;
 mod due;

@@ -181,21 +181,25 @@ mod tests {
     use super::*;
     use crate::store::sqlite::rows::tests as rows;
 
+    /// Bit by bit: `lapses_at`, `approved_at`, `withdrawn_at`, `lapsed_at`, `claimed_at`.
+    fn times(bits: u32) -> Times {
+        let set = |bit: u32| (bits & (1 << bit) != 0).then_some(1);
+        Times {
+            lapses_at: set(0),
+            approved_at: set(1),
+            withdrawn_at: set(2),
+            lapsed_at: set(3),
+            claimed_at: set(4),
+        }
+    }
+
     /// Every combination of set columns, for every name, without and with a denial: only one each is a state.
     #[test]
     fn one_combination_of_columns_per_state() {
         let mut read = Vec::new();
         for name in ["PENDING", "APPROVED", "DENIED", "WITHDRAWN", "LAPSED", "CLAIMED", "pending", ""] {
             for bits in 0_u32..64 {
-                let set = |bit: u32| (bits & (1 << bit) != 0).then_some(1);
-                let times = Times {
-                    lapses_at: set(0),
-                    approved_at: set(1),
-                    withdrawn_at: set(2),
-                    lapsed_at: set(3),
-                    claimed_at: set(4),
-                };
-                if let Ok(state) = state(name, &times, set(5).map(|_| denial())) {
+                if let Ok(state) = state(name, &times(bits), (bits & 32 != 0).then(denial)) {
                     assert_eq!(state.name(), name);
                     read.push((name, bits));
                 }
@@ -220,11 +224,9 @@ mod tests {
         let (_directory, mut raw) = rows::one_of_each().await;
         for name in ["PENDING", "APPROVED", "DENIED", "WITHDRAWN", "LAPSED", "CLAIMED", "pending", ""] {
             for bits in 0_u32..32 {
-                let set = |bit: u32| (bits & (1 << bit) != 0).then_some(1);
-                let [lapses_at, approved_at, withdrawn_at, lapsed_at, claimed_at] = [0, 1, 2, 3, 4].map(set);
-                let times = Times { lapses_at, approved_at, withdrawn_at, lapsed_at, claimed_at };
-                let update = sqlx::query(update).bind(name).bind(lapses_at).bind(approved_at);
-                let update = update.bind(withdrawn_at).bind(lapsed_at).bind(claimed_at);
+                let times = times(bits);
+                let update = sqlx::query(update).bind(name).bind(times.lapses_at).bind(times.approved_at);
+                let update = update.bind(times.withdrawn_at).bind(times.lapsed_at).bind(times.claimed_at);
                 let taken = update.execute(&mut raw).await.is_ok();
                 let denial = (name == "DENIED").then(denial);
                 assert_eq!(taken, state(name, &times, denial).is_ok(), "{name} {bits:#b}");

@@ -56,10 +56,7 @@ pub(super) mod tests {
     use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
     use tempfile::TempDir;
 
-    use crate::{
-        clock::ManualClock,
-        store::sqlite::{Migrate, SqliteStore},
-    };
+    use crate::{clock::ManualClock, store::sqlite::SqliteStore};
 
     /// A request and a grant in a database whose triggers are gone, in a transaction, so that trying many rows is fast.
     pub(in crate::store::sqlite) async fn one_of_each() -> (TempDir, SqliteConnection) {

@@ -1,0 +1,527 @@
+//! What every store must do, whatever is behind it. A second database runs through the same suite: it implements
+//! [`Backend`] and gets a line beside `conformance!(sqlite, …)`.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod random;
+mod sqlite;
+mod values;
+
+use std::{collections::BTreeSet, future::Future, sync::Arc};
+
+use chrono::TimeDelta;
+use hallpass::{
+    access::{
+        actor::{Actor, Person},
+        event::{About, Event, Fact},
+        grant::{Grant, State},
+        id::GrantId,
+        policy::Scope,
+        request::Ask,
+        revocation::{Cause, Confirmation, Step},
+        text::{IdempotencyKey, PROSE_MAX_BYTES, Prose, Ticket},
+    },
+    clock::Clock,
+    store::{GrantFilter, RequestFilter, Slice, Store, StoreError, Write},
+};
+use tokio::task::JoinSet;
+
+use self::values::{World, beginning, person, target};
+
+/// A database of its own for one test.
+pub trait Backend: Sized {
+    fn start() -> impl Future<Output = Self>;
+    fn store(&self) -> &Arc<dyn Store>;
+    /// Stops and starts again, as the daemon would.
+    fn restart(self) -> impl Future<Output = Self>;
+}
+
+macro_rules! conformance {
+    ($name:ident, $backend:ty, [$($test:ident),* $(,)?]) => {
+        mod $name {
+            use super::Backend;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(<$backend>::start().await).await;
+            })*
+        }
+    };
+}
+
+conformance!(
+    on_sqlite,
+    super::sqlite::Sqlite,
+    [
+        every_state_of_a_request_reads_back,
+        every_state_of_a_grant_reads_back,
+        any_text_that_the_rules_take_reads_back,
+        of_two_changes_from_one_revision_one_is_stored,
+        of_many_decisions_at_once_one_is_stored,
+        of_many_claims_at_once_one_opens_a_grant,
+        a_key_names_one_submission,
+        a_commit_is_all_or_nothing,
+        the_log_has_no_gaps,
+        a_person_may_deny_what_he_approved,
+        pages_stay_while_rows_are_added,
+        lists_show_the_scope,
+        lists_show_what_matches,
+        what_is_due_is_due_by_the_millisecond,
+        no_target_crowds_out_another,
+        grants_come_with_their_requests,
+        leases_are_known_until_they_are_gone,
+        handles_stay_out_of_the_log,
+        a_restart_keeps_everything,
+    ]
+);
+
+fn all<Id>() -> Slice<Id> {
+    Slice { after: None, limit: 1000 }
+}
+
+fn is_conflict<T: std::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Conflict { .. }))
+}
+
+/// The world compares at every step.
+async fn every_state_of_a_request_reads_back(backend: impl Backend) {
+    let world = World::new(&**backend.store());
+    let (one, two) = (target("orders", 1), target("payments", 2));
+    world.submit(&one, "dev").await;
+    let approved_once = world.submit(&two, "dev").await;
+    let approved_once = world.approve(&approved_once, &two, "lead").await;
+    assert_eq!(approved_once.state.name(), "PENDING");
+    world.approve(&approved_once, &two, "second").await;
+    let denied = world.submit(&one, "dev").await;
+    world.store_request(world.denial(&denied, &one, "lead")).await;
+    for waiting in [world.submit(&one, "dev").await, world.approved(&two, "dev").await] {
+        let now = world.tick();
+        world.store_request(waiting.withdraw(person("dev"), now).unwrap()).await;
+    }
+    for waiting in [world.submit(&one, "dev").await, world.approved(&two, "dev").await] {
+        let at = waiting.state.lapses_at().unwrap();
+        world.store_request(waiting.lapse(at).unwrap()).await;
+    }
+    world.opened(&two, "dev").await;
+}
+
+async fn every_state_of_a_grant_reads_back(backend: impl Backend) {
+    let (world, target) = (World::new(&**backend.store()), target("orders", 1));
+    let (_, nothing) = world.opened(&target, "ann").await;
+    let (_, token) = world.opened(&target, "bob").await;
+    let token = world.minted(token).await;
+    let (_, lease) = world.opened(&target, "cyd").await;
+    let lease = world.minted(lease).await;
+    let lease = world.leased(lease).await;
+    let active = world.active(&target, "dan").await;
+    let cases = [
+        (nothing, Step::Confirmation, Confirmation::NothingIssued, "FAILED"),
+        (token, Step::Token, Confirmation::NoLeaseLeft, "FAILED"),
+        (lease, Step::Lease, Confirmation::LeaseGone, "FAILED"),
+        (active, Step::Lease, Confirmation::LeaseGone, "REVOKED"),
+    ];
+    for (grant, step, confirmation, end) in cases {
+        let grant = world.begun(grant, Cause::RevokedByOperator).await;
+        let grant = world.retried(grant, step, "no answer").await;
+        let grant = world.retried(grant, Step::Confirmation, "still there").await;
+        let grant = world.confirmed(grant, confirmation).await;
+        assert_eq!(grant.state.name(), end);
+    }
+}
+
+async fn any_text_that_the_rules_take_reads_back(backend: impl Backend) {
+    let (world, target) = (World::new(&**backend.store()), target("orders", 1));
+    let long = "é".repeat(PROSE_MAX_BYTES / 2);
+    for text in ["'; DROP TABLE requests; --", "\"\\{}[]%_?1 \u{1f511}\n\t日本", &long] {
+        let requester = Person { subject: format!("s{text}\0\u{7}"), name: text.to_owned() };
+        let reason = Prose::new(text).unwrap();
+        let ticket =
+            Ticket::new(&text.chars().filter(|c| !c.is_control()).take(60).collect::<String>()).unwrap();
+        let ask = Ask { requester, reason: reason.clone(), ticket, ..world.ask(&target, "dev") };
+        let request = world.submit_ask(&target, ask).await;
+        let mut decision = world.decision(&request, text);
+        decision.approver.name = format!("{text}\0\u{7}");
+        decision.statement = reason;
+        // The approver's name must not be taken for the requester's.
+        let change = request.approve(decision, Some(&target)).unwrap().unwrap();
+        let request = world.store_request(change).await;
+        let (_, grant) = world.claim(request, &target).await;
+        let grant = world.begun(grant, Cause::Frozen).await;
+        world.retried(grant, Step::Confirmation, text).await;
+    }
+}
+
+async fn of_two_changes_from_one_revision_one_is_stored(backend: impl Backend) {
+    let (world, two) = (World::new(&**backend.store()), target("payments", 2));
+    let request = world.submit(&two, "dev").await;
+    let (first, second) = (world.approval(&request, &two, "lead"), world.approval(&request, &two, "second"));
+    let denial = world.denial(&request, &two, "third");
+    let approved = world.store_request(first).await;
+    for late in [second, denial] {
+        assert!(is_conflict(&world.store.commit(&[Write::Request(&late)]).await));
+    }
+    world.is_stored(&approved).await;
+    let grant = world.active(&two, "ann").await;
+    let now = world.tick();
+    let [released, closed] = [Cause::Released, Cause::WindowClosed]
+        .map(|cause| grant.clone().begin(cause, Actor::Daemon, None, now).unwrap());
+    let ending = world.store_grant(released).await;
+    assert!(is_conflict(&world.store.commit(&[Write::Grant(&closed)]).await));
+    world.is_held(&ending).await;
+    // Nor does the same change happen twice.
+    let again = world.submission(&two, request.ask.clone());
+    world.store.commit(&[Write::Request(&again)]).await.unwrap();
+    assert!(is_conflict(&world.store.commit(&[Write::Request(&again)]).await));
+}
+
+async fn of_many_decisions_at_once_one_is_stored(backend: impl Backend) {
+    let (world, target) = (World::new(&**backend.store()), target("orders", 1));
+    for _ in 0..5 {
+        let request = world.submit(&target, "dev").await;
+        let before = world.store.last_sequence().await.unwrap();
+        let decide = |number: i32| {
+            let name = format!("approver-{number}");
+            let decide = if number % 2 == 0 { World::approval } else { World::denial };
+            decide(&world, &request, &target, &name)
+        };
+        let (store, mut tasks) = (backend.store(), JoinSet::new());
+        for change in (0..32).map(decide) {
+            let store = Arc::clone(store);
+            tasks.spawn(async move {
+                let result = store.commit(&[Write::Request(&change)]).await;
+                assert!(result.is_ok() || is_conflict(&result), "{result:?}");
+                result.is_ok().then(|| change.into_after())
+            });
+        }
+        let stored: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+        assert_eq!(stored.len(), 1);
+        world.is_stored(&stored[0]).await;
+        assert_eq!(world.store.last_sequence().await.unwrap(), before + 1);
+    }
+}
+
+/// Claiming again changes nothing of the request, so the revision doesn't keep two apart.
+async fn of_many_claims_at_once_one_opens_a_grant(backend: impl Backend) {
+    let (world, target) = (World::new(&**backend.store()), target("orders", 1));
+    let (request, failed) = world.opened(&target, "dev").await;
+    let failed = world.begun(failed, Cause::IssueFailed).await;
+    let now = world.tick();
+    let open = |_| {
+        let warrant = request.claim_again(now, Some(&target), &failed, false).unwrap();
+        Grant::open(GrantId::new(now, world.clock.random()), warrant, now)
+    };
+    let mut tasks = JoinSet::new();
+    for change in (0..8).map(open) {
+        let store = Arc::clone(backend.store());
+        tasks.spawn(async move { store.commit(&[Write::Grant(&change)]).await });
+    }
+    let results = tasks.join_all().await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    assert!(results.iter().all(|result| result.is_ok() || is_conflict(result)), "{results:?}");
+    // One that is held is replaced by ending it and opening the next at once.
+    let held = world.store.open_grants().await.unwrap().pop().unwrap();
+    let ending = held.clone().begin(Cause::Reissued, Actor::Daemon, None, now).unwrap();
+    let warrant = request.claim_again(now, Some(&target), &held, true).unwrap();
+    let next = Grant::open(GrantId::new(now, world.clock.random()), warrant, now);
+    world.store.commit(&[Write::Grant(&ending), Write::Grant(&next)]).await.unwrap();
+    assert_eq!(world.store.open_grants().await.unwrap(), [next.into_after()]);
+}
+
+async fn a_key_names_one_submission(backend: impl Backend) {
+    let (world, target) = (World::new(&**backend.store()), target("orders", 1));
+    let key = IdempotencyKey::new("key-1").unwrap();
+    let first = world.submit_with_key(&target, "ann", "key-1").await;
+    let again = world.submission(&target, Ask { key: key.clone(), ..world.ask(&target, "ann") });
+    assert!(is_conflict(&world.store.commit(&[Write::Request(&again)]).await));
+    let other = world.submit_with_key(&target, "bob", "key-1").await;
+    world.submit(&target, "ann").await;
+    world.submit(&target, "ann").await;
+    let key = key.unwrap();
+    for request in [first, other] {
+        let subject = request.ask.requester.subject.clone();
+        assert_eq!(world.store.request_by_key(&subject, &key).await.unwrap(), Some(request));
+    }
+    assert_eq!(world.store.request_by_key("subject-cyd", &key).await.unwrap(), None);
+}
+
+async fn a_commit_is_all_or_nothing(backend: impl Backend) {
+    let (world, target) = (World::new(&**backend.store()), target("orders", 1));
+    let request = world.submit(&target, "dev").await;
+    let grant = world.active(&target, "ann").await;
+    let now = world.tick();
+    let begin = |cause| grant.clone().begin(cause, Actor::Daemon, None, now).unwrap();
+    let (stale, won) = (begin(Cause::Frozen), begin(Cause::Released));
+    world.store_grant(won).await;
+    let before = world.store.last_sequence().await.unwrap();
+    let withdrawn = request.clone().withdraw(person("dev"), now).unwrap();
+    let fact = refused_attempt(&world, None);
+    let writes = [Write::Request(&withdrawn), Write::Fact(&fact), Write::Grant(&stale)];
+    assert!(is_conflict(&world.store.commit(&writes).await));
+    world.is_stored(&request).await;
+    assert_eq!(world.store.last_sequence().await.unwrap(), before);
+    assert_eq!(world.store.commit(&[]).await.unwrap(), []);
+}
+
+fn refused_attempt(world: &World<'_>, request: Option<&hallpass::access::request::Request>) -> Event {
+    let about = About { request: request.map(|request| request.id), ..About::default() };
+    let fact = Fact::AttemptRefused { verb: "approve", reason: "SELF_APPROVAL" };
+    Event { at: world.tick(), actor: Actor::Person(person("dev")), about, fact }
+}
+
+async fn the_log_has_no_gaps(backend: impl Backend) {
+    let (world, target) = (World::new(&**backend.store()), target("orders", 1));
+    assert_eq!(world.store.last_sequence().await.unwrap(), 0);
+    let (request, grant) = world.opened(&target, "dev").await;
+    let other = world.submit(&target, "ann").await;
+    let facts = [refused_attempt(&world, Some(&request)), refused_attempt(&world, None)];
+    let recorded = world.store.commit(&[Write::Fact(&facts[0]), Write::Fact(&facts[1])]).await.unwrap();
+    assert_eq!(recorded.iter().map(|event| event.sequence).collect::<Vec<_>>(), [6, 7]);
+    assert_eq!(world.store.last_sequence().await.unwrap(), 7);
+    let timeline = world.store.timeline(request.id).await.unwrap();
+    let told: Vec<_> = timeline.iter().map(|event| (event.sequence, event.kind.as_str())).collect();
+    let expected = ["RequestSubmitted", "RequestApproved", "RequestClaimed", "GrantOpened"];
+    let mut expected: Vec<_> = (1..).zip(expected).collect();
+    expected.push((6, "AttemptRefused"));
+    assert_eq!(told, expected);
+    assert_eq!(timeline[3].about.grant, Some(grant.id));
+    assert_eq!(timeline[4], recorded[0]);
+
+    let after = async |scope, request, sequence, limit| {
+        let events = world.store.events_after(&scope, request, sequence, limit).await.unwrap();
+        events.iter().map(|event| event.sequence).collect::<Vec<_>>()
+    };
+    let owner = |name| Scope::Some { owner: person(name).subject, targets: BTreeSet::new() };
+    let approver = Scope::Some { owner: "x".into(), targets: [target.name.clone()].into() };
+    assert_eq!(after(Scope::All, None, 0, 100).await, [1, 2, 3, 4, 5, 6], "not what is about no request");
+    assert_eq!(after(Scope::All, None, 2, 2).await, [3, 4]);
+    assert_eq!(after(Scope::All, Some(request.id), 3, 100).await, [4, 6]);
+    assert_eq!(after(owner("ann"), None, 0, 100).await, [5]);
+    assert_eq!(after(owner("ann"), Some(request.id), 0, 100).await, [0; 0]);
+    assert_eq!(after(owner("dev"), Some(other.id), 0, 100).await, [0; 0]);
+    assert_eq!(after(approver, None, 4, 100).await, [5, 6]);
+}
+
+async fn a_person_may_deny_what_he_approved(backend: impl Backend) {
+    let (world, two) = (World::new(&**backend.store()), target("payments", 2));
+    let request = world.submit(&two, "dev").await;
+    let request = world.approve(&request, &two, "lead").await;
+    let denied = world.store_request(world.denial(&request, &two, "lead")).await;
+    assert_eq!((denied.state.name(), denied.approvals.len()), ("DENIED", 1));
+}
+
+async fn pages_stay_while_rows_are_added(backend: impl Backend) {
+    let (world, target) = (World::new(&**backend.store()), target("orders", 1));
+    let mut expected = Vec::new();
+    for _ in 0..7 {
+        expected.insert(0, world.opened(&target, "dev").await.0.id);
+    }
+    let (mut requests, mut of_grants) = (Vec::new(), Vec::new());
+    let (mut after, mut after_grant) = (None, None);
+    while requests.len() < expected.len() {
+        let slice = Slice { after, limit: 3 };
+        let page = world.store.requests(&Scope::All, &RequestFilter::default(), slice).await.unwrap();
+        after = page.last().map(|request| request.id);
+        requests.extend(page.iter().map(|request| request.id));
+        let slice = Slice { after: after_grant, limit: 3 };
+        let page = world.store.grants(&Scope::All, &GrantFilter::default(), slice).await.unwrap();
+        after_grant = page.last().map(|grant| grant.id);
+        of_grants.extend(page.iter().map(|grant| grant.request));
+        world.opened(&target, "dev").await;
+    }
+    assert_eq!(requests, expected);
+    assert_eq!(of_grants, expected);
+    let slice = Slice { after, limit: 3 };
+    assert_eq!(world.store.requests(&Scope::All, &RequestFilter::default(), slice).await.unwrap(), []);
+}
+
+async fn lists_show_the_scope(backend: impl Backend) {
+    let (world, orders, payments) =
+        (World::new(&**backend.store()), target("orders", 1), target("payments", 1));
+    let (ann, _) = world.opened(&orders, "ann").await;
+    let (bob, _) = world.opened(&orders, "bob").await;
+    let (paid, _) = world.opened(&payments, "bob").await;
+    let scope = |owner: &str, targets: &[&hallpass::access::target::Target]| Scope::Some {
+        owner: person(owner).subject,
+        targets: targets.iter().map(|target| target.name.clone()).collect(),
+    };
+    let cases = [
+        (Scope::All, vec![paid.id, bob.id, ann.id]),
+        (scope("ann", &[]), vec![ann.id]),
+        (scope("cyd", &[]), vec![]),
+        (scope("cyd", &[&orders]), vec![bob.id, ann.id]),
+        (scope("ann", &[&payments]), vec![paid.id, ann.id]),
+        (scope("cyd", &[&orders, &payments]), vec![paid.id, bob.id, ann.id]),
+    ];
+    for (scope, expected) in cases {
+        let requests = world.store.requests(&scope, &RequestFilter::default(), all()).await.unwrap();
+        assert_eq!(requests.iter().map(|request| request.id).collect::<Vec<_>>(), expected, "{scope:?}");
+        let grants = world.store.grants(&scope, &GrantFilter::default(), all()).await.unwrap();
+        assert_eq!(grants.iter().map(|grant| grant.request).collect::<Vec<_>>(), expected, "{scope:?}");
+    }
+}
+
+async fn lists_show_what_matches(backend: impl Backend) {
+    let (world, orders, payments) =
+        (World::new(&**backend.store()), target("orders", 1), target("payments", 1));
+    let pending = world.submit(&orders, "ann").await;
+    let approved = world.approved(&payments, "bob").await;
+    let (claimed, held) = world.opened(&orders, "bob").await;
+    let ended = world.active(&payments, "cyd").await;
+    let ended = world.begun(ended, Cause::Released).await;
+    let from = approved.ask.submitted_at;
+    let requests = |filter: RequestFilter| async move {
+        let found = world.store.requests(&Scope::All, &filter, all()).await.unwrap();
+        found.iter().map(|request| request.id).collect::<Vec<_>>()
+    };
+    let requests = &requests;
+    let none = RequestFilter::default;
+    assert_eq!(requests(RequestFilter { states: vec!["PENDING"], ..none() }).await, [pending.id]);
+    let states = vec!["PENDING", "APPROVED"];
+    assert_eq!(requests(RequestFilter { states, ..none() }).await, [approved.id, pending.id]);
+    assert_eq!(requests(RequestFilter { states: vec!["X"], ..none() }).await, []);
+    let by_target = RequestFilter { target: Some(orders.name.clone()), ..none() };
+    assert_eq!(requests(by_target.clone()).await, [claimed.id, pending.id]);
+    for name in ["bob", "subject-bob"] {
+        let by_person = RequestFilter { requester: Some(name.into()), ..none() };
+        assert_eq!(requests(by_person).await, [claimed.id, approved.id]);
+        let by_both = RequestFilter { requester: Some(name.into()), ..by_target.clone() };
+        assert_eq!(requests(by_both).await, [claimed.id]);
+    }
+    let later = RequestFilter { submitted_from: Some(from), ..none() };
+    assert_eq!(requests(later).await, [ended.request, claimed.id, approved.id]);
+    let earlier = RequestFilter { submitted_until: Some(from), ..none() };
+    assert_eq!(requests(earlier).await, [pending.id]);
+
+    let grants = async |filter: GrantFilter| {
+        let found = world.store.grants(&Scope::All, &filter, all()).await.unwrap();
+        found.iter().map(|grant| grant.id).collect::<Vec<_>>()
+    };
+    let none = GrantFilter::default;
+    assert_eq!(grants(none()).await, [ended.id, held.id]);
+    assert_eq!(grants(GrantFilter { states: vec!["REVOKING"], ..none() }).await, [ended.id]);
+    assert_eq!(grants(GrantFilter { target: Some(orders.name.clone()), ..none() }).await, [held.id]);
+    assert_eq!(grants(GrantFilter { holder: Some("cyd".into()), ..none() }).await, [ended.id]);
+    assert_eq!(grants(GrantFilter { request: Some(claimed.id), ..none() }).await, [held.id]);
+}
+
+async fn what_is_due_is_due_by_the_millisecond(backend: impl Backend) {
+    let (world, target) = (World::new(&**backend.store()), target("orders", 1));
+    assert_eq!(world.store.next_deadline().await.unwrap(), None);
+    let pending = world.submit(&target, "dev").await;
+    let approved = world.approved(&target, "dev").await;
+    let held = world.active(&target, "dev").await;
+    let deadlines =
+        [pending.state.lapses_at().unwrap(), held.window.closes_at(), approved.state.lapses_at().unwrap()];
+    assert!(deadlines.is_sorted());
+    let ids = async |at| {
+        let due = world.store.due(at).await.unwrap();
+        (
+            due.lapsing.iter().map(|request| request.id).collect::<Vec<_>>(),
+            due.closing.len(),
+            due.revoking.into_iter().map(|(id, _)| id).collect::<Vec<_>>(),
+        )
+    };
+    let moment = TimeDelta::milliseconds(1);
+    assert_eq!(world.store.next_deadline().await.unwrap(), Some(deadlines[0]));
+    assert_eq!(ids(deadlines[0] - moment).await, (vec![], 0, vec![]));
+    assert_eq!(ids(deadlines[0]).await, (vec![pending.id], 0, vec![]));
+    assert_eq!(ids(deadlines[1] - moment).await, (vec![pending.id], 0, vec![]));
+    assert_eq!(ids(deadlines[1]).await, (vec![pending.id], 1, vec![]));
+    assert_eq!(ids(deadlines[2]).await, (vec![pending.id, approved.id], 1, vec![]));
+    world.store_request(pending.lapse(deadlines[0]).unwrap()).await;
+    assert_eq!(world.store.next_deadline().await.unwrap(), Some(deadlines[1]));
+    let first = world.active(&target, "ann").await;
+    let second = world.begun(held, Cause::Released).await;
+    let first = world.begun(first, Cause::Released).await;
+    assert_eq!(world.store.next_deadline().await.unwrap(), Some(deadlines[2]));
+    assert_eq!(ids(beginning()).await, (vec![], 0, vec![second.id, first.id]), "the longest-ending first");
+}
+
+async fn no_target_crowds_out_another(backend: impl Backend) {
+    let (world, busy, quiet) = (World::new(&**backend.store()), target("busy", 1), target("quiet", 1));
+    let submissions: Vec<_> = (0..300).map(|_| world.submission(&busy, world.ask(&busy, "dev"))).collect();
+    let writes: Vec<_> = submissions.iter().map(Write::Request).collect();
+    world.store.commit(&writes).await.unwrap();
+    let one = world.submit(&quiet, "dev").await;
+    let due = world.store.due(beginning() + TimeDelta::days(1)).await.unwrap();
+    let of_busy = due.lapsing.iter().filter(|request| request.ask.target == busy.name);
+    assert_eq!(of_busy.count(), 256);
+    assert_eq!(due.lapsing[0].id, submissions[0].after().id, "the longest due first");
+    assert!(due.lapsing.contains(&one));
+}
+
+async fn grants_come_with_their_requests(backend: impl Backend) {
+    let (world, target) = (World::new(&**backend.store()), target("orders", 1));
+    let (request, failed) = world.opened(&target, "dev").await;
+    let failed = world.begun(failed, Cause::IssueFailed).await;
+    let now = world.tick();
+    let warrant = request.claim_again(now, Some(&target), &failed, false).unwrap();
+    let next = Grant::open(GrantId::new(now, world.clock.random()), warrant, now);
+    let next = world.store_grant(next).await;
+    let (other, held) = world.opened(&target, "ann").await;
+    let without = world.submit(&target, "bob").await;
+    let grants = world.store.grants_of(&[request.id, without.id, other.id]).await.unwrap();
+    assert_eq!(
+        grants.into_iter().collect::<Vec<_>>(),
+        [(request.id, vec![next, failed]), (other.id, vec![held]),]
+    );
+    assert!(world.store.grants_of(&[]).await.unwrap().is_empty());
+    let many = vec![other.id; 40_000];
+    assert_eq!(world.store.grants_of(&many).await.unwrap().len(), 1);
+}
+
+async fn leases_are_known_until_they_are_gone(backend: impl Backend) {
+    let (world, orders, payments) =
+        (World::new(&**backend.store()), target("orders", 1), target("payments", 1));
+    world.opened(&orders, "bob").await;
+    let held = world.active(&orders, "ann").await;
+    let other = world.active(&payments, "ann").await;
+    let State::Active { leased, .. } = held.state.clone() else { unreachable!("it is active") };
+    let known = async || world.store.known_leases(&orders.credential_path).await.unwrap();
+    assert_eq!(known().await, std::slice::from_ref(&leased.lease));
+    assert_eq!(world.store.open_grants().await.unwrap().len(), 3);
+    let ending = world.begun(held, Cause::Released).await;
+    assert_eq!(known().await, [leased.lease]);
+    world.confirmed(ending, Confirmation::LeaseGone).await;
+    assert_eq!(known().await, []);
+    assert_eq!(world.store.open_grants().await.unwrap().len(), 2);
+    assert_eq!(world.store.known_leases(&other.credential_path).await.unwrap().len(), 1);
+    assert_eq!(world.store.known_leases("database/creds").await.unwrap(), []);
+}
+
+async fn handles_stay_out_of_the_log(backend: impl Backend) {
+    let (world, target) = (World::new(&**backend.store()), target("orders", 1));
+    let grant = world.active(&target, "dev").await;
+    let request = grant.request;
+    let grant = world.begun(grant, Cause::Released).await;
+    world.confirmed(grant, Confirmation::LeaseGone).await;
+    let timeline = format!("{:?}", world.store.timeline(request).await.unwrap());
+    assert!(timeline.contains("lease-digest"));
+    assert!(!timeline.contains("secret-"), "{timeline}");
+}
+
+async fn a_restart_keeps_everything(backend: impl Backend) {
+    let world = World::new(&**backend.store());
+    let target = target("payments", 2);
+    let (request, held) = world.opened(&target, "dev").await;
+    let active = world.active(&target, "ann").await;
+    let (key, last) = (world.store.digest_key().await.unwrap(), world.store.last_sequence().await.unwrap());
+    assert_ne!(key, [0; 32]);
+    let timeline = world.store.timeline(request.id).await.unwrap();
+    let backend = backend.restart().await;
+    let world = World::new(&**backend.store());
+    world.is_stored(&request).await;
+    world.is_held(&held).await;
+    world.is_held(&active).await;
+    assert_eq!(world.store.digest_key().await.unwrap(), key);
+    assert_eq!(world.store.last_sequence().await.unwrap(), last);
+    assert_eq!(world.store.timeline(request.id).await.unwrap(), timeline);
+    world.clock.advance(TimeDelta::minutes(1));
+    world.submit(&target, "bob").await;
+    assert_eq!(world.store.last_sequence().await.unwrap(), last + 1);
+}
