@@ -14,7 +14,10 @@
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
-use std::{fs, thread, time::Duration};
+use std::{
+    fs, thread,
+    time::{Duration, SystemTime},
+};
 
 use hallpass::wire::{Grant, GrantFilter, GrantState, ListGrantsRequest, Request, RevocationCause};
 use prost_types::Timestamp;
@@ -22,11 +25,7 @@ use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 
-use self::support::{
-    people::Person,
-    servers::eventually,
-    world::World,
-};
+use self::support::{people::Person, servers::eventually, world::World};
 
 /// How many exceptions are measured one after another, and how long that may take altogether: a slow machine measures
 /// fewer of them, and the table says how many.
@@ -280,8 +279,8 @@ fn now() -> std::time::Instant {
 
 /// The milliseconds from one recorded instant to another that isn't earlier.
 fn between(from: Option<Timestamp>, until: Option<Timestamp>) -> f64 {
-    let instant = |at: Option<Timestamp>| Duration::try_from(at.unwrap()).unwrap();
-    millis(instant(until).checked_sub(instant(from)).expect("the later is not before the earlier"))
+    let instant = |at: Option<Timestamp>| SystemTime::try_from(at.unwrap()).unwrap();
+    millis(instant(until).duration_since(instant(from)).expect("the later is not before the earlier"))
 }
 
 fn millis(duration: Duration) -> f64 {
@@ -329,7 +328,9 @@ fn file_system(file: &str) -> String {
         Some((fields.next()?, fields.next()?))
     });
     let (point, kind) = mounts
-        .filter(|(point, _)| file.strip_prefix(point.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/')))
+        .filter(|(point, _)| {
+            file.strip_prefix(point.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
+        })
         .max_by_key(|(point, _)| point.len())
         .unwrap_or(("?", "?"));
     format!("{kind} ({point})")
