@@ -4,7 +4,7 @@
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     broker::{Broker, Parts},
@@ -44,7 +44,9 @@ pub enum StartError {
     #[error("cannot set up TLS")]
     Tls(#[source] grpc::TlsError),
     /// The address can't be had.
-    #[error("cannot listen on {address}; check that nothing else does, and that the address is this machine's")]
+    #[error(
+        "cannot listen on {address}; check that nothing else does, and that the address is this machine's"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -66,13 +68,15 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let lifecycle = Lifecycle::new();
     let stopping = || lifecycle.stopping();
 
-    let sqlite = open(&config.store.path, &*clock).await?;
-    let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), Arc::clone(&clock)).map_err(StartError::Vault)?;
-    let verifier = Verifier::new(identity_settings(config.identity), Arc::clone(&clock)).map_err(StartError::Identity)?;
+    let sqlite = Arc::new(open(&config.store.path, &*clock).await?);
+    let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), Arc::clone(&clock))
+        .map_err(StartError::Vault)?;
+    let verifier = Verifier::new(identity_settings(config.identity), Arc::clone(&clock))
+        .map_err(StartError::Identity)?;
     let broker = Arc::new(Broker::new(Parts {
         policy: config.policy,
         digest_key: sqlite.digest_key().await.map_err(StartError::Read)?,
-        store: Arc::new(sqlite.clone()),
+        store: sqlite.clone(),
         issuer: Arc::new(issuer.clone()),
         clock: Arc::clone(&clock),
         wrap_ttl: config.vault.wrap_ttl,
@@ -81,7 +85,8 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     }));
     let tls = tls(&config.server.tls)?;
     let address = config.server.listen;
-    let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
+    let listener =
+        TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
     let address = listener.local_addr().unwrap_or(address);
 
     let stop = stopping();
@@ -91,7 +96,13 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     lifecycle.supervise("schedule", on_schedule);
     let (watchdog, health, stop) = (notifier.clone(), Arc::clone(&broker), stopping());
     lifecycle.supervise("watchdog", async move { watchdog.watch(stop, || health.is_healthy()).await });
-    lifecycle.supervise("server", grpc::serve(listener, tls, broker, Arc::new(verifier), clock, stopping()));
+    let serving = grpc::serve(listener, tls, broker, Arc::new(verifier), clock, stopping());
+    lifecycle.supervise("server", async {
+        if let Err(failure) = serving.await {
+            let failure: &dyn std::error::Error = &failure;
+            error!(error = failure, "the server ended");
+        }
+    });
 
     info!("event.action" = "serving", "server.address" = %address, "serving on {address}");
     notifier.ready();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use jsonwebtoken::Algorithm;
+use crate::identity::Algorithm;
 use url::Url;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
 const KEYS: &str = "/.well-known/keys";
 /// Signatures by key pairs only: with a shared secret, whoever checks a token could make one.
 const ALGORITHMS: &[(&str, Algorithm)] =
-    &[("EdDSA", Algorithm::EdDSA), ("ES256", Algorithm::ES256), ("RS256", Algorithm::RS256)];
+    &[("EdDSA", Algorithm::EdDsa), ("ES256", Algorithm::Es256), ("RS256", Algorithm::Rs256)];
 
 /// Who says who a caller is.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub(super) fn read(mut section: Section<'_>, files: Files<'_>) -> Option<Identit
     );
     let audience =
         section.required("audience", "the \"aud\" of the tokens: the client id at the issuer", value::text);
-    let algorithm = section.or("algorithm", Algorithm::EdDSA, value::choice(ALGORITHMS));
+    let algorithm = section.or("algorithm", Algorithm::EdDsa, value::choice(ALGORITHMS));
     let given = section.optional("keys_url", value::address);
     let keys_url = match given {
         Some(None) => issuer.as_deref().and_then(|issuer| section.checked("keys_url", below(issuer))),

@@ -171,6 +171,6 @@ async fn exit_codes_and_errors_can_be_relied_on() {
     assert_eq!(code, 1);
     assert!(said.contains("hallpass login"), "{said}");
     let (code, said) = alice.fails(&["request", "orders-ro", "--for", "30m", "--no-wait"]);
-    assert_eq!(code, 1, "without a terminal nobody is asked for a reason: {said}");
+    assert_eq!(code, 2, "without a terminal nobody is asked for a reason: {said}");
     assert!(said.contains("--reason"), "{said}");
 }

@@ -116,7 +116,7 @@ fn a_short_file_gets_the_defaults() {
     assert_eq!(config.vault.timeout, Duration::from_secs(30));
     assert_eq!(config.vault.wrap_ttl, Duration::from_mins(5));
     assert_eq!((config.vault.ca_file, config.vault.namespace), (None, None));
-    assert_eq!(config.identity.algorithm, jsonwebtoken::Algorithm::EdDSA);
+    assert_eq!(config.identity.algorithm, hallpass::identity::Algorithm::EdDsa);
     assert_eq!(config.identity.keys_url.as_str(), "http://127.0.0.1:8200/v1/identity/oidc/.well-known/keys");
     let noon = "2026-11-03T12:00:00Z".parse().unwrap();
     assert_eq!(config.sweep.next_after(noon) - noon, chrono::TimeDelta::minutes(1));
