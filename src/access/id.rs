@@ -24,6 +24,13 @@ macro_rules! id {
             pub fn new(at: DateTime<Utc>, random: u128) -> Self {
                 Self(Ulid::from_parts(u64::try_from(at.timestamp_millis()).unwrap_or_default(), random))
             }
+
+            /// Like [`Self::new`], but certainly later in order than `before`: within a millisecond chance would decide
+            /// that, and a clock may be set back.
+            #[must_use]
+            pub fn after(before: Self, at: DateTime<Utc>, random: u128) -> Self {
+                Self::new(at, random).max(Self(Ulid(before.0.0.saturating_add(1))))
+            }
         }
 
         impl fmt::Display for $name {

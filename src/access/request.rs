@@ -193,8 +193,8 @@ impl Request {
         target: Option<&Target>,
     ) -> Result<Option<Change<Self>>, Refusal> {
         let again = self.approvals.iter().any(|given| given.decision().approver.is(&decision.approver));
-        let undecided = matches!(self.state, State::Pending { .. } | State::Approved { .. });
-        if again && undecided && decision.digest == self.digest() {
+        let waits = self.must_wait(decision.decided_at, "approved").is_ok();
+        if again && waits && decision.digest == self.digest() {
             return Ok(None);
         }
         let target = self.decidable(&decision, target, "approved")?;
@@ -330,12 +330,13 @@ impl Request {
         self.unchanged(target)
     }
 
+    /// Whether the target still is what the request was submitted for, and still allows windows of this length.
     fn unchanged<'t>(&self, target: Option<&'t Target>) -> Result<&'t Target, Refusal> {
-        target
-            .filter(|target| {
-                target.name == self.ask.target && target.credential_path == self.ask.credential_path
-            })
-            .ok_or(Refusal::TargetChanged)
+        let same = |target: &&Target| {
+            target.name == self.ask.target && target.credential_path == self.ask.credential_path
+        };
+        let allows = |target: &&Target| self.ask.duration <= target.window_max;
+        target.filter(same).filter(allows).ok_or(Refusal::TargetChanged)
     }
 
     /// Refuses what is over: a passed deadline counts even if the lapse isn't recorded yet.

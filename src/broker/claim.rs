@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use secrecy::SecretString;
 use tracing::warn;
 
-use super::{Broker, Error};
+use super::{Broker, Error, issuing::AtWork};
 use crate::{
     access::{
         actor::{Actor, Caller},
@@ -74,37 +74,49 @@ impl Broker {
         }
         let (broker, caller) = (Arc::clone(self), caller.clone());
         let claim = async move {
-            let (grant, target) = again_on_conflict!(broker.intend(&caller, id, reissue))?;
-            broker.issue(grant, &target).await
+            let (grant, target, at_work) = again_on_conflict!(broker.intend(&caller, id, reissue))?;
+            broker.issue(grant, &target, at_work).await
         };
         self.tasks.spawn(claim).await.map_err(|failure| Error::Internal(Box::new(failure)))?
     }
 
-    /// Commits the intent: the request CLAIMED and the grant ISSUING, in one.
-    async fn intend(&self, caller: &Caller, id: RequestId, reissue: bool) -> Result<(Grant, Target), Error> {
+    /// Commits the intent: the request CLAIMED and the grant ISSUING, in one. Who is at work on it is known before it is
+    /// committed, because a sweep takes a grant ISSUING that nobody is at work on for what a crash left.
+    async fn intend(
+        &self,
+        caller: &Caller,
+        id: RequestId,
+        reissue: bool,
+    ) -> Result<(Grant, Target, AtWork<'_>), Error> {
         let (request, about, name) = self.load(id).await?;
         let subject = Subject::Owned(&request.ask.target, &request.ask.requester);
         self.allow(Verb::ClaimGrant, caller, subject, about, &name).await?;
         let target = self.policy.targets.get(&request.ask.target);
-        let grant = if matches!(request.state, State::Claimed { .. }) {
+        let (grant, at_work) = if matches!(request.state, State::Claimed { .. }) {
             self.intend_again(caller, &request, target, reissue).await?
         } else {
             self.intend_first(request, target).await?
         };
         // The rules refused a target that isn't configured before.
         let gone = Error::Refused { name, refusal: Refusal::TargetChanged };
-        target.cloned().map(|target| (grant, target)).ok_or(gone)
+        target.cloned().map(|target| (grant, target, at_work)).ok_or(gone)
     }
 
-    async fn intend_first(&self, request: Request, target: Option<&Target>) -> Result<Grant, Error> {
+    async fn intend_first(
+        &self,
+        request: Request,
+        target: Option<&Target>,
+    ) -> Result<(Grant, AtWork<'_>), Error> {
         let now = self.clock.now();
         let name = format!("requests/{}", request.id);
         let (claimed, warrant) =
             request.claim(now, target).map_err(|refusal| Error::Refused { name, refusal })?;
         self.must_be_issuable(target).await?;
-        let opened = Grant::open(GrantId::new(now, self.clock.random()), warrant, now);
+        let id = GrantId::new(now, self.clock.random());
+        let at_work = self.issuing.begin(id);
+        let opened = Grant::open(id, warrant, now);
         self.commit(&[Write::Request(&claimed), Write::Grant(&opened)]).await?;
-        Ok(opened.into_after())
+        Ok((opened.into_after(), at_work))
     }
 
     /// Opens another grant in the window of the one before, which begins to end unless it does so already.
@@ -114,7 +126,7 @@ impl Broker {
         request: &Request,
         target: Option<&Target>,
         reissue: bool,
-    ) -> Result<Grant, Error> {
+    ) -> Result<(Grant, AtWork<'_>), Error> {
         let name = format!("requests/{}", request.id);
         let Some(before) = self.grants_of(request.id).await?.into_iter().next() else {
             return Err(Error::NotFound { name });
@@ -124,17 +136,19 @@ impl Broker {
             .claim_again(now, target, &before, reissue)
             .map_err(|refusal| Error::Refused { name, refusal })?;
         self.must_be_issuable(target).await?;
-        let opened = Grant::open(GrantId::new(now, self.clock.random()), warrant, now);
+        // The order of the ids says which grant of a request is the latest.
+        let id = GrantId::after(before.id, now, self.clock.random());
+        let at_work = self.issuing.begin(id);
+        let opened = Grant::open(id, warrant, now);
         match before.begin(Cause::Reissued, Actor::Person(caller.person.clone()), None, now) {
             Some(begun) => self.commit(&[Write::Grant(&begun), Write::Grant(&opened)]).await?,
             None => self.commit(&[Write::Grant(&opened)]).await?,
         }
-        Ok(opened.into_after())
+        Ok((opened.into_after(), at_work))
     }
 
-    async fn issue(&self, grant: Grant, target: &Target) -> Result<Claimed, Error> {
+    async fn issue(&self, grant: Grant, target: &Target, at_work: AtWork<'_>) -> Result<Claimed, Error> {
         let (id, about) = (grant.id, about(&grant));
-        let at_work = self.issuing.begin(id);
         let made = self.make(grant, target).await;
         drop(at_work);
         match made {
@@ -160,8 +174,7 @@ impl Broker {
         let minted = self.issuer.mint(grant.id, &target.vault_policy, FIRST_TTL).await?;
         let token = minted.accessor.clone();
         let grant = self.record_token(grant, &token).await?;
-        let wrap_ttl = self.wrap_ttl.min(grant.window.left(self.clock.now()));
-        let (grant, wrapped) = self.read(grant, minted, wrap_ttl).await?;
+        let (grant, wrapped, wrap_ttl) = self.read(grant, minted).await?;
         let left = grant.window.left(self.clock.now());
         let leased = match &grant.state {
             crate::access::grant::State::Issuing { issued: crate::access::grant::Issued::Lease(leased) } => {
@@ -195,15 +208,12 @@ impl Broker {
         recorded
     }
 
-    /// Reads the credential and records its lease, alone at its path.
-    async fn read(
-        &self,
-        grant: Grant,
-        token: GrantToken,
-        wrap_ttl: Duration,
-    ) -> Result<(Grant, Wrapped), Halt> {
+    /// Reads the credential and records its lease, alone at its path. Answers with how long it can be opened as well.
+    async fn read(&self, grant: Grant, token: GrantToken) -> Result<(Grant, Wrapped, Duration), Halt> {
         let path = grant.credential_path.clone();
         let _alone = self.paths.lock(&path).await;
+        // Asked for only now, since waiting for the path took of the window.
+        let wrap_ttl = self.wrap_ttl.min(grant.window.left(self.clock.now()));
         let wrapped = match self.issuer.read_wrapped(token, &path, wrap_ttl).await {
             Ok(wrapped) => wrapped,
             Err(error) => {
@@ -220,7 +230,7 @@ impl Broker {
             let _ = self.issuer.revoke_wrapping(&wrapped.accessor).await;
             let _ = self.issuer.revoke_lease(&wrapped.lease).await;
         }
-        Ok((recorded?, wrapped))
+        Ok((recorded?, wrapped, wrap_ttl))
     }
 
     async fn record_lease(&self, grant: Grant, wrapped: &Wrapped) -> Result<Grant, Halt> {

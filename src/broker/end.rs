@@ -96,6 +96,17 @@ impl Broker {
     ) -> Result<Grant, Error> {
         let found = self.store.grant(id).await?;
         let grant = found.ok_or_else(|| Error::NotFound { name: format!("grants/{id}") })?;
+        self.begin_as_read(grant, cause, actor, reason).await
+    }
+
+    /// Like [`Self::begin_ending`], but only if the grant still is what was read, and a conflict otherwise.
+    pub(super) async fn begin_as_read(
+        &self,
+        grant: Grant,
+        cause: Cause,
+        actor: &Actor,
+        reason: Option<&Prose>,
+    ) -> Result<Grant, Error> {
         match grant.clone().begin(cause, actor.clone(), reason, self.clock.now()) {
             Some(change) => {
                 let recorded = self.commit(&[Write::Grant(&change)]).await;
@@ -185,7 +196,7 @@ impl Broker {
             self.issuer.revoke_lease(&lease).await.map_err(Stopped::at(Step::Lease))?;
             self.must_be_gone(&lease).await?;
         }
-        let settled_at = grant.opened_at + FIRST_TTL + VAULT_REQUEST_MAX;
+        let settled_at = settled_at(grant);
         if !self.issuing.is_settled(grant.id) && self.clock.now() < settled_at {
             let error =
                 format!("nothing found so far, but Vault may be at work on a read until {settled_at}");
@@ -199,7 +210,7 @@ impl Broker {
         let known = known.map_err(|error| Stopped { step: Step::Lease, error: error.to_string() })?;
         let seen = self.issuer.leases(&grant.credential_path).await.map_err(Stopped::at(Step::Lease))?;
         let from = grant.opened_at - CLOCK_SKEW_MAX;
-        let until = grant.opened_at + FIRST_TTL + VAULT_REQUEST_MAX + CLOCK_SKEW_MAX;
+        let until = settled_at(grant) + CLOCK_SKEW_MAX;
         let could_be_ours = |issued_at: DateTime<Utc>| from <= issued_at && issued_at <= until;
         let unrecorded =
             seen.into_iter().filter(|lease| could_be_ours(lease.issued_at) && !known.contains(&lease.id));
@@ -216,4 +227,10 @@ impl Broker {
             Err(error) => Err(Stopped::at(Step::Confirmation)(error)),
         }
     }
+}
+
+/// When no read of the grant's token can be under way any more. The token is made within one request's time of the
+/// intent, can be used until its first TTL is over, and its last read takes another request's time.
+fn settled_at(grant: &Grant) -> DateTime<Utc> {
+    grant.opened_at + VAULT_REQUEST_MAX + FIRST_TTL + VAULT_REQUEST_MAX
 }

@@ -73,9 +73,10 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// If the store fails. What Vault doesn't answer is left for the next time.
+    /// If the store fails; a failure to record one grant's end doesn't keep the others from being looked at. What Vault
+    /// doesn't answer is left for the next time.
     pub async fn sweep(&self) -> Result<(), Error> {
-        let mut vault_answers = true;
+        let (mut vault_answers, mut recorded) = (true, Ok(()));
         for grant in self.store.open_grants().await? {
             let cause = match &grant.state {
                 State::Issuing { .. } => (!self.issuing.is_at_work(grant.id)).then_some(Cause::IssueFailed),
@@ -89,13 +90,17 @@ impl Broker {
                 }
                 _ => None,
             };
-            if let Some(cause) = cause {
-                self.begin_ending(grant.id, cause, Actor::Daemon, None).await?;
+            let Some(cause) = cause else { continue };
+            match self.begin_as_read(grant, cause, &Actor::Daemon, None).await {
+                // It moved on while others were looked at, so what was found needn't hold any more: a grant that was
+                // being made may be held by now.
+                Ok(_) | Err(Error::Conflict) => {}
+                Err(failure) => recorded = recorded.and(Err(failure)),
             }
         }
         // Whatever a timer missed is due now.
         self.work.notify_one();
-        Ok(())
+        recorded
     }
 
     /// Whether the lease is gone; `None` if Vault doesn't say.

@@ -109,7 +109,7 @@ async fn a_restart_keeps_open_grants_and_their_deadlines() {
     let world = World::start().await;
     let mut alice = world.person("alice").await;
     let (grant, credential) = held(&world, &mut alice, Duration::from_secs(15)).await;
-    world.stop_daemon("KILL");
+    world.stop_daemon("KILL").await;
     world.start_daemon().await;
     let kept = alice.grant(&grant.name).await.unwrap();
     assert_eq!((kept.closes_at, kept.activated_at), (grant.closes_at, grant.activated_at));
@@ -122,7 +122,7 @@ async fn a_window_that_closes_while_the_daemon_is_dead_is_ended_by_vault_and_rec
     let world = World::start().await;
     let mut alice = world.person("alice").await;
     let (grant, credential) = held(&world, &mut alice, Duration::from_secs(8)).await;
-    world.stop_daemon("KILL");
+    world.stop_daemon("KILL").await;
     eventually("Vault ends the account without the daemon", async || world.accounts().await.is_empty()).await;
     assert!(!lets_in(&world, &credential).await);
     world.start_daemon().await;
@@ -185,7 +185,7 @@ async fn a_daemon_that_could_not_revoke_does_not_issue() {
     assert!(world.audit("GrantOpened").await.is_empty());
     // Once the right is there, the same request can be claimed.
     world.write_policy(&format!("hallpassd-{}", world.name), &world.deployed_text("hallpassd.hcl")).await;
-    world.stop_daemon("TERM");
+    world.stop_daemon("TERM").await;
     world.start_daemon().await;
     alice.claim(&request).await.unwrap();
 }

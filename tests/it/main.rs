@@ -18,6 +18,8 @@ mod endings;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod process;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod servers;

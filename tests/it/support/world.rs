@@ -55,13 +55,16 @@ pub struct Wishes {
     pub own_database: bool,
     /// What the file grants to the daemon in Vault; edited by tests of missing rights.
     pub daemon_policy: fn(String) -> String,
+    /// A statement that the database runs before it makes an account.
+    pub before_account: Option<&'static str>,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
         let target = "window_max = \"1h\"\ndecide_within = \"1h\"\nclaim_within = \"1h\"\n".to_owned();
         let daemon_policy = |policy| policy;
-        Self { target, more: String::new(), own_vault: false, own_database: false, daemon_policy }
+        let more = String::new();
+        Self { target, more, own_vault: false, own_database: false, daemon_policy, before_account: None }
     }
 }
 
@@ -102,7 +105,7 @@ impl World {
         let dir = Dir::new("world");
         let world = Self { bao, postgres, name, dir, address, daemon: Mutex::new(None) };
         world.set_up_database().await;
-        world.set_up_vault(wishes.daemon_policy).await;
+        world.set_up_vault(&wishes).await;
         world.set_up_people().await;
         world.write_config(&wishes, port).await;
         world.start_daemon().await;
@@ -158,10 +161,10 @@ impl World {
         *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
     }
 
-    /// Ends the daemon with a signal and waits for its end.
-    pub fn stop_daemon(&self, signal: &'static str) {
+    /// Ends the daemon with a signal and waits for its end; meanwhile the callers' connections notice it too.
+    pub async fn stop_daemon(&self, signal: &'static str) {
         let running = self.daemon.lock().unwrap_or_else(PoisonError::into_inner).take();
-        running.expect("it runs").end(signal);
+        tokio::task::spawn_blocking(move || running.expect("it runs").end(signal)).await.unwrap();
     }
 
     /// Somebody of the company, logged in.
@@ -192,7 +195,7 @@ impl World {
     }
 
     /// What `docs/vault.md` tells operators to do.
-    async fn set_up_vault(&self, daemon_policy: fn(String) -> String) {
+    async fn set_up_vault(&self, wishes: &Wishes) {
         let (bao, name) = (&*self.bao, &self.name);
         let mount = format!("database-{name}");
         bao.write(&format!("sys/mounts/{mount}"), json!({ "type": "database" })).await;
@@ -205,11 +208,18 @@ impl World {
         connection["username"] = json!(self.postgres.superuser);
         connection["password"] = json!(self.postgres.password);
         bao.write(&format!("{mount}/config/orders"), connection).await;
-        bao.write(&format!("{mount}/roles/hp-orders-ro"), self.deployed("database-role.json")).await;
+        let mut role = self.deployed("database-role.json");
+        if let Some(statement) = wishes.before_account {
+            role["creation_statements"].as_array_mut().unwrap().insert(0, json!(statement));
+        }
+        bao.write(&format!("{mount}/roles/hp-orders-ro"), role).await;
 
         self.write_policy(&format!("cred-orders-ro-{name}"), &self.deployed_text("cred-orders-ro.hcl")).await;
-        self.write_policy(&format!("hallpassd-{name}"), &daemon_policy(self.deployed_text("hallpassd.hcl")))
-            .await;
+        self.write_policy(
+            &format!("hallpassd-{name}"),
+            &(wishes.daemon_policy)(self.deployed_text("hallpassd.hcl")),
+        )
+        .await;
         bao.write(&format!("auth/token/roles/hallpass-grant-{name}"), self.deployed("token-role.json")).await;
         // Shared by all worlds of a server, so it may be there already.
         bao.call(&bao.root_token, Method::POST, "sys/auth/approle", Some(json!({ "type": "approle" }))).await;

@@ -1,0 +1,343 @@
+//! A store and a Vault in memory, with a place to step in between two steps of the broker: what a race needs to be lost on
+//! purpose. They do what their traits say, and no more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use hallpass::{
+    access::{
+        change::Change,
+        event::{Event, Recorded},
+        grant::{Grant, State},
+        handle::{Accessor, LeaseId},
+        id::{GrantId, RequestId},
+        policy::Scope,
+        request::Request,
+        text::IdempotencyKey,
+    },
+    clock::{Clock, ManualClock},
+    store::{Due, GrantFilter, RequestFilter, Slice, Store, StoreError, Write},
+    vault::{GrantToken, Issuer, LeaseSeen, MissingCapability, Outcome, VaultError, Wrapped},
+};
+
+type Step = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Hook = Box<dyn Fn() -> Step + Send>;
+
+/// Something that a test does once, in the middle of a call.
+#[derive(Default)]
+pub struct Once(Mutex<Option<Hook>>);
+
+impl Once {
+    pub fn set<F: Future<Output = ()> + Send + 'static>(&self, hook: impl Fn() -> F + Send + 'static) {
+        *self.0.lock().unwrap() = Some(Box::new(move || Box::pin(hook())));
+    }
+
+    async fn run(&self) {
+        let hook = self.0.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook().await;
+        }
+    }
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Once")
+    }
+}
+
+/// Requests, grants and events in maps.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    rows: Mutex<Rows>,
+    /// After the next commit that opens a grant, before it is answered.
+    pub opened: Once,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Rows {
+    requests: BTreeMap<RequestId, Request>,
+    grants: BTreeMap<GrantId, Grant>,
+    events: Vec<Recorded>,
+}
+
+impl Rows {
+    fn log(&mut self, event: &Event) {
+        let (kind, detail) = event.fact.parts();
+        let sequence = i64::try_from(self.events.len()).unwrap() + 1;
+        let (at, actor, about) = (event.at, event.actor.clone(), event.about.clone());
+        self.events.push(Recorded { sequence, at, actor, about, kind, detail });
+    }
+
+    fn put<Id: Ord, T: Clone>(
+        rows: &mut BTreeMap<Id, T>,
+        id: Id,
+        change: &Change<T>,
+        as_found: impl Fn(&T) -> (&'static str, i64),
+    ) -> Result<(), StoreError> {
+        let found = rows.get(&id).map(&as_found);
+        let expected = change.from().map(|state| (state, as_found(change.after()).1 - 1));
+        if found != expected {
+            return Err(StoreError::Conflict { operation: "commit" });
+        }
+        rows.insert(id, change.after().clone());
+        Ok(())
+    }
+
+    fn put_all(&mut self, writes: &[Write<'_>]) -> Result<(), StoreError> {
+        for write in writes {
+            match write {
+                Write::Request(change) => {
+                    let id = change.after().id;
+                    Self::put(&mut self.requests, id, change, |row| (row.state.name(), row.revision))?;
+                    self.log(change.event());
+                }
+                Write::Grant(change) => {
+                    let id = change.after().id;
+                    Self::put(&mut self.grants, id, change, |row| (row.state.name(), row.revision))?;
+                    self.log(change.event());
+                }
+                Write::Fact(event) => self.log(event),
+            }
+        }
+        let held = self.open().into_iter().map(|grant| grant.request);
+        let requests: BTreeSet<RequestId> = held.collect();
+        if requests.len() == self.open().len() {
+            Ok(())
+        } else {
+            Err(StoreError::Conflict { operation: "commit" })
+        }
+    }
+
+    fn open(&self) -> Vec<Grant> {
+        let is_open = |grant: &&Grant| matches!(grant.state, State::Issuing { .. } | State::Active { .. });
+        self.grants.values().filter(is_open).cloned().collect()
+    }
+}
+
+impl MemoryStore {
+    fn rows(&self) -> Rows {
+        self.rows.lock().unwrap().clone()
+    }
+
+    /// What is recorded of one grant, by kind.
+    pub fn kinds(&self, grant: GrantId) -> Vec<String> {
+        let events = self.rows().events;
+        events.into_iter().filter(|event| event.about.grant == Some(grant)).map(|event| event.kind).collect()
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn commit(&self, writes: &[Write<'_>]) -> Result<Vec<Recorded>, StoreError> {
+        let recorded = {
+            let mut rows = self.rows.lock().unwrap();
+            let mut after = rows.clone();
+            after.put_all(writes)?;
+            let recorded = after.events.split_off(rows.events.len());
+            after.events.extend(recorded.clone());
+            *rows = after;
+            recorded
+        };
+        if recorded.iter().any(|event| event.kind == "GrantOpened") {
+            self.opened.run().await;
+        }
+        Ok(recorded)
+    }
+
+    async fn request(&self, id: RequestId) -> Result<Option<Request>, StoreError> {
+        Ok(self.rows().requests.remove(&id))
+    }
+
+    async fn request_by_key(&self, _: &str, _: &IdempotencyKey) -> Result<Option<Request>, StoreError> {
+        Ok(None)
+    }
+
+    async fn requests(
+        &self,
+        _: &Scope,
+        _: &RequestFilter,
+        _: Slice<RequestId>,
+    ) -> Result<Vec<Request>, StoreError> {
+        Ok(self.rows().requests.into_values().rev().collect())
+    }
+
+    async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
+        Ok(self.rows().grants.remove(&id))
+    }
+
+    async fn grants(&self, _: &Scope, _: &GrantFilter, _: Slice<GrantId>) -> Result<Vec<Grant>, StoreError> {
+        Ok(self.rows().grants.into_values().rev().collect())
+    }
+
+    async fn grants_of(&self, requests: &[RequestId]) -> Result<BTreeMap<RequestId, Vec<Grant>>, StoreError> {
+        let mut found: BTreeMap<RequestId, Vec<Grant>> = BTreeMap::new();
+        for grant in self.rows().grants.into_values().rev() {
+            if requests.contains(&grant.request) {
+                found.entry(grant.request).or_default().push(grant);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn timeline(&self, request: RequestId) -> Result<Vec<Recorded>, StoreError> {
+        let mut events = self.rows().events;
+        events.retain(|event| event.about.request == Some(request));
+        Ok(events)
+    }
+
+    async fn events_after(
+        &self,
+        _: &Scope,
+        _: Option<RequestId>,
+        sequence: i64,
+        _: u32,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        Ok(self.rows().events.into_iter().filter(|event| event.sequence > sequence).collect())
+    }
+
+    async fn last_sequence(&self) -> Result<i64, StoreError> {
+        Ok(self.rows().events.last().map_or(0, |event| event.sequence))
+    }
+
+    async fn due(&self, now: DateTime<Utc>) -> Result<Due, StoreError> {
+        let rows = self.rows();
+        let lapses = |request: &Request| request.state.lapses_at().is_some_and(|at| at <= now);
+        let revoking = |grant: &&Grant| matches!(grant.state, State::Revoking(_));
+        Ok(Due {
+            lapsing: rows.requests.values().filter(|request| lapses(request)).cloned().collect(),
+            closing: rows.open().into_iter().filter(|grant| grant.window.is_closed(now)).collect(),
+            revoking: rows.grants.values().filter(revoking).map(|g| (g.id, g.target.clone())).collect(),
+        })
+    }
+
+    async fn next_deadline(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let rows = self.rows();
+        let lapses = rows.requests.values().filter_map(|request| request.state.lapses_at());
+        Ok(lapses.chain(rows.open().iter().map(|grant| grant.window.closes_at())).min())
+    }
+
+    async fn open_grants(&self) -> Result<Vec<Grant>, StoreError> {
+        Ok(self.rows().open())
+    }
+
+    async fn known_leases(&self, _: &str) -> Result<Vec<LeaseId>, StoreError> {
+        let leases = self.rows().grants.into_values().filter_map(|grant| match grant.state {
+            State::Active { leased, .. } => Some(leased.lease),
+            _ => None,
+        });
+        Ok(leases.collect())
+    }
+
+    async fn digest_key(&self) -> Result<[u8; 32], StoreError> {
+        Ok([7; 32])
+    }
+}
+
+/// A Vault that makes leases out of numbers.
+#[derive(Debug)]
+pub struct MemoryVault {
+    clock: Arc<ManualClock>,
+    leases: Mutex<BTreeMap<String, DateTime<Utc>>>,
+    /// In the next read, before anything is made.
+    pub reading: Once,
+    /// In the next lookup of a lease.
+    pub looking: Once,
+    /// Whether the next read gets no answer, although Vault will do it later.
+    pub silent: Mutex<bool>,
+    wrap_ttls: Mutex<Vec<Duration>>,
+}
+
+impl MemoryVault {
+    pub fn new(clock: Arc<ManualClock>) -> Self {
+        Self {
+            clock,
+            leases: Mutex::default(),
+            reading: Once::default(),
+            looking: Once::default(),
+            silent: Mutex::default(),
+            wrap_ttls: Mutex::default(),
+        }
+    }
+
+    /// Makes a lease now, as a read does that was answered late.
+    pub fn lease(&self, path: &str) -> LeaseId {
+        let mut leases = self.leases.lock().unwrap();
+        let id = format!("{path}/{}", self.clock.random());
+        leases.insert(id.clone(), self.clock.now());
+        LeaseId::new(id)
+    }
+
+    pub fn leases_left(&self) -> usize {
+        self.leases.lock().unwrap().len()
+    }
+
+    /// For how long the credentials were wrapped, in order.
+    pub fn wrap_ttls(&self) -> Vec<Duration> {
+        self.wrap_ttls.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Issuer for MemoryVault {
+    async fn mint(&self, grant: GrantId, _: &str, _: Duration) -> Result<GrantToken, VaultError> {
+        let token = format!("token of {grant}");
+        Ok(GrantToken { accessor: Accessor::new(token.clone()), token: token.into() })
+    }
+
+    async fn read_wrapped(
+        &self,
+        _: GrantToken,
+        path: &str,
+        wrap_ttl: Duration,
+    ) -> Result<Wrapped, VaultError> {
+        self.reading.run().await;
+        self.wrap_ttls.lock().unwrap().push(wrap_ttl);
+        if std::mem::take(&mut *self.silent.lock().unwrap()) {
+            let reason = "no answer".to_owned();
+            return Err(VaultError { operation: "read the credential", reason, outcome: Outcome::Unknown });
+        }
+        let lease = self.lease(path);
+        Ok(Wrapped { token: "wrapping".to_owned().into(), accessor: Accessor::new("wrapping"), lease })
+    }
+
+    async fn shorten(&self, _: &Accessor, _: &LeaseId, _: Duration) -> Result<(), VaultError> {
+        Ok(())
+    }
+
+    async fn revoke_wrapping(&self, _: &Accessor) -> Result<(), VaultError> {
+        Ok(())
+    }
+
+    async fn revoke_token(&self, _: &Accessor) -> Result<(), VaultError> {
+        Ok(())
+    }
+
+    async fn revoke_lease(&self, lease: &LeaseId) -> Result<(), VaultError> {
+        self.leases.lock().unwrap().remove(lease.expose());
+        Ok(())
+    }
+
+    async fn lease_gone(&self, lease: &LeaseId) -> Result<bool, VaultError> {
+        self.looking.run().await;
+        Ok(!self.leases.lock().unwrap().contains_key(lease.expose()))
+    }
+
+    async fn leases(&self, path: &str) -> Result<Vec<LeaseSeen>, VaultError> {
+        let leases = self.leases.lock().unwrap();
+        let below = leases.iter().filter(|(id, _)| id.starts_with(path));
+        Ok(below.map(|(id, at)| LeaseSeen { id: LeaseId::new(id.clone()), issued_at: *at }).collect())
+    }
+
+    async fn missing(&self, _: &[&str]) -> Result<Vec<MissingCapability>, VaultError> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,209 @@
+//! The broker between two steps: what others do meanwhile must neither end a grant that is held nor leave a lease behind.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use hallpass::{
+    access::{
+        actor::{Caller, Person},
+        grant::{Grant, State},
+        id::{GrantId, RequestId},
+        policy::Policy,
+        revocation::Cause,
+        target::{Target, Targets},
+        text::Prose,
+    },
+    broker::{Broker, Claimed, Error, Parts, Submission, Written},
+    clock::{Clock, ManualClock},
+    store::Store,
+    vault::Issuer,
+};
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    REASON, SECOND, STATEMENT, WINDOW, at, developer, groups,
+    memory::{MemoryStore, MemoryVault},
+    person, target,
+};
+
+const WRAP_TTL: Duration = Duration::from_mins(5);
+
+struct World {
+    broker: Arc<Broker>,
+    store: Arc<MemoryStore>,
+    vault: Arc<MemoryVault>,
+    clock: Arc<ManualClock>,
+}
+
+fn world() -> World {
+    let clock = Arc::new(ManualClock::new(at(0)));
+    let (store, vault) = (Arc::new(MemoryStore::default()), Arc::new(MemoryVault::new(Arc::clone(&clock))));
+    let orders = Target { requesters: groups(&["dev"]), ..target(1) };
+    let broker = Broker::new(Parts {
+        policy: Policy { targets: Targets::from([(orders.name.clone(), orders)]), ..Policy::default() },
+        store: Arc::clone(&store) as Arc<dyn Store>,
+        issuer: Arc::clone(&vault) as Arc<dyn Issuer>,
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        wrap_ttl: WRAP_TTL,
+        digest_key: [7; 32],
+        stopping: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    });
+    World { broker: Arc::new(broker), store, vault, clock }
+}
+
+fn caller(person: Person, group: &str) -> Caller {
+    Caller { person, groups: groups(&[group]) }
+}
+
+impl World {
+    async fn approved(&self) -> RequestId {
+        let (dev, lead) = (caller(developer(), "dev"), caller(person("sub-ann", "ann"), "leads"));
+        let submission = Submission {
+            target: target(1).name,
+            duration: WINDOW,
+            reason: Prose::new(REASON).unwrap(),
+            ticket: None,
+            key: None,
+        };
+        let request = self.broker.submit(&dev, submission).await.unwrap().request;
+        let written = Written { digest: request.digest(), statement: Prose::new(STATEMENT).unwrap() };
+        self.broker.approve(&lead, request.id, written).await.unwrap();
+        self.clock.advance(SECOND);
+        request.id
+    }
+
+    async fn claim(&self, request: RequestId, reissue: bool) -> Result<Claimed, Error> {
+        let claimed = self.broker.claim(&caller(developer(), "dev"), request, reissue).await;
+        self.clock.advance(SECOND);
+        claimed
+    }
+
+    async fn grant(&self, id: GrantId) -> Grant {
+        self.store.grant(id).await.unwrap().unwrap()
+    }
+}
+
+/// A sweep that looks at many grants takes a while. One that was being made when it began may be held when its turn comes.
+#[tokio::test]
+async fn a_sweep_does_not_end_a_grant_that_became_active_meanwhile() {
+    let world = world();
+    let (first, second) = (world.approved().await, world.approved().await);
+    world.claim(first, false).await.unwrap();
+    let (being_read, go_on, done) =
+        (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (reading, going_on) = (Arc::clone(&being_read), Arc::clone(&go_on));
+    world.vault.reading.set(move || {
+        let (reading, going_on) = (Arc::clone(&reading), Arc::clone(&going_on));
+        async move {
+            reading.notify_one();
+            going_on.notified().await;
+        }
+    });
+    let (go, finished) = (Arc::clone(&go_on), Arc::clone(&done));
+    world.vault.looking.set(move || {
+        let (go, finished) = (Arc::clone(&go), Arc::clone(&finished));
+        async move {
+            go.notify_one();
+            finished.notified().await;
+        }
+    });
+    let claim = async {
+        let claimed = world.claim(second, false).await;
+        done.notify_one();
+        claimed
+    };
+    let sweep = async {
+        being_read.notified().await;
+        world.broker.sweep().await
+    };
+    let (claimed, swept) = tokio::join!(claim, sweep);
+    swept.unwrap();
+    let grant = world.grant(claimed.unwrap().grant.id).await;
+    assert!(matches!(grant.state, State::Active { .. }), "{grant:?}");
+}
+
+/// Between the commit of the intent and the next line, a sweep must not take the grant for what a crash left.
+#[tokio::test]
+async fn a_sweep_right_after_the_intent_does_not_end_it() {
+    let world = world();
+    let request = world.approved().await;
+    let broker = Arc::clone(&world.broker);
+    world.store.opened.set(move || {
+        let broker = Arc::clone(&broker);
+        async move { broker.sweep().await.unwrap() }
+    });
+    let claimed = world.claim(request, false).await.unwrap();
+    assert!(matches!(claimed.grant.state, State::Active { .. }));
+}
+
+/// Grants of one request are told apart by the order of their ids, so the order must not hang on the clock's steps.
+#[tokio::test]
+async fn the_latest_grant_is_the_latest_even_within_a_millisecond_or_after_the_clock_was_set_back() {
+    let world = world();
+    let (request, dev) = (world.approved().await, caller(developer(), "dev"));
+    let mut latest = world.broker.claim(&dev, request, false).await.unwrap().grant.id;
+    for round in 0..20 {
+        if round == 10 {
+            world.clock.advance(-SECOND);
+        }
+        let claimed = world.broker.claim(&dev, request, true).await.unwrap();
+        assert!(claimed.grant.id > latest, "round {round}");
+        assert_eq!(world.broker.request(&dev, request).await.unwrap().grant, Some(claimed.grant.id));
+        assert!(matches!(world.grant(latest).await.state, State::Revoking(_)));
+        latest = claimed.grant.id;
+    }
+}
+
+/// The token is made some time after the intent, and the last read with it may take as long as Vault lets it.
+#[tokio::test]
+async fn a_read_without_an_answer_is_waited_for_as_long_as_it_can_last() {
+    let world = world();
+    let request = world.approved().await;
+    *world.vault.silent.lock().unwrap() = true;
+    let failure = world.claim(request, false).await.unwrap_err();
+    let Error::IssueFailed { grant, .. } = failure else { panic!("{failure:?}") };
+    // 30 s until the token is made, 60 s until it dies, 90 s for a read that began just before.
+    world.clock.advance(TimeDelta::seconds(175));
+    assert!(!world.broker.pursue(grant).await.unwrap(), "the read may still be under way");
+    world.vault.lease(&target(1).credential_path);
+    world.clock.advance(TimeDelta::seconds(120));
+    assert!(world.broker.pursue(grant).await.unwrap());
+    assert_eq!(world.vault.leases_left(), 0, "the late lease was found");
+    let ended = world.grant(grant).await;
+    assert!(matches!(ended.state, State::Failed { cause: Cause::IssueFailed, .. }), "{ended:?}");
+    assert_eq!(world.store.kinds(grant).last().map(String::as_str), Some("GrantFailed"));
+}
+
+/// Whoever waits for the path loses of the window, and the wrapping token must not outlive it.
+#[tokio::test]
+async fn waiting_for_the_path_shortens_the_wrapping() {
+    let world = world();
+    let (first, second) = (world.approved().await, world.approved().await);
+    let (being_read, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (reading, going_on) = (Arc::clone(&being_read), Arc::clone(&go_on));
+    world.vault.reading.set(move || {
+        let (reading, going_on) = (Arc::clone(&reading), Arc::clone(&going_on));
+        async move {
+            reading.notify_one();
+            going_on.notified().await;
+        }
+    });
+    let dev = caller(developer(), "dev");
+    let meanwhile = async {
+        being_read.notified().await;
+        let waits = tokio::join!(world.broker.claim(&dev, second, false), async {
+            // The second claim gets as far as it can: to the path that the first one holds.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            world.clock.advance(TimeDelta::from_std(WINDOW).unwrap() - TimeDelta::seconds(10));
+            go_on.notify_one();
+        });
+        waits.0
+    };
+    let (_, second) = tokio::join!(world.broker.claim(&dev, first, false), meanwhile);
+    assert_eq!(second.unwrap().wrapping_ttl, Duration::from_secs(10));
+    assert_eq!(world.vault.wrap_ttls(), [WRAP_TTL, Duration::from_secs(10)]);
+}
