@@ -18,7 +18,13 @@ mod endings;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod imports;
+#[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod process;
+#[cfg(test)]
+mod rules;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
@@ -35,3 +41,5 @@ mod telemetry;
 mod unit_file;
 #[cfg(test)]
 mod vault;
+#[cfg(test)]
+mod wire;

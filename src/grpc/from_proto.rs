@@ -1,0 +1,223 @@
+//! From the wire to the verbs' own types. What isn't certainly meant is refused, and all that is wrong with a message is
+//! said at once, field by field. No rule is applied here: whether a duration is too long for its target is not a question
+//! of form.
+
+use std::{fmt::Display, str::FromStr, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use super::page::Page;
+use crate::{
+    access::{
+        approval::Digest,
+        id::{GrantId, RequestId},
+        target::TargetName,
+        text::{IdempotencyKey, Prose, Ticket},
+    },
+    broker::{BadField, Error, GrantFilter, RequestFilter, Submission, Written},
+    wire,
+};
+
+/// The longest length of time that can be meant: beyond it, adding to an instant could overflow. The targets' own bounds
+/// are far below.
+const DURATION_MAX: Duration = Duration::from_hours(24 * 366 * 100);
+
+/// The years that a timestamp may lie in: those of `google.protobuf.Timestamp`, as seconds.
+const TIMESTAMP_RANGE: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// Collects what is wrong with a message.
+#[derive(Default)]
+struct Problems(Vec<BadField>);
+
+impl Problems {
+    fn take<T>(&mut self, read: Result<T, BadField>) -> Option<T> {
+        read.map_err(|bad| self.0.push(bad)).ok()
+    }
+
+    fn error(self) -> Error {
+        Error::BadFields(self.0)
+    }
+
+    fn none_or<T>(self, value: T) -> Result<T, Error> {
+        if self.0.is_empty() { Ok(value) } else { Err(self.error()) }
+    }
+}
+
+pub(super) fn submission(message: &wire::SubmitRequestRequest) -> Result<Submission, Error> {
+    let mut bad = Problems::default();
+    let target = bad.take(resource("target", "targets", &message.target));
+    let duration = bad.take(duration("duration", message.duration));
+    let reason = bad.take(text("reason", Prose::new(&message.reason)));
+    let ticket = bad.take(text("ticket", Ticket::new(&message.ticket)));
+    let key = bad.take(text("idempotency_key", IdempotencyKey::new(&message.idempotency_key)));
+    match (target, duration, reason, ticket, key) {
+        (Some(target), Some(duration), Some(reason), Some(ticket), Some(key)) => {
+            Ok(Submission { target, duration, reason, ticket, key })
+        }
+        _ => Err(bad.error()),
+    }
+}
+
+/// What approving and denying have in common.
+pub(super) fn decision(name: &str, digest: &str, statement: &str) -> Result<(RequestId, Written), Error> {
+    let mut bad = Problems::default();
+    let id = bad.take(resource("name", "requests", name));
+    let digest = Digest::parse(digest).ok_or(BadField::new("digest", "must be `sha256:` and 64 hex digits"));
+    let digest = bad.take(digest);
+    let statement = bad.take(text("statement", Prose::new(statement)));
+    match (id, digest, statement) {
+        (Some(id), Some(digest), Some(statement)) => Ok((id, Written { digest, statement })),
+        _ => Err(bad.error()),
+    }
+}
+
+pub(super) fn revocation(message: &wire::RevokeGrantRequest) -> Result<(GrantId, Prose), Error> {
+    let mut bad = Problems::default();
+    let id = bad.take(resource("name", "grants", &message.name));
+    let reason = bad.take(text("reason", Prose::new(&message.reason)));
+    id.zip(reason).ok_or_else(|| bad.error())
+}
+
+pub(super) fn watched(
+    message: &wire::WatchRequestsRequest,
+) -> Result<(Option<RequestId>, Option<i64>), Error> {
+    let mut bad = Problems::default();
+    let request = bad.take(optional("name", "requests", &message.name)).flatten();
+    if message.after_sequence.is_some_and(|sequence| sequence < 0) {
+        bad.0.push(BadField::new("after_sequence", "must not be negative"));
+    }
+    bad.none_or((request, message.after_sequence))
+}
+
+pub(super) fn target_page(message: &wire::ListTargetsRequest) -> Result<Page<TargetName>, Error> {
+    // Targets have no filter; an empty message stands for it.
+    let (page, bad) = Page::parse("targets", &(), message.page_size, &message.page_token);
+    Problems(bad).none_or(page)
+}
+
+/// A page of requests or of exceptions, which is what `list` tells apart.
+pub(super) fn request_page(
+    list: &'static str,
+    (size, token): (i32, &str),
+    filter: Option<wire::RequestFilter>,
+) -> Result<(RequestFilter, Page<RequestId>), Error> {
+    let filter = filter.unwrap_or_default();
+    let (page, bad) = Page::parse(list, &filter, size, token);
+    let mut bad = Problems(bad);
+    let states = bad.take(states::<wire::RequestState>(&filter.states, wire::RequestState::as_str_name));
+    let filter = RequestFilter {
+        states: states.unwrap_or_default(),
+        target: bad.take(optional("filter.target", "targets", &filter.target)).flatten(),
+        requester: bad.take(person("filter.requester", &filter.requester)).flatten(),
+        submitted_from: bad.take(instant("filter.submitted_from", filter.submitted_from)).flatten(),
+        submitted_until: bad.take(instant("filter.submitted_until", filter.submitted_until)).flatten(),
+    };
+    bad.none_or((filter, page))
+}
+
+pub(super) fn grant_page(message: wire::ListGrantsRequest) -> Result<(GrantFilter, Page<GrantId>), Error> {
+    let filter = message.filter.unwrap_or_default();
+    let (page, bad) = Page::parse("grants", &filter, message.page_size, &message.page_token);
+    let mut bad = Problems(bad);
+    let states = bad.take(states::<wire::GrantState>(&filter.states, wire::GrantState::as_str_name));
+    let filter = GrantFilter {
+        states: states.unwrap_or_default(),
+        target: bad.take(optional("filter.target", "targets", &filter.target)).flatten(),
+        holder: bad.take(person("filter.holder", &filter.holder)).flatten(),
+        request: bad.take(optional("filter.request", "requests", &filter.request)).flatten(),
+    };
+    bad.none_or((filter, page))
+}
+
+/// A name alone, for the methods that take nothing else.
+pub(super) fn name<Id: FromStr<Err: Display>>(
+    field: &'static str,
+    collection: &str,
+    text: &str,
+) -> Result<Id, Error> {
+    resource(field, collection, text).map_err(|bad| Error::BadFields(vec![bad]))
+}
+
+fn resource<Id: FromStr<Err: Display>>(
+    field: &'static str,
+    collection: &str,
+    text: &str,
+) -> Result<Id, BadField> {
+    let id = text.strip_prefix(collection).and_then(|rest| rest.strip_prefix('/'));
+    let id = id.ok_or_else(|| BadField::new(field, format!("must be a name like {collection}/…")))?;
+    id.parse().map_err(|problem: Id::Err| BadField::new(field, problem.to_string()))
+}
+
+fn optional<Id: FromStr<Err: Display>>(
+    field: &'static str,
+    collection: &str,
+    text: &str,
+) -> Result<Option<Id>, BadField> {
+    if text.is_empty() { Ok(None) } else { resource(field, collection, text).map(Some) }
+}
+
+fn text<T>(field: &'static str, read: Result<T, impl Display>) -> Result<T, BadField> {
+    read.map_err(|problem| BadField::new(field, problem.to_string()))
+}
+
+/// A subject or a name to look for: one line, as the identity provider's claims are.
+fn person(field: &'static str, text: &str) -> Result<Option<String>, BadField> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match Ticket::new(text) {
+        Ok(Some(line)) => Ok(Some(line.as_str().to_owned())),
+        Ok(None) => Err(BadField::new(field, "must not be blank")),
+        Err(problem) => Err(BadField::new(field, problem.to_string())),
+    }
+}
+
+fn duration(field: &'static str, duration: Option<prost_types::Duration>) -> Result<Duration, BadField> {
+    let bad = |problem| Err(BadField::new(field, problem));
+    match duration {
+        None => bad("must be set"),
+        Some(duration) if duration.nanos != 0 => bad("must be whole seconds"),
+        Some(duration) => match u64::try_from(duration.seconds).map(Duration::from_secs) {
+            Ok(Duration::ZERO) => bad("must be at least one second"),
+            Ok(duration) if duration <= DURATION_MAX => Ok(duration),
+            Ok(_) => bad("is out of range"),
+            Err(_) => bad("must not be negative"),
+        },
+    }
+}
+
+/// An instant, rounded up to the milliseconds that the record keeps: both `at >= bound` and `at < bound` mean the same
+/// for whole milliseconds then.
+fn instant(
+    field: &'static str,
+    timestamp: Option<prost_types::Timestamp>,
+) -> Result<Option<DateTime<Utc>>, BadField> {
+    let Some(timestamp) = timestamp else { return Ok(None) };
+    let nanos = u32::try_from(timestamp.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
+    let seconds = Some(timestamp.seconds).filter(|seconds| TIMESTAMP_RANGE.contains(seconds));
+    let at = seconds.zip(nanos).and_then(|(seconds, nanos)| {
+        let millis = seconds * 1000 + i64::from(nanos.div_ceil(1_000_000));
+        DateTime::from_timestamp_millis(millis)
+    });
+    at.map(Some).ok_or(BadField::new(field, "is not a valid timestamp"))
+}
+
+/// The names of states, as the rules and the record know them: what the enum's values are called behind their prefix.
+fn states<E: TryFrom<i32>>(
+    numbers: &[i32],
+    name: impl Fn(&E) -> &'static str,
+) -> Result<Vec<&'static str>, BadField> {
+    let mut states = Vec::new();
+    for number in numbers {
+        let value = E::try_from(*number).ok().filter(|_| *number != 0);
+        let value = value.ok_or(BadField::new("filter.states", "has a value that is no state"))?;
+        let state = name(&value).split_once("_STATE_").map_or("", |(_, state)| state);
+        if !states.contains(&state) {
+            states.push(state);
+        }
+    }
+    Ok(states)
+}
+
+#[cfg(test)]
+mod tests;

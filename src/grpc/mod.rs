@@ -1,0 +1,32 @@
+//! The one module that knows the wire: what comes in is turned into the verbs' own types, what goes out is turned back,
+//! and every failure becomes a status that a client can act on.
+//!
+//! ```text
+//! listener -> accept (limits, TLS, HTTP/2 preface) -> auth (table, token) -> targets | requests | grants | exceptions
+//!                                                                              from_proto -> the broker -> to_proto
+//! ```
+//!
+//! No rule is decided here and nothing is stored. Who may do what is asked of the broker by each verb; this module only
+//! makes sure that nobody gets that far without a verified identity, and that a method which isn't in the table reaches
+//! nothing.
+
+mod accept;
+mod auth;
+mod exceptions;
+mod from_proto;
+mod grants;
+mod health;
+mod page;
+mod requests;
+mod server;
+mod status;
+mod table;
+mod targets;
+mod tls;
+mod to_proto;
+mod watch;
+
+pub use self::{
+    server::{ServeError, serve},
+    tls::{Tls, TlsError},
+};

@@ -1,0 +1,70 @@
+//! `RequestService`: asking, answering, taking back, and watching.
+
+use tonic::{Request as Call, Response, Status};
+
+use super::{from_proto, server::Api, to_proto, watch::Events};
+use crate::wire::{
+    ApproveRequestRequest, DenyRequestRequest, GetRequestRequest, ListRequestsRequest, ListRequestsResponse,
+    Request, SubmitRequestRequest, WatchRequestsRequest, WithdrawRequestRequest,
+    request_service_server::RequestService,
+};
+
+#[tonic::async_trait]
+impl RequestService for Api {
+    async fn submit_request(&self, call: Call<SubmitRequestRequest>) -> Result<Response<Request>, Status> {
+        let (caller, message) = Self::open(call)?;
+        let submission = from_proto::submission(&message)?;
+        Ok(Response::new(to_proto::request(self.broker.submit(&caller, submission).await?)))
+    }
+
+    async fn get_request(&self, call: Call<GetRequestRequest>) -> Result<Response<Request>, Status> {
+        let (caller, message) = Self::open(call)?;
+        let id = from_proto::name("name", "requests", &message.name)?;
+        Ok(Response::new(to_proto::request(self.broker.request(&caller, id).await?)))
+    }
+
+    async fn list_requests(
+        &self,
+        call: Call<ListRequestsRequest>,
+    ) -> Result<Response<ListRequestsResponse>, Status> {
+        let (caller, message) = Self::open(call)?;
+        let asked = (message.page_size, message.page_token.as_str());
+        let (filter, page) = from_proto::request_page("requests", asked, message.filter)?;
+        let requests = self.broker.requests(&caller, &filter, page.slice()).await?;
+        let (requests, next_page_token) = page.fill(requests, |view| view.request.id, to_proto::request);
+        Ok(Response::new(ListRequestsResponse { requests, next_page_token }))
+    }
+
+    async fn withdraw_request(
+        &self,
+        call: Call<WithdrawRequestRequest>,
+    ) -> Result<Response<Request>, Status> {
+        let (caller, message) = Self::open(call)?;
+        let id = from_proto::name("name", "requests", &message.name)?;
+        Ok(Response::new(to_proto::request(self.broker.withdraw(&caller, id).await?)))
+    }
+
+    async fn approve_request(&self, call: Call<ApproveRequestRequest>) -> Result<Response<Request>, Status> {
+        let (caller, message) = Self::open(call)?;
+        let (id, written) = from_proto::decision(&message.name, &message.digest, &message.statement)?;
+        Ok(Response::new(to_proto::request(self.broker.approve(&caller, id, written).await?)))
+    }
+
+    async fn deny_request(&self, call: Call<DenyRequestRequest>) -> Result<Response<Request>, Status> {
+        let (caller, message) = Self::open(call)?;
+        let (id, written) = from_proto::decision(&message.name, &message.digest, &message.statement)?;
+        Ok(Response::new(to_proto::request(self.broker.deny(&caller, id, written).await?)))
+    }
+
+    type WatchRequestsStream = Events;
+
+    async fn watch_requests(&self, call: Call<WatchRequestsRequest>) -> Result<Response<Events>, Status> {
+        let expires_at = Self::verified(&call)?.expires_at;
+        let (caller, message) = Self::open(call)?;
+        let (request, after) = from_proto::watched(&message)?;
+        // The place comes first, so that the broker isn't asked for what can't be given.
+        let place = self.watches.place()?;
+        let watch = self.broker.watch(&caller, request, after).await?;
+        Ok(Response::new(self.watches.stream(watch, place, expires_at)))
+    }
+}

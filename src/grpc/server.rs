@@ -1,0 +1,160 @@
+//! The server: all services behind the gate, with a bound on everything that a peer can make it hold, and an end that
+//! lets calls in flight finish.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status, transport::server::Router};
+use tonic_reflection::server::Builder as Reflection;
+use tower::layer::util::{Identity, Stack};
+
+use super::{accept::incoming, auth::Gate, health::Health, status, tls::Tls, watch::Watches};
+use crate::{
+    access::actor::Caller,
+    broker::Broker,
+    clock::Clock,
+    identity::{Verified, Verifier},
+    wire::{
+        DESCRIPTORS, exception_service_server::ExceptionServiceServer,
+        grant_service_server::GrantServiceServer, request_service_server::RequestServiceServer,
+        target_service_server::TargetServiceServer,
+    },
+};
+
+/// The longest message that is taken: a statement of 8 KiB, eight times over.
+const MESSAGE_MAX_BYTES: usize = 64 * 1024;
+/// The longest headers that are taken: a token, and as much again.
+const HEADERS_MAX_BYTES: u32 = 16 * 1024;
+/// How many calls one connection may have open at once; a client's further ones wait there.
+const STREAMS_PER_CONNECTION_MAX: u32 = 64;
+/// How often a silent peer is asked whether it is there, and how long it may take to answer.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// After how long a connection is asked to go, so that none is held for ever. Open calls finish, and clients reconnect.
+const CONNECTION_AGE_MAX: Duration = Duration::from_hours(1);
+/// How long a stop waits for calls in flight. A little less than the process waits for its tasks
+/// ([`DRAIN`](crate::lifecycle::DRAIN)), so that a peer who won't go doesn't make a clean stop look like a stuck one.
+const DRAIN_MAX: TimeDelta = TimeDelta::seconds(25);
+
+/// Why the server can't serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Plaintext was asked for where others could read it.
+    #[error(
+        "plaintext is for loopback addresses only, and {address} isn't one; configure a certificate and a key"
+    )]
+    PlaintextOffHost {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The listener doesn't say where it listens.
+    #[error("cannot ask the listener for its address")]
+    Address(#[source] io::Error),
+    /// The built-in descriptors are broken.
+    #[error("cannot set up the reflection service")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The transport gave up.
+    #[error("the server ended")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// What all services share.
+#[derive(Clone, Debug)]
+pub(super) struct Api {
+    pub(super) broker: Arc<Broker>,
+    pub(super) watches: Watches,
+}
+
+impl Api {
+    /// Who calls. The gate has put it there; a call without it has come another way, and goes nowhere.
+    pub(super) fn verified<T>(call: &Request<T>) -> Result<&Verified, Status> {
+        let defect = || status::defect("a call reached a service without an identity");
+        call.extensions().get::<Verified>().ok_or_else(defect)
+    }
+
+    /// Who calls, and with what.
+    pub(super) fn open<T>(call: Request<T>) -> Result<(Caller, T), Status> {
+        let caller = Self::verified(&call)?.caller.clone();
+        Ok((caller, call.into_inner()))
+    }
+}
+
+/// Serves until it is stopped, and then until the calls in flight are done, or for so long that they must be stuck.
+/// Without TLS it serves on loopback addresses only.
+///
+/// # Errors
+///
+/// If it can't begin, or the transport gives up.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    broker: Arc<Broker>,
+    verifier: Arc<Verifier>,
+    clock: Arc<dyn Clock>,
+    stopping: CancellationToken,
+) -> Result<(), ServeError> {
+    let address = listener.local_addr().map_err(ServeError::Address)?;
+    if tls.is_none() && !address.ip().is_loopback() {
+        return Err(ServeError::PlaintextOffHost { address });
+    }
+    let health = Health::new();
+    let gate = Gate::new(Arc::clone(&broker), verifier, Arc::clone(&clock));
+    let api = Api { broker, watches: Watches::new(Arc::clone(&clock), stopping.clone()) };
+    let router = router(gate, api, &health)?;
+    let incoming = incoming(listener, tls, Arc::clone(&clock));
+    health.serving();
+    let stop = async {
+        stopping.cancelled().await;
+        health.stopping();
+    };
+    tokio::select! {
+        served = router.serve_with_incoming_shutdown(incoming, stop) => Ok(served?),
+        () = drained_too_long(&*clock, &stopping) => Ok(()),
+    }
+}
+
+async fn drained_too_long(clock: &dyn Clock, stopping: &CancellationToken) {
+    stopping.cancelled().await;
+    clock.sleep_until(clock.now() + DRAIN_MAX).await;
+    tracing::warn!(
+        event.action = "server-stopped",
+        event.outcome = "failure",
+        "connections are still open {} seconds after the stop; they are cut",
+        DRAIN_MAX.num_seconds()
+    );
+}
+
+fn router(gate: Gate, api: Api, health: &Health) -> Result<Router<Stack<Gate, Identity>>, ServeError> {
+    let (api, bound) = (Arc::new(api), MESSAGE_MAX_BYTES);
+    let targets = TargetServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
+    let requests = RequestServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
+    let grants = GrantServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
+    let exceptions = ExceptionServiceServer::from_arc(api).max_decoding_message_size(bound);
+    Ok(bounded()
+        .layer(gate)
+        .add_service(health.service().max_decoding_message_size(bound))
+        .add_service(reflection().build_v1()?.max_decoding_message_size(bound))
+        .add_service(reflection().build_v1alpha()?.max_decoding_message_size(bound))
+        .add_service(targets)
+        .add_service(requests)
+        .add_service(grants)
+        .add_service(exceptions))
+}
+
+/// The transport's limits. How long a call may take is the gate's matter, which can say so in our terms.
+fn bounded() -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .http2_max_header_list_size(HEADERS_MAX_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_connection_age(CONNECTION_AGE_MAX)
+}
+
+fn reflection() -> Reflection<'static> {
+    Reflection::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}

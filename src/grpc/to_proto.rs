@@ -1,0 +1,279 @@
+//! From the verbs' own types to the wire. A time that isn't known is left out, never shown as 1970; handles and tokens
+//! have no place here but the one wrapping token that a claim answers with.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use prost_types::{ListValue, Struct, Timestamp, Value, value::Kind};
+use secrecy::ExposeSecret as _;
+
+use crate::{
+    access::{
+        actor::{Actor, Person},
+        approval::{Approval, Decision, Denial},
+        event::Recorded,
+        grant::{self, Grant},
+        request::{self, Request},
+        revocation::{Cause, Step},
+        target::EarlyRevocation,
+        text::Ticket,
+    },
+    broker::{Claimed, Exception, RequestView, Seen, TargetView},
+    wire,
+};
+
+pub(super) fn target(view: TargetView) -> wire::Target {
+    let TargetView { target, can_request, can_approve, blockers } = view;
+    wire::Target {
+        name: format!("targets/{}", target.name),
+        description: target.description,
+        window_max: Some(duration(target.window_max)),
+        decide_within: Some(duration(target.decide_within)),
+        claim_within: Some(duration(target.claim_within)),
+        approvals_required: count(target.approvals_required.get()),
+        early_revocation: match target.early_revocation {
+            EarlyRevocation::EndsSessions => wire::EarlyRevocation::EndsSessions,
+            EarlyRevocation::StopsNewLogins => wire::EarlyRevocation::StopsNewLogins,
+            EarlyRevocation::ExpiresOnly => wire::EarlyRevocation::ExpiresOnly,
+        }
+        .into(),
+        can_request,
+        can_approve,
+        credential_path: target.credential_path,
+        issue_blockers: blockers,
+    }
+}
+
+pub(super) fn request(view: RequestView) -> wire::Request {
+    let RequestView { request, grant } = view;
+    let digest = request.digest().to_string();
+    let state = request_state(&request.state);
+    let decisions = decisions(&request);
+    let lapses_at = request.state.lapses_at().map(timestamp);
+    let settled_at = settled_at(&request.state).map(timestamp);
+    let Request { id, ask, .. } = request;
+    wire::Request {
+        name: format!("requests/{id}"),
+        target: format!("targets/{}", ask.target),
+        requester: Some(person(ask.requester)),
+        duration: Some(duration(ask.duration)),
+        reason: ask.reason.to_string(),
+        ticket: ask.ticket.as_ref().map_or("", Ticket::as_str).to_owned(),
+        state: state.into(),
+        digest,
+        submitted_at: Some(timestamp(ask.submitted_at)),
+        lapses_at,
+        settled_at,
+        decisions,
+        approvals_required: count(ask.approvals_required),
+        credential_path: ask.credential_path,
+        grant: grant.map(|grant| format!("grants/{grant}")).unwrap_or_default(),
+    }
+}
+
+const fn request_state(state: &request::State) -> wire::RequestState {
+    match state {
+        request::State::Pending { .. } => wire::RequestState::Pending,
+        request::State::Approved { .. } => wire::RequestState::Approved,
+        request::State::Denied { .. } => wire::RequestState::Denied,
+        request::State::Withdrawn { .. } => wire::RequestState::Withdrawn,
+        request::State::Lapsed { .. } => wire::RequestState::Lapsed,
+        request::State::Claimed { .. } => wire::RequestState::Claimed,
+    }
+}
+
+const fn settled_at(state: &request::State) -> Option<DateTime<Utc>> {
+    match state {
+        request::State::Pending { .. } => None,
+        request::State::Approved { approved_at, .. } => Some(*approved_at),
+        request::State::Denied { denial } => Some(denial.decision().decided_at),
+        request::State::Withdrawn { withdrawn_at } => Some(*withdrawn_at),
+        request::State::Lapsed { lapsed_at } => Some(*lapsed_at),
+        request::State::Claimed { claimed_at } => Some(*claimed_at),
+    }
+}
+
+/// In the order they came: a denial ends it all, so it is the last.
+fn decisions(request: &Request) -> Vec<wire::Decision> {
+    let approvals = request.approvals.iter().map(Approval::decision);
+    let mut decisions: Vec<_> =
+        approvals.map(|approval| decision(wire::Verdict::Approved, approval)).collect();
+    if let request::State::Denied { denial } = &request.state {
+        decisions.push(decision(wire::Verdict::Denied, Denial::decision(denial)));
+    }
+    decisions
+}
+
+fn decision(verdict: wire::Verdict, decision: &Decision) -> wire::Decision {
+    wire::Decision {
+        verdict: verdict.into(),
+        approver: Some(person(decision.approver.clone())),
+        statement: decision.statement.to_string(),
+        digest: decision.digest.to_string(),
+        decided_at: Some(timestamp(decision.decided_at)),
+    }
+}
+
+pub(super) fn grant(grant: Grant) -> wire::Grant {
+    let state = grant_state(&grant.state);
+    let mut message = wire::Grant {
+        name: format!("grants/{}", grant.id),
+        request: format!("requests/{}", grant.request),
+        target: format!("targets/{}", grant.target),
+        holder: Some(person(grant.holder)),
+        state: state.into(),
+        opens_at: Some(timestamp(grant.window.opens_at())),
+        closes_at: Some(timestamp(grant.window.closes_at())),
+        ..wire::Grant::default()
+    };
+    let (activated, ending, ended_at) = story(&grant.state);
+    message.activated_at = activated.map(timestamp);
+    if let Some((cause, begun_at)) = ending {
+        message.cause = cause_of(cause).into();
+        message.revocation_begun_at = Some(timestamp(begun_at));
+    }
+    message.ended_at = ended_at.map(timestamp);
+    if let grant::State::Revoking(ending) = grant.state {
+        message.revocation_step = step_of(ending.step).into();
+        message.revocation_error = ending.error.unwrap_or_default();
+    }
+    message
+}
+
+type Story = (Option<DateTime<Utc>>, Option<(Cause, DateTime<Utc>)>, Option<DateTime<Utc>>);
+
+/// Since when it was held, why and since when it ends, and when that was over: as far as there is any.
+const fn story(state: &grant::State) -> Story {
+    match state {
+        grant::State::Issuing { .. } => (None, None, None),
+        grant::State::Active { activated_at, .. } => (Some(*activated_at), None, None),
+        grant::State::Revoking(ending) => (ending.activated_at, Some((ending.cause, ending.begun_at)), None),
+        grant::State::Revoked { cause, activated_at, begun_at, revoked_at } => {
+            (Some(*activated_at), Some((*cause, *begun_at)), Some(*revoked_at))
+        }
+        grant::State::Failed { cause, begun_at, failed_at } => {
+            (None, Some((*cause, *begun_at)), Some(*failed_at))
+        }
+    }
+}
+
+const fn grant_state(state: &grant::State) -> wire::GrantState {
+    match state {
+        grant::State::Issuing { .. } => wire::GrantState::Issuing,
+        grant::State::Active { .. } => wire::GrantState::Active,
+        grant::State::Revoking(_) => wire::GrantState::Revoking,
+        grant::State::Revoked { .. } => wire::GrantState::Revoked,
+        grant::State::Failed { .. } => wire::GrantState::Failed,
+    }
+}
+
+const fn cause_of(cause: Cause) -> wire::RevocationCause {
+    match cause {
+        Cause::WindowClosed => wire::RevocationCause::WindowClosed,
+        Cause::Released => wire::RevocationCause::Released,
+        Cause::RevokedByOperator => wire::RevocationCause::RevokedByOperator,
+        Cause::Frozen => wire::RevocationCause::Frozen,
+        Cause::TargetRemoved => wire::RevocationCause::TargetRemoved,
+        Cause::EndedOutside => wire::RevocationCause::EndedOutside,
+        Cause::IssueFailed => wire::RevocationCause::IssueFailed,
+        Cause::Reissued => wire::RevocationCause::Reissued,
+    }
+}
+
+const fn step_of(step: Step) -> wire::RevocationStep {
+    match step {
+        Step::Wrapping => wire::RevocationStep::Wrapping,
+        Step::Token => wire::RevocationStep::Token,
+        Step::Lease => wire::RevocationStep::Lease,
+        Step::Confirmation => wire::RevocationStep::Confirmation,
+    }
+}
+
+/// The one message with a secret in it: it goes to the caller and is never logged.
+pub(super) fn claimed(claimed: Claimed) -> wire::ClaimGrantResponse {
+    wire::ClaimGrantResponse {
+        grant: Some(grant(claimed.grant)),
+        wrapping_token: claimed.wrapping_token.expose_secret().to_owned(),
+        wrapping_ttl: Some(duration(claimed.wrapping_ttl)),
+        creation_path: claimed.creation_path,
+    }
+}
+
+pub(super) fn exception(exception: Exception) -> wire::Exception {
+    wire::Exception {
+        name: format!("exceptions/{}", exception.request.request.id),
+        request: Some(request(exception.request)),
+        grants: exception.grants.into_iter().map(grant).collect(),
+        timeline: exception.timeline.into_iter().map(event).collect(),
+    }
+}
+
+pub(super) fn seen(seen: Seen) -> wire::WatchRequestsResponse {
+    wire::WatchRequestsResponse {
+        event: seen.event.map(event),
+        request: Some(request(seen.request)),
+        grant: seen.grant.map(grant),
+        sequence: seen.sequence,
+    }
+}
+
+pub(super) fn event(event: Recorded) -> wire::AuditEvent {
+    let about = event.about;
+    wire::AuditEvent {
+        sequence: event.sequence,
+        recorded_at: Some(timestamp(event.at)),
+        kind: event.kind,
+        actor: match event.actor {
+            Actor::Person(known) => Some(person(known)),
+            Actor::Daemon => None,
+        },
+        request: about.request.map(|request| format!("requests/{request}")).unwrap_or_default(),
+        grant: about.grant.map(|grant| format!("grants/{grant}")).unwrap_or_default(),
+        target: about.target.map(|target| format!("targets/{target}")).unwrap_or_default(),
+        detail: object(event.detail),
+    }
+}
+
+fn person(person: Person) -> wire::Person {
+    wire::Person { subject: person.subject, name: person.name }
+}
+
+fn timestamp(at: DateTime<Utc>) -> Timestamp {
+    // Below a billion but for leap seconds, which the record can't hold.
+    let nanos = i32::try_from(at.timestamp_subsec_nanos()).unwrap_or_default();
+    Timestamp { seconds: at.timestamp(), nanos }
+}
+
+fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+fn count(count: u32) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// What else is known of an event; `None` if the record holds anything but an object there.
+fn object(json: serde_json::Value) -> Option<Struct> {
+    let serde_json::Value::Object(fields) = json else { return None };
+    Some(Struct { fields: fields.into_iter().map(|(key, json)| (key, value(json))).collect() })
+}
+
+fn value(json: serde_json::Value) -> Value {
+    let kind = match json {
+        serde_json::Value::Null => Kind::NullValue(0),
+        serde_json::Value::Bool(value) => Kind::BoolValue(value),
+        serde_json::Value::Number(value) => Kind::NumberValue(value.as_f64().unwrap_or(f64::NAN)),
+        serde_json::Value::String(value) => Kind::StringValue(value),
+        serde_json::Value::Array(values) => {
+            Kind::ListValue(ListValue { values: values.into_iter().map(value).collect() })
+        }
+        object @ serde_json::Value::Object(_) => Kind::StructValue(self::object(object).unwrap_or_default()),
+    };
+    Value { kind: Some(kind) }
+}
+
+#[cfg(test)]
+mod tests;
