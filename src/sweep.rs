@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!           a deadline came ---.
-//!    a grant began to end -----+--> pass: let lapse, begin to end, try to end each grant that is REVOKING
+//!    a grant began to end -----+--> pass: let lapse, and try to end each grant whose window is over
 //!    a retry is due -----------+
 //!    the configured schedule --'    (before it: look at every open grant, and at the daemon's rights in Vault)
 //! ```
@@ -11,7 +11,7 @@
 //! again for ever, each one in its own time, and no target's endings wait for another target's.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -91,16 +91,19 @@ impl Sweeper {
     /// Does what is due, and answers when the next deadline is.
     async fn pass(&mut self) -> Result<Option<DateTime<Utc>>, Error> {
         let now = self.clock.now();
-        let (ending, recorded) = self.broker.meet_deadlines().await?;
+        let (ending, recorded) = self.broker.meet_deadlines(now).await?;
+        let due: HashSet<GrantId> = ending.iter().map(|(id, _)| *id).collect();
+        // What isn't due any more was ended by somebody else, and must not wake anybody.
+        self.retries.retain(|id, retry| retry.at.is_none() || due.contains(id));
+        let at_work: HashSet<GrantId> = self.under_way.values().map(|(id, _)| *id).collect();
         for (id, target) in ending {
-            let at_work = self.under_way.values().any(|(other, _)| *other == id);
             let paused = self.retries.get(&id).and_then(|retry| retry.at).is_some_and(|at| at > now);
-            if !at_work && !paused {
+            if !at_work.contains(&id) && !paused {
                 self.start(id, target);
             }
         }
         recorded?;
-        self.broker.next_deadline().await
+        self.broker.next_deadline(now).await
     }
 
     fn start(&mut self, id: GrantId, target: TargetName) {

@@ -8,6 +8,9 @@ use crate::{
     store::Write,
 };
 
+/// The kinds of events after which there is another deadline, or a grant that is ending.
+const MAKES_WORK: [&str; 4] = ["RequestSubmitted", "RequestApproved", "GrantOpened", "RevocationBegun"];
+
 impl Broker {
     /// Commits, then tells: the log gets a line for each event, watchers wake, and the sweeper looks for work.
     pub(super) async fn commit(&self, writes: &[Write<'_>]) -> Result<(), Error> {
@@ -23,8 +26,9 @@ impl Broker {
                 newer
             });
         }
-        // A new deadline may be the next one, and a grant that began to end is work.
-        self.work.notify_one();
+        if recorded.iter().any(|event| MAKES_WORK.contains(&event.kind.as_str())) {
+            self.work.notify_one();
+        }
         Ok(())
     }
 }

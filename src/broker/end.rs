@@ -135,13 +135,18 @@ impl Broker {
         );
     }
 
-    /// Tries once to bring an ending to its end. True if the grant is over, or isn't ending.
+    /// Begins to end a grant whose window is over, and tries once to bring an ending to its end. True if the grant is
+    /// over, or needn't end.
     ///
     /// # Errors
     ///
     /// If the store fails; what Vault did stays done, and the next try repeats it harmlessly.
     pub async fn pursue(&self, id: GrantId) -> Result<bool, Error> {
-        let Some(grant) = self.store.grant(id).await? else { return Ok(true) };
+        let Some(mut grant) = self.store.grant(id).await? else { return Ok(true) };
+        if grant.window.is_closed(self.clock.now()) {
+            // A claim that is at work when its window closes loses against this, and cleans up after itself.
+            grant = self.begin_ending(id, Cause::WindowClosed, Actor::Daemon, None).await?;
+        }
         let State::Revoking(ending) = &grant.state else { return Ok(true) };
         match self.undo(&grant, ending).await {
             Ok(confirmation) => {

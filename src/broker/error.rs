@@ -77,7 +77,7 @@ pub enum Error {
     Conflict,
     /// The audit log can't be written, so nothing may change.
     #[error(
-        "the record can't be written, so nothing was changed; try again, and tell the operators if it lasts"
+        "the record can't be written, so nothing was changed, except that what had to end was ended in Vault as far as possible; try again, and tell the operators if it lasts"
     )]
     StoreUnavailable(#[source] StoreError),
     /// The daemon is stopping.

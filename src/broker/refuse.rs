@@ -35,7 +35,7 @@ impl Limiter {
     /// Takes a place; with it comes the number of those that got none since the last.
     fn take(&self, now: DateTime<Utc>) -> Option<u64> {
         let mut minute = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if now - minute.began_at >= TimeDelta::minutes(1) {
+        if now < minute.began_at || now - minute.began_at >= TimeDelta::minutes(1) {
             (minute.began_at, minute.recorded) = (now, 0);
         }
         if minute.recorded >= RECORDED_A_MINUTE {

@@ -16,7 +16,7 @@ use crate::{
         revocation::Cause,
         target::TargetName,
     },
-    store::Write,
+    store::{Due, Write},
 };
 
 /// Vault counts in whole seconds, so a lease may be gone a second before its window closes. In a window's last moments
@@ -24,38 +24,32 @@ use crate::{
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
 
 impl Broker {
-    /// Begins to end and lets lapse whatever is due. Answers with the grants that are ending and their targets, and
-    /// with the first failure to record one, which doesn't keep the others from being met.
+    /// Lets lapse whatever is due. Answers with the grants whose window is over and those that are ending, with their
+    /// targets, and with the first failure to record a lapse, which doesn't keep anything else from being done.
     ///
     /// # Errors
     ///
     /// If the store can't be read.
-    pub async fn meet_deadlines(&self) -> Result<(Vec<(GrantId, TargetName)>, Result<(), Error>), Error> {
-        let due = self.store.due(self.clock.now()).await?;
-        let (mut ending, mut recorded) = (due.revoking, Ok(()));
-        for grant in due.closing {
-            // A claim that is at work when its window closes loses against this, and cleans up after itself.
-            match self.begin_ending(grant.id, Cause::WindowClosed, Actor::Daemon, None).await {
-                Ok(grant) if matches!(grant.state, State::Revoking(_)) => {
-                    ending.push((grant.id, grant.target));
-                }
-                Ok(_) => {}
-                Err(failure) => recorded = recorded.and(Err(failure)),
-            }
-        }
-        for request in due.lapsing {
+    pub async fn meet_deadlines(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<(GrantId, TargetName)>, Result<(), Error>), Error> {
+        let Due { lapsing, mut closing, revoking } = self.store.due(now).await?;
+        let mut recorded = Ok(());
+        for request in lapsing {
             recorded = recorded.and(self.lapse(request).await);
         }
-        Ok((ending, recorded))
+        closing.extend(revoking);
+        Ok((closing, recorded))
     }
 
-    /// When the next request lapses or the next window closes.
+    /// When the next request lapses or the next window closes, later than `now`.
     ///
     /// # Errors
     ///
-    /// If the store fails.
-    pub async fn next_deadline(&self) -> Result<Option<DateTime<Utc>>, Error> {
-        Ok(self.store.next_deadline().await?)
+    /// If the store can't be read.
+    pub async fn next_deadline(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Error> {
+        Ok(self.store.next_deadline(now).await?)
     }
 
     async fn lapse(&self, request: Request) -> Result<(), Error> {
@@ -81,12 +75,11 @@ impl Broker {
             let cause = match &grant.state {
                 State::Issuing { .. } => (!self.issuing.is_at_work(grant.id)).then_some(Cause::IssueFailed),
                 _ if !self.policy.targets.contains_key(&grant.target) => Some(Cause::TargetRemoved),
-                State::Active { leased, .. }
-                    if vault_answers && grant.window.left(self.clock.now()) > LAST_MOMENTS =>
-                {
+                State::Active { leased, .. } if vault_answers => {
                     let gone = self.looked_up(&grant, leased).await;
                     vault_answers = gone.is_some();
-                    (gone == Some(true)).then_some(Cause::EndedOutside)
+                    let early = grant.window.left(self.clock.now()) > LAST_MOMENTS;
+                    (gone == Some(true) && early).then_some(Cause::EndedOutside)
                 }
                 _ => None,
             };

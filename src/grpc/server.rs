@@ -158,3 +158,14 @@ fn reflection() -> Reflection<'static> {
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::DRAIN;
+
+    #[test]
+    fn the_server_is_done_before_the_process_gives_up() {
+        assert!(DRAIN_MAX.to_std().unwrap() < DRAIN);
+    }
+}

@@ -1,10 +1,7 @@
-//! The lifecycle with signals from a channel and a datagram socket in systemd's place, and once as a real process.
+//! The lifecycle with signals from a channel and a datagram socket in systemd's place. What it does as a process is in `tests/it/process.rs`.
 
 use std::{
     future::pending,
-    io::Read,
-    os::unix::process::ExitStatusExt,
-    process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -197,66 +194,4 @@ async fn without_a_watchdog_watching_just_waits() {
     assert!(timeout(SHORT, zero.watch(stopping.clone(), pending)).await.is_err());
     stopping.cancel();
     zero.watch(stopping, pending).await;
-}
-
-/// What the process of the next tests does: nothing, until it is told to stop; then it clings to one task.
-#[tokio::test]
-#[ignore = "it waits for signals; the tests below run it as a process of its own"]
-async fn as_a_process() {
-    let mut signals = SystemSignals::install().unwrap();
-    let notifier = Notifier::from_env();
-    let lifecycle = Lifecycle::new();
-    drop(lifecycle.spawn(pending::<()>()));
-    lifecycle.supervise("watchdog", {
-        let (notifier, stopping) = (notifier.clone(), lifecycle.stopping());
-        async move { notifier.watch(stopping, || async { true }).await }
-    });
-    notifier.ready();
-    let ended = lifecycle.run(&mut signals, &notifier).await;
-    // A line of its own, whatever the test harness wrote before it.
-    println!("\nended {ended:?}");
-}
-
-#[test]
-fn a_process_obeys_real_signals_and_the_environment_that_systemd_sets() {
-    let manager = Manager::new();
-    let mut child = test_process(&manager).spawn().unwrap();
-    let mut heard = vec![manager.next(), manager.next()];
-    heard.sort();
-    assert_eq!(heard, ["READY=1\n", "WATCHDOG=1\n"]);
-    send("HUP", &child);
-    send("TERM", &child);
-    while manager.next() != "STOPPING=1\n" {}
-    send("INT", &child);
-    let mut output = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
-    assert!(output.lines().any(|line| line == "ended Forced"), "{output}");
-    assert!(child.wait().unwrap().success(), "it ended by itself, not by the signal");
-}
-
-#[test]
-fn a_watchdog_of_another_process_is_not_ours() {
-    let manager = Manager::new();
-    let mut child = test_process(&manager).env("WATCHDOG_PID", "1").spawn().unwrap();
-    assert_eq!(manager.next(), "READY=1\n");
-    send("TERM", &child);
-    assert_eq!(manager.next(), "STOPPING=1\n");
-    send("KILL", &child);
-    assert_eq!(child.wait().unwrap().signal(), Some(9));
-    assert!(manager.is_silent());
-}
-
-fn test_process(manager: &Manager) -> Command {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command
-        .args(["--exact", "lifecycle::tests::as_a_process", "--ignored", "--nocapture"])
-        .env("NOTIFY_SOCKET", manager.dir.path().join("notify"))
-        .env("WATCHDOG_USEC", "60000000")
-        .stdout(Stdio::piped());
-    command
-}
-
-fn send(signal: &str, child: &Child) {
-    let status = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
 }

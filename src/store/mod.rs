@@ -105,8 +105,8 @@ pub struct Slice<Id> {
 pub struct Due {
     /// Requests whose `lapses_at` has come.
     pub lapsing: Vec<Request>,
-    /// Grants that are held or being made and whose window is over.
-    pub closing: Vec<Grant>,
+    /// Grants that are held or being made and whose window is over, with their targets.
+    pub closing: Vec<(GrantId, TargetName)>,
     /// Grants that are ending, with their targets, the longest-ending first.
     pub revoking: Vec<(GrantId, TargetName)>,
 }
@@ -167,8 +167,8 @@ pub trait Store: Debug + Send + Sync {
     /// What is due at `now`.
     async fn due(&self, now: DateTime<Utc>) -> Result<Due, StoreError>;
 
-    /// When the next request lapses or the next window closes.
-    async fn next_deadline(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
+    /// When the next request lapses or the next window closes, later than `now`.
+    async fn next_deadline(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError>;
 
     /// Every grant that is held or being made: those that have to end one day.
     async fn open_grants(&self) -> Result<Vec<Grant>, StoreError>;

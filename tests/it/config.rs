@@ -1,8 +1,6 @@
 //! The configuration as an operator meets it: a file goes in, and either all that is needed or all that is wrong comes
 //! out. What is documented must be what is read.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails fails its test")]
-
 use std::{
     collections::BTreeSet,
     fs::{self, Permissions},

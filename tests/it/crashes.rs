@@ -244,7 +244,7 @@ async fn an_operator_who_ends_a_grant_being_made_wins() {
 }
 
 /// The sweeper at work, with a clock to turn.
-async fn swept(sim: &Sim) -> tokio::task::JoinHandle<()> {
+fn swept(sim: &Sim) -> tokio::task::JoinHandle<()> {
     tokio::spawn(Sweeper::new(Arc::clone(&sim.broker), sim.clock.clone()).run(sim.stopping.clone()))
 }
 
@@ -256,7 +256,7 @@ async fn held(sim: &Sim, target: &str) -> Claimed {
 #[tokio::test]
 async fn the_sweeper_ends_a_grant_at_its_windows_end_and_not_before() {
     let sim = Sim::start().await;
-    let sweeper = swept(&sim).await;
+    let sweeper = swept(&sim);
     let grant = held(&sim, "orders-ro").await.grant;
     sim.clock.advance(hour() - TimeDelta::milliseconds(1));
     assert!(matches!(sim.state(grant.id).await, State::Active { .. }));
@@ -270,7 +270,7 @@ async fn the_sweeper_ends_a_grant_at_its_windows_end_and_not_before() {
 #[tokio::test]
 async fn a_dead_target_delays_nobody_else_and_is_ended_once_it_is_back() {
     let sim = Sim::start().await;
-    let sweeper = swept(&sim).await;
+    let sweeper = swept(&sim);
     let mut dead = Vec::new();
     for _ in 0..8 {
         dead.push(held(&sim, TARGETS[0]).await.grant.id);

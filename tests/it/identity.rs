@@ -26,8 +26,8 @@ fn invalid() -> (Code, String) {
 async fn token_of_role(world: &World, role: Value) -> String {
     let (bao, name) = (&world.bao, format!("odd-{}", world.name));
     bao.write(&format!("identity/oidc/role/{name}"), role).await;
-    let rights = format!("path \"identity/oidc/token/*\" {{ capabilities = [\"read\"] }}");
-    world.write_policy(&format!("login-{}", world.name), &rights).await;
+    let rights = "path \"identity/oidc/token/*\" { capabilities = [\"read\"] }";
+    world.write_policy(&format!("login-{}", world.name), rights).await;
     let path = format!("auth/userpass-{}/login/alice", world.name);
     let (_, login) = bao.call("", Method::POST, &path, Some(json!({ "password": "open sesame" }))).await;
     let token = login["auth"]["client_token"].as_str().unwrap();

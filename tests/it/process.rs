@@ -4,7 +4,7 @@
 use std::{
     fs,
     os::unix::{fs::PermissionsExt, net::UnixDatagram},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
     sync::Arc,
     time::Duration,
@@ -66,31 +66,82 @@ async fn check_and_migrate_do_what_they_say_and_a_second_daemon_is_refused() {
     assert!(said(&hallpassd("migrate", &config).stdout).contains("applied"));
 }
 
-#[tokio::test]
-async fn systemd_is_told_that_it_is_ready_alive_and_stopping() {
-    let world = World::start().await;
-    world.stop_daemon("TERM").await;
-    let path = world.dir.join("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hallpassd"));
-    command.args(["serve", "--config"]).arg(world.config_file());
-    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
-    let daemon = Process::start(&command, "KILL", None, &world.dir.join("notified.log"));
-    let hears = |wanted: &str| {
+/// What systemd is to a service: it hears, and it starts the process.
+struct Systemd {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Systemd {
+    fn of(world: &World) -> Self {
+        let path = world.dir.join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+        Self { socket, path }
+    }
+
+    fn starts(&self, world: &World) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hallpassd"));
+        command.args(["serve", "--config"]).arg(world.config_file());
+        command.env("NOTIFY_SOCKET", &self.path).env("WATCHDOG_USEC", "200000");
+        Process::start(&command, "KILL", None, &world.dir.join("notified.log"))
+    }
+
+    fn hears(&self, wanted: &str) {
         let mut buffer = [0; 4096];
         loop {
-            let length = socket.recv(&mut buffer).unwrap_or_else(|_| panic!("no {wanted}"));
+            let length = self.socket.recv(&mut buffer).unwrap_or_else(|_| panic!("no {wanted}"));
             if said(&buffer[..length]).lines().any(|line| line == wanted) {
                 return;
             }
         }
-    };
-    hears("READY=1");
-    hears("WATCHDOG=1");
-    let ending = std::thread::spawn(move || daemon.end("TERM"));
-    hears("STOPPING=1");
-    ending.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn systemd_is_told_that_it_is_ready_alive_and_stopping() {
+    let world = World::start().await;
+    world.stop_daemon("TERM").await;
+    let systemd = Systemd::of(&world);
+    let daemon = systemd.starts(&world);
+    systemd.hears("READY=1");
+    systemd.hears("WATCHDOG=1");
+    daemon.signal("HUP");
+    systemd.hears("WATCHDOG=1");
+    daemon.signal("TERM");
+    systemd.hears("STOPPING=1");
+    ended(daemon).await;
+    assert!(
+        fs::read_to_string(world.dir.join("notified.log")).unwrap().contains("\"hallpass.ended\":\"Clean\"")
+    );
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait_for_calls_in_flight() {
+    let wishes = Wishes { before_account: Some("SELECT pg_sleep(20);"), ..Wishes::default() };
+    let world = World::with(wishes).await;
+    world.stop_daemon("TERM").await;
+    let systemd = Systemd::of(&world);
+    let daemon = systemd.starts(&world);
+    systemd.hears("READY=1");
+    let mut alice = world.person("alice").await;
+    let request = alice.submit(Duration::from_mins(1), "order 4711 is stuck").await.unwrap();
+    world.person("olivia").await.approve(&request, "fine").await.unwrap();
+    let claim = tokio::spawn(async move { alice.claim(&request).await });
+    eventually("the claim is under way", async || !world.audit("GrantTokenMinted").await.is_empty()).await;
+    daemon.signal("TERM");
+    systemd.hears("STOPPING=1");
+    daemon.signal("INT");
+    ended(daemon).await;
+    claim.await.unwrap().expect_err("the claim is cut off");
+    assert!(
+        fs::read_to_string(world.dir.join("notified.log")).unwrap().contains("\"hallpass.ended\":\"Forced\"")
+    );
+}
+
+/// Waits until a process has ended by itself.
+async fn ended(mut process: Process) {
+    eventually("the process ends", async || !process.runs()).await;
 }
 
 #[tokio::test]

@@ -67,10 +67,13 @@ fn check_exception(exception: &Exception) {
     assert!(grant.ended_at.unwrap().seconds >= closes_at.seconds);
 }
 
+/// An event's kind, who did it, and some of its details.
+type Expected<'a> = (&'a str, Option<&'a str>, &'a [(&'a str, &'a str)]);
+
 /// The audit trail, event by event.
 fn check_timeline(exception: &Exception, digest: &str) {
     let (alice, olivia) = (Some("alice"), Some("olivia"));
-    let expected: [(&str, Option<&str>, &[(&str, &str)]); 9] = [
+    let expected: [Expected<'_>; 9] = [
         ("RequestSubmitted", alice, &[("reason", "order 4711 is stuck"), ("digest", digest)]),
         ("RequestApproved", olivia, &[("statement", "as discussed in the stand-up"), ("digest", digest)]),
         ("RequestClaimed", alice, &[]),

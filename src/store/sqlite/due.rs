@@ -5,16 +5,18 @@ use chrono::{DateTime, Utc};
 use sqlx::{QueryBuilder, sqlite::SqlitePool};
 
 use super::{
-    grant_row,
-    read::{all_grants, all_requests},
+    read::all_requests,
     request_row,
     rows::{corrupt, failed, id, instant, millis, target},
 };
-use crate::store::{Due, StoreError};
+use crate::{
+    access::{id::GrantId, target::TargetName},
+    store::{Due, StoreError},
+};
 
-/// How many of a kind one target may have in one answer: more than a sweep does at once, and few enough that a target
-/// with a flood of them costs the others nothing but this.
-const PER_TARGET_MAX: i64 = 256;
+/// How many of a kind one target may have in one answer: more than can be stuck on a target that isn't down as a whole,
+/// and few enough that a target with a flood of them costs the others little.
+const PER_TARGET_MAX: i64 = 1000;
 
 /// Due requests, up to `lapses_at`, as the `JOIN` of [`request_row::SELECT`].
 const LAPSING: &str = " JOIN (SELECT id, row_number() OVER (PARTITION BY target ORDER BY lapses_at, id) AS place \
@@ -22,45 +24,57 @@ const LAPSING: &str = " JOIN (SELECT id, row_number() OVER (PARTITION BY target 
 
 /// Due grants, up to `closes_at`, as the `JOIN` of [`grant_row::SELECT`]. The index is named, because
 /// SQLite would rather look every open grant up by its state.
-const CLOSING: &str = " JOIN (SELECT id, row_number() OVER (PARTITION BY target ORDER BY closes_at, id) AS place \
-             FROM grants INDEXED BY grants_closing WHERE state IN ('ISSUING', 'ACTIVE') AND closes_at <= ";
+const CLOSING: &str = "\
+    SELECT id, target FROM (SELECT id, target, closes_at, \
+                                   row_number() OVER (PARTITION BY target ORDER BY closes_at, id) AS place \
+                              FROM grants INDEXED BY grants_closing \
+                             WHERE state IN ('ISSUING', 'ACTIVE') AND closes_at <= ?) \
+     WHERE place <= ? ORDER BY closes_at, id";
 
 /// Ending grants, in the order of the index, so that a flood of them need not be sorted.
 const REVOKING: &str = "\
-    SELECT id, target FROM (SELECT id, target, begun_at, row_number() OVER (PARTITION BY target ORDER BY begun_at, id) AS place \
-                      FROM grants INDEXED BY grants_revoking WHERE state = 'REVOKING') \
+    SELECT id, target FROM (SELECT id, target, begun_at, \
+                                   row_number() OVER (PARTITION BY target ORDER BY begun_at, id) AS place \
+                              FROM grants INDEXED BY grants_revoking WHERE state = 'REVOKING') \
      WHERE place <= ? ORDER BY begun_at, id";
 
 const NEXT_DEADLINE: &str = "\
-    SELECT min(at) FROM (SELECT min(lapses_at) AS at FROM requests WHERE lapses_at IS NOT NULL \
+    SELECT min(at) FROM (SELECT min(lapses_at) AS at FROM requests WHERE lapses_at > ?1 \
                          UNION ALL \
-                         SELECT min(closes_at) FROM grants INDEXED BY grants_closing WHERE state IN ('ISSUING', 'ACTIVE'))";
+                         SELECT min(closes_at) FROM grants INDEXED BY grants_closing \
+                          WHERE state IN ('ISSUING', 'ACTIVE') AND closes_at > ?1)";
 
 /// What is due at `now`.
 pub(super) async fn due(readers: &SqlitePool, now: DateTime<Utc>) -> Result<Due, StoreError> {
     let mut lapsing = QueryBuilder::new(request_row::SELECT);
     lapsing.push(LAPSING).push_bind(millis(now)).push(") AS due ON due.id = r.id WHERE due.place <= ");
     lapsing.push_bind(PER_TARGET_MAX).push(" ORDER BY r.lapses_at, r.id");
-    let mut closing = QueryBuilder::new(grant_row::SELECT);
-    closing.push(CLOSING).push_bind(millis(now)).push(") AS due ON due.id = g.id WHERE due.place <= ");
-    closing.push_bind(PER_TARGET_MAX).push(" ORDER BY g.closes_at, g.id");
-    let operation = "read the ending grants";
-    let revoking: Vec<(String, String)> =
-        sqlx::query_as(REVOKING).bind(PER_TARGET_MAX).fetch_all(readers).await.map_err(failed(operation))?;
-    let read = |(grant, name): (String, String)| Ok((id(&grant)?, target(&name)?));
-    let read = |row| read(row).map_err(|problem| corrupt(operation, "a grant", problem));
+    let closing = sqlx::query_as(CLOSING).bind(millis(now)).bind(PER_TARGET_MAX);
+    let revoking = sqlx::query_as(REVOKING).bind(PER_TARGET_MAX);
     Ok(Due {
         lapsing: all_requests(readers, lapsing, "read the lapsing requests").await?,
-        closing: all_grants(readers, closing, "read the closing grants").await?,
-        revoking: revoking.into_iter().map(read).collect::<Result<_, _>>()?,
+        closing: named(closing.fetch_all(readers).await, "read the closing grants")?,
+        revoking: named(revoking.fetch_all(readers).await, "read the ending grants")?,
     })
 }
 
-/// When the next request lapses or the next window closes.
-pub(super) async fn next_deadline(readers: &SqlitePool) -> Result<Option<DateTime<Utc>>, StoreError> {
+fn named(
+    rows: Result<Vec<(String, String)>, sqlx::Error>,
+    operation: &'static str,
+) -> Result<Vec<(GrantId, TargetName)>, StoreError> {
+    let read = |(grant, name): (String, String)| Ok((id(&grant)?, target(&name)?));
+    let read = |row| read(row).map_err(|problem| corrupt(operation, "a grant", problem));
+    rows.map_err(failed(operation))?.into_iter().map(read).collect()
+}
+
+/// When the next request lapses or the next window closes, later than `now`.
+pub(super) async fn next_deadline(
+    readers: &SqlitePool,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
     let operation = "read the next deadline";
-    let at: Option<i64> =
-        sqlx::query_scalar(NEXT_DEADLINE).fetch_one(readers).await.map_err(failed(operation))?;
+    let query = sqlx::query_scalar(NEXT_DEADLINE).bind(millis(now));
+    let at: Option<i64> = query.fetch_one(readers).await.map_err(failed(operation))?;
     at.map(instant).transpose().map_err(|problem| corrupt(operation, "a deadline", problem))
 }
 
@@ -90,9 +104,9 @@ mod tests {
             |select: &str, join: &str, key: &str| format!("{select}{join}0) AS due ON due.id = {key}");
         let cases = [
             (whole(request_row::SELECT, LAPSING, "r.id"), &["requests_lapsing"][..]),
-            (whole(grant_row::SELECT, CLOSING, "g.id"), &["grants_closing"][..]),
+            (CLOSING.replace('?', "1"), &["grants_closing"][..]),
             (REVOKING.replace('?', "1"), &["grants_revoking"][..]),
-            (NEXT_DEADLINE.to_owned(), &["requests_lapsing", "grants_closing"][..]),
+            (NEXT_DEADLINE.replace("?1", "1"), &["requests_lapsing", "grants_closing"][..]),
         ];
         for (statement, indexes) in cases {
             let plan = plan(&store, &statement).await;

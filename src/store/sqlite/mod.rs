@@ -154,8 +154,8 @@ impl Store for SqliteStore {
         due::due(&self.readers, now).await
     }
 
-    async fn next_deadline(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        due::next_deadline(&self.readers).await
+    async fn next_deadline(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        due::next_deadline(&self.readers, now).await
     }
 
     async fn open_grants(&self) -> Result<Vec<Grant>, StoreError> {

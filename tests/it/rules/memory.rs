@@ -214,15 +214,21 @@ impl Store for MemoryStore {
         let revoking = |grant: &&Grant| matches!(grant.state, State::Revoking(_));
         Ok(Due {
             lapsing: rows.requests.values().filter(|request| lapses(request)).cloned().collect(),
-            closing: rows.open().into_iter().filter(|grant| grant.window.is_closed(now)).collect(),
+            closing: rows
+                .open()
+                .into_iter()
+                .filter(|g| g.window.is_closed(now))
+                .map(|g| (g.id, g.target))
+                .collect(),
             revoking: rows.grants.values().filter(revoking).map(|g| (g.id, g.target.clone())).collect(),
         })
     }
 
-    async fn next_deadline(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+    async fn next_deadline(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
         let rows = self.rows();
         let lapses = rows.requests.values().filter_map(|request| request.state.lapses_at());
-        Ok(lapses.chain(rows.open().iter().map(|grant| grant.window.closes_at())).min())
+        let closes = rows.open().into_iter().map(|grant| grant.window.closes_at());
+        Ok(lapses.chain(closes).filter(|at| *at > now).min())
     }
 
     async fn open_grants(&self) -> Result<Vec<Grant>, StoreError> {

@@ -197,7 +197,10 @@ impl Model {
         let deadlines = self.requests.values().filter_map(|request| request.state.lapses_at());
         let held = |grant: &&Grant| matches!(grant.state.name(), "ISSUING" | "ACTIVE");
         let closing = self.grants.values().filter(held).map(|grant| grant.window.closes_at());
-        assert_eq!(store.next_deadline().await.unwrap(), deadlines.chain(closing).min());
+        assert_eq!(
+            store.next_deadline(chrono::DateTime::UNIX_EPOCH).await.unwrap(),
+            deadlines.chain(closing).min()
+        );
         assert!(store.open_grants().await.unwrap().iter().eq(self.grants.values().filter(held)));
         // A change that was made from what isn't there any more is refused, whatever it is.
         for request in self.requests.values().filter(|request| request.revision > 1) {

@@ -10,14 +10,14 @@ pub fn reason(error: &Status) -> (Code, String) {
     (error.code(), info.reason)
 }
 
-/// The fields that a BadRequest names.
+/// The fields that a `BadRequest` names.
 pub fn bad_fields(error: &Status) -> Vec<String> {
     assert_eq!(reason(error), (Code::InvalidArgument, "BAD_FIELD".to_owned()));
     let details = error.get_details_bad_request().expect("a BadRequest");
     details.field_violations.into_iter().map(|violation| violation.field).collect()
 }
 
-/// What a PreconditionFailure is about, and what it tells to do.
+/// What a `PreconditionFailure` is about, and what it tells to do.
 pub fn precondition(error: &Status) -> (String, String) {
     assert_eq!(error.code(), Code::FailedPrecondition, "{error:?}");
     let details = error.get_details_precondition_failure().expect("a PreconditionFailure");

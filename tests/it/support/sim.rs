@@ -93,7 +93,7 @@ impl Sim {
     pub async fn settle(&self) {
         for _ in 0..60 {
             self.broker.sweep().await.unwrap();
-            let (ending, recorded) = self.broker.meet_deadlines().await.unwrap();
+            let (ending, recorded) = self.broker.meet_deadlines(self.clock.now()).await.unwrap();
             recorded.unwrap();
             let mut all_over = true;
             for (id, _) in ending {

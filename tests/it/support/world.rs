@@ -336,7 +336,7 @@ early_revocation = "ends_sessions"
             secret_file = secret_file.display(),
             path = self.credential_path(),
             target = wishes.target,
-            more = wishes.more.replace("@", name),
+            more = wishes.more.replace('@', name),
         );
         fs::write(self.config_file(), config).unwrap();
     }

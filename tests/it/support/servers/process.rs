@@ -65,6 +65,12 @@ impl Process {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Sends a signal and doesn't wait.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+    }
+
     /// Sends this signal instead of the last one, and waits until the process has ended.
     pub fn end(mut self, signal: &'static str) {
         self.last_signal = signal;
@@ -75,8 +81,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         // Not a child that was waited for: its number may be another process's by now.
         if self.runs() {
-            let pid = self.child.id().to_string();
-            drop(Command::new("kill").args(["-s", self.last_signal, &pid]).status());
+            self.signal(self.last_signal);
             drop(self.child.wait());
         }
     }
