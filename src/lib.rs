@@ -61,6 +61,7 @@ pub mod grpc;
 pub mod http;
 pub mod identity;
 pub mod lifecycle;
+pub mod memory;
 pub mod schedule;
 pub mod store;
 pub mod sweep;

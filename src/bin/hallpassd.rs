@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use hallpass::{
     clock::SystemClock,
     config::{Config, Log},
-    daemon, telemetry,
+    daemon, memory, telemetry,
 };
 use tokio::runtime::Runtime;
 
@@ -48,6 +48,10 @@ struct File {
 }
 
 fn main() -> ExitCode {
+    if let Err(failure) = memory::keep_private() {
+        eprintln!("hallpassd: cannot turn core dumps off: {failure}");
+        return ExitCode::FAILURE;
+    }
     let command = Arguments::parse().command;
     let (Command::Serve(File { path }) | Command::Check(File { path }) | Command::Migrate(File { path })) =
         &command;

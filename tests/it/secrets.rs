@@ -6,6 +6,14 @@ use hallpass::wire::GrantState;
 
 use crate::support::world::{Wishes, World};
 
+#[tokio::test]
+async fn no_core_dump_holds_a_secret() {
+    let world = World::start().await;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", world.daemon_pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
+}
+
 /// Everything that the daemon wrote: the database's files byte by byte, and the log.
 fn written(world: &World) -> Vec<(String, Vec<u8>)> {
     let names = ["hallpass.db", "hallpass.db-wal", "hallpass.db-shm", "hallpassd.log"];

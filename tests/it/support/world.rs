@@ -161,6 +161,11 @@ impl World {
         *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
     }
 
+    /// The daemon's process id.
+    pub fn daemon_pid(&self) -> u32 {
+        self.daemon.lock().unwrap_or_else(PoisonError::into_inner).as_ref().expect("it runs").pid()
+    }
+
     /// Ends the daemon with a signal and waits for its end; meanwhile the callers' connections notice it too.
     pub async fn stop_daemon(&self, signal: &'static str) {
         let running = self.daemon.lock().unwrap_or_else(PoisonError::into_inner).take();

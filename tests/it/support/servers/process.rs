@@ -65,6 +65,11 @@ impl Process {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Its process id, which `setpriv` hands on to the program.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal and doesn't wait.
     pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
