@@ -119,6 +119,7 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     let reason = info.payload().downcast_ref::<&'static str>().copied();
     let place = info.location();
     tracing::error!(
+        event.action = "panic",
         error.r#type = "panic",
         error.message = reason.unwrap_or("(not shown: it was formatted at run time)"),
         log.origin.file.name = place.map_or("unknown", Location::file),

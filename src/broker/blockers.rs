@@ -51,7 +51,11 @@ impl Broker {
             }
             Err(failure) => {
                 let failure: &dyn std::error::Error = &failure;
-                warn!(error = failure, "can't ask Vault which rights the daemon has");
+                warn!(
+                    "event.action" = "rights-unknown",
+                    error = failure,
+                    "can't ask Vault which rights the daemon has"
+                );
             }
         }
     }

@@ -102,7 +102,11 @@ impl Broker {
         let event = Event { at: self.clock.now(), actor, about, fact };
         if let Err(failure) = self.commit(&[Write::Fact(&event)]).await {
             let failure: &dyn std::error::Error = &failure;
-            error!(error = failure, "a refused attempt could not be recorded");
+            error!(
+                "event.action" = "refusal-not-recorded",
+                error = failure,
+                "a refused attempt could not be recorded"
+            );
         }
     }
 }
