@@ -140,7 +140,7 @@ fn check(text: &str, max: usize, allowed: impl Fn(char) -> bool) -> Result<&str,
     if text.len() > max {
         return Err(BadText::TooLong { max });
     }
-    match text.chars().find(|&c| forbidden(c) && !allowed(c)) {
+    match text.chars().find(|&c| is_obeyed(c) && !allowed(c)) {
         Some(c) => Err(BadText::ControlCharacter { found: c.into() }),
         None => Ok(text),
     }
@@ -148,7 +148,8 @@ fn check(text: &str, max: usize, allowed: impl Fn(char) -> bool) -> Result<&str,
 
 /// Control characters, line and paragraph separators, and what reorders text on a screen, so that what an approver reads
 /// is what was written (<https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters>).
-fn forbidden(c: char) -> bool {
+#[must_use]
+pub fn is_obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
