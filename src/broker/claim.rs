@@ -73,11 +73,11 @@ impl Broker {
             return Err(Error::Stopping);
         }
         let (broker, caller) = (Arc::clone(self), caller.clone());
-        let claim = async move {
+        self.to_its_end(async move {
             let (grant, target, at_work) = again_on_conflict!(broker.intend(&caller, id, reissue))?;
             broker.issue(grant, &target, at_work).await
-        };
-        self.tasks.spawn(claim).await.map_err(|failure| Error::Internal(Box::new(failure)))?
+        })
+        .await
     }
 
     /// Commits the intent: the request CLAIMED and the grant ISSUING, in one. Who is at work on it is known before it is

@@ -4,7 +4,7 @@
 //! Beginning is a commit; everything after it is idempotent, so a crash repeats a step at worst. A grant is over only
 //! when Vault said that its lease is gone (I3); until then it says REVOKING, and how far it got.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tracing::error;
@@ -47,7 +47,7 @@ impl Broker {
     /// # Errors
     ///
     /// If it doesn't exist or isn't the caller's, or if the store fails.
-    pub async fn release(&self, caller: &Caller, id: GrantId) -> Result<Grant, Error> {
+    pub async fn release(self: &Arc<Self>, caller: &Caller, id: GrantId) -> Result<Grant, Error> {
         self.end(Verb::ReleaseGrant, caller, id, Cause::Released, None).await
     }
 
@@ -56,23 +56,29 @@ impl Broker {
     /// # Errors
     ///
     /// If it doesn't exist or the caller doesn't operate, or if the store fails.
-    pub async fn revoke(&self, caller: &Caller, id: GrantId, reason: Prose) -> Result<Grant, Error> {
-        self.end(Verb::RevokeGrant, caller, id, Cause::RevokedByOperator, Some(&reason)).await
+    pub async fn revoke(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: GrantId,
+        reason: Prose,
+    ) -> Result<Grant, Error> {
+        self.end(Verb::RevokeGrant, caller, id, Cause::RevokedByOperator, Some(reason)).await
     }
 
     async fn end(
-        &self,
+        self: &Arc<Self>,
         verb: Verb,
         caller: &Caller,
         id: GrantId,
         cause: Cause,
-        reason: Option<&Prose>,
+        reason: Option<Prose>,
     ) -> Result<Grant, Error> {
         let name = format!("grants/{id}");
         let Some(grant) = self.store.grant(id).await? else { return Err(Error::NotFound { name }) };
         let subject = Subject::Owned(&grant.target, &grant.holder);
         self.allow(verb, caller, subject, about(&grant), &name).await?;
-        self.begin_ending(id, cause, Actor::Person(caller.person.clone()), reason).await
+        let (broker, actor) = (Arc::clone(self), Actor::Person(caller.person.clone()));
+        self.to_its_end(async move { broker.begin_ending(id, cause, actor, reason.as_ref()).await }).await
     }
 
     /// Commits that a grant begins to end, unless it does already. The sweeper does the rest. If the store fails, what

@@ -60,6 +60,8 @@ pub struct MemoryStore {
     rows: Mutex<Rows>,
     /// After the next commit that opens a grant, before it is answered.
     pub opened: Once,
+    /// After the next commit that begins an ending, before it is answered.
+    pub begun: Once,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -149,6 +151,9 @@ impl Store for MemoryStore {
         };
         if recorded.iter().any(|event| event.kind == "GrantOpened") {
             self.opened.run().await;
+        }
+        if recorded.iter().any(|event| event.kind == "RevocationBegun") {
+            self.begun.run().await;
         }
         Ok(recorded)
     }

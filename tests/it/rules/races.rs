@@ -207,3 +207,30 @@ async fn waiting_for_the_path_shortens_the_wrapping() {
     assert_eq!(second.unwrap().wrapping_ttl, Duration::from_secs(10));
     assert_eq!(world.vault.wrap_ttls(), [WRAP_TTL, Duration::from_secs(10)]);
 }
+
+/// Whoever releases and hangs up has released: what is committed by then must still wake the sweeper.
+#[tokio::test]
+async fn who_hangs_up_in_the_middle_of_a_release_has_released() {
+    let world = world();
+    let request = world.approved().await;
+    let grant = world.claim(request, false).await.unwrap().grant.id;
+    world.broker.work_to_do().await;
+    let (committed, hung_up) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (told, go_on) = (Arc::clone(&committed), Arc::clone(&hung_up));
+    world.store.begun.set(move || {
+        let (told, go_on) = (Arc::clone(&told), Arc::clone(&go_on));
+        async move {
+            told.notify_one();
+            go_on.notified().await;
+        }
+    });
+    let dev = caller(developer(), "dev");
+    tokio::select! {
+        _ = world.broker.release(&dev, grant) => panic!("it was answered"),
+        () = committed.notified() => {}
+    }
+    hung_up.notify_one();
+    let woken = tokio::time::timeout(Duration::from_secs(5), world.broker.work_to_do()).await;
+    assert!(woken.is_ok(), "nobody ends what was released");
+    assert!(matches!(world.grant(grant).await.state, State::Revoking(_)));
+}
