@@ -178,7 +178,7 @@ impl Broker {
     async fn undo(&self, grant: &Grant, ending: &Ending) -> Result<Confirmation, Stopped> {
         match &ending.issued {
             Issued::Nothing => Ok(Confirmation::NothingIssued),
-            Issued::Token(token) => self.undo_unknown(grant, token).await,
+            Issued::Token(token) => self.undo_unknown(grant, ending, token).await,
             Issued::Lease(leased) => self.undo_lease(leased).await,
         }
     }
@@ -200,14 +200,19 @@ impl Broker {
     /// Ends a grant whose token may have read a credential that nobody knows of. With the token revoked and the path to
     /// ourselves, a lease below it that no grant recorded, and that was issued while the token could read, is taken for
     /// ours. A read that had no answer may still be under way in Vault, so it isn't over before that is impossible.
-    async fn undo_unknown(&self, grant: &Grant, token: &Accessor) -> Result<Confirmation, Stopped> {
+    async fn undo_unknown(
+        &self,
+        grant: &Grant,
+        ending: &Ending,
+        token: &Accessor,
+    ) -> Result<Confirmation, Stopped> {
         self.issuer.revoke_token(token).await.map_err(Stopped::at(Step::Token))?;
         let _alone = self.paths.lock(&grant.credential_path).await;
-        for lease in self.unrecorded_leases(grant).await? {
+        for lease in self.unrecorded_leases(grant, ending).await? {
             self.issuer.revoke_lease(&lease).await.map_err(Stopped::at(Step::Lease))?;
             self.must_be_gone(&lease).await?;
         }
-        let settled_at = settled_at(grant);
+        let settled_at = settled_at(ending);
         if !self.issuing.is_settled(grant.id) && self.clock.now() < settled_at {
             let error =
                 format!("nothing found so far, but Vault may be at work on a read until {settled_at}");
@@ -216,12 +221,12 @@ impl Broker {
         Ok(Confirmation::NoLeaseLeft)
     }
 
-    async fn unrecorded_leases(&self, grant: &Grant) -> Result<Vec<LeaseId>, Stopped> {
+    async fn unrecorded_leases(&self, grant: &Grant, ending: &Ending) -> Result<Vec<LeaseId>, Stopped> {
         let known = self.store.known_leases(&grant.credential_path).await;
         let known = known.map_err(|error| Stopped { step: Step::Lease, error: error.to_string() })?;
         let seen = self.issuer.leases(&grant.credential_path).await.map_err(Stopped::at(Step::Lease))?;
         let from = grant.opened_at - CLOCK_SKEW_MAX;
-        let until = settled_at(grant) + CLOCK_SKEW_MAX;
+        let until = settled_at(ending) + CLOCK_SKEW_MAX;
         let could_be_ours = |issued_at: DateTime<Utc>| from <= issued_at && issued_at <= until;
         let unrecorded =
             seen.into_iter().filter(|lease| could_be_ours(lease.issued_at) && !known.contains(&lease.id));
@@ -240,8 +245,9 @@ impl Broker {
     }
 }
 
-/// When no read of the grant's token can be under way any more. The token is made within one request's time of the
-/// intent, can be used until its first TTL is over, and its last read takes another request's time.
-fn settled_at(grant: &Grant) -> DateTime<Utc> {
-    grant.opened_at + VAULT_REQUEST_MAX + FIRST_TTL + VAULT_REQUEST_MAX
+/// When no read of the grant's token can be under way any more. The token was on record when the ending began, can be
+/// used until its first TTL is over, and its last read takes one request's time. Counted from there and not from the
+/// intent, because nothing bounds what lies between: a login, other people's reads, a Vault that is slow to make the token.
+fn settled_at(ending: &Ending) -> DateTime<Utc> {
+    ending.begun_at + FIRST_TTL + VAULT_REQUEST_MAX
 }

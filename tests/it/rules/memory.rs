@@ -258,13 +258,18 @@ impl Store for MemoryStore {
 pub struct MemoryVault {
     clock: Arc<ManualClock>,
     leases: Mutex<BTreeMap<String, DateTime<Utc>>>,
+    /// In the next making of a token.
+    pub minting: Once,
     /// In the next read, before anything is made.
     pub reading: Once,
     /// In the next lookup of a lease.
     pub looking: Once,
     /// Whether the next read gets no answer, although Vault will do it later.
     pub silent: Mutex<bool>,
+    /// In the next setting of an end, before it is set.
+    pub shortening: Once,
     wrap_ttls: Mutex<Vec<Duration>>,
+    ends_at: Mutex<Option<DateTime<Utc>>>,
 }
 
 impl MemoryVault {
@@ -272,10 +277,13 @@ impl MemoryVault {
         Self {
             clock,
             leases: Mutex::default(),
+            minting: Once::default(),
             reading: Once::default(),
             looking: Once::default(),
             silent: Mutex::default(),
+            shortening: Once::default(),
             wrap_ttls: Mutex::default(),
+            ends_at: Mutex::default(),
         }
     }
 
@@ -291,6 +299,11 @@ impl MemoryVault {
         self.leases.lock().unwrap().len()
     }
 
+    /// The end that was set last.
+    pub fn ends_at(&self) -> Option<DateTime<Utc>> {
+        *self.ends_at.lock().unwrap()
+    }
+
     /// For how long the credentials were wrapped, in order.
     pub fn wrap_ttls(&self) -> Vec<Duration> {
         self.wrap_ttls.lock().unwrap().clone()
@@ -300,6 +313,7 @@ impl MemoryVault {
 #[async_trait]
 impl Issuer for MemoryVault {
     async fn mint(&self, grant: GrantId, _: &str, _: Duration) -> Result<GrantToken, VaultError> {
+        self.minting.run().await;
         let token = format!("token of {grant}");
         Ok(GrantToken { accessor: Accessor::new(token.clone()), token: token.into() })
     }
@@ -320,7 +334,9 @@ impl Issuer for MemoryVault {
         Ok(Wrapped { token: "wrapping".to_owned().into(), accessor: Accessor::new("wrapping"), lease })
     }
 
-    async fn shorten(&self, _: &Accessor, _: &LeaseId, _: Duration) -> Result<(), VaultError> {
+    async fn shorten(&self, _: &Accessor, _: &LeaseId, left: Duration) -> Result<(), VaultError> {
+        self.shortening.run().await;
+        *self.ends_at.lock().unwrap() = Some(self.clock.now() + Duration::from_secs(left.as_secs()));
         Ok(())
     }
 
