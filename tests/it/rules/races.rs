@@ -239,3 +239,19 @@ async fn who_hangs_up_in_the_middle_of_a_release_has_released() {
     assert!(woken.is_ok(), "nobody ends what was released");
     assert!(matches!(world.grant(grant).await.state, State::Revoking(_)));
 }
+
+/// I2: Vault counts a lease's time from when it sets it. A slow one must not put the end after the window's.
+#[tokio::test]
+async fn a_slow_vault_sets_no_end_after_the_windows() {
+    let world = world();
+    let request = world.approved().await;
+    let clock = Arc::clone(&world.clock);
+    world.vault.shortening.set(move || {
+        clock.advance(TimeDelta::seconds(20));
+        async {}
+    });
+    let grant = world.claim(request, false).await.unwrap().grant;
+    let ends_at = world.vault.ends_at().unwrap();
+    assert!(ends_at <= grant.window.closes_at(), "{ends_at} is after {}", grant.window.closes_at());
+    assert!(ends_at > grant.window.closes_at() - TimeDelta::seconds(30), "{ends_at} is early");
+}
