@@ -54,12 +54,17 @@ impl fmt::Debug for Once {
     }
 }
 
+/// How many lapsing requests are told of at once: few, so that a test sees what becomes of the others.
+const LAPSING_MAX: usize = 3;
+
 /// Requests, grants and events in maps.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     rows: Mutex<Rows>,
     /// After the next commit that opens a grant, before it is answered.
     pub opened: Once,
+    /// Before the next commit that lets a request lapse.
+    pub lapsing: Once,
     /// After the next commit that begins an ending, before it is answered.
     pub begun: Once,
 }
@@ -140,6 +145,10 @@ impl MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     async fn commit(&self, writes: &[Write<'_>]) -> Result<Vec<Recorded>, StoreError> {
+        let lapse = |write: &Write<'_>| matches!(write, Write::Request(change) if change.after().state.name() == "LAPSED");
+        if writes.iter().any(lapse) {
+            self.lapsing.run().await;
+        }
         let recorded = {
             let mut rows = self.rows.lock().unwrap();
             let mut after = rows.clone();
@@ -218,7 +227,13 @@ impl Store for MemoryStore {
         let lapses = |request: &Request| request.state.lapses_at().is_some_and(|at| at <= now);
         let revoking = |grant: &&Grant| matches!(grant.state, State::Revoking(_));
         Ok(Due {
-            lapsing: rows.requests.values().filter(|request| lapses(request)).cloned().collect(),
+            lapsing: rows
+                .requests
+                .values()
+                .filter(|request| lapses(request))
+                .map(|request| request.id)
+                .take(LAPSING_MAX)
+                .collect(),
             closing: rows
                 .open()
                 .into_iter()

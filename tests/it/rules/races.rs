@@ -8,25 +8,28 @@ use hallpass::{
         actor::{Caller, Person},
         grant::{Grant, State},
         id::{GrantId, RequestId},
-        policy::Policy,
+        policy::{Policy, Scope},
         revocation::Cause,
         target::{Target, Targets},
         text::Prose,
     },
-    broker::{Broker, Claimed, Error, Parts, Submission, Written},
+    broker::{Broker, Claimed, Error, Parts, RequestFilter, Slice, Submission, Written},
     clock::{Clock, ManualClock},
     store::Store,
+    sweep::Sweeper,
     vault::Issuer,
 };
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    REASON, SECOND, STATEMENT, WINDOW, at, developer, groups,
+    CLAIM_WITHIN, REASON, SECOND, STATEMENT, WINDOW, at, developer, groups,
     memory::{MemoryStore, MemoryVault},
     person, target,
 };
+use crate::support::servers::eventually;
 
+const ALL: Slice<RequestId> = Slice { after: None, limit: u32::MAX };
 const WRAP_TTL: Duration = Duration::from_mins(5);
 
 struct World {
@@ -78,6 +81,13 @@ impl World {
         let claimed = self.broker.claim(&caller(developer(), "dev"), request, reissue).await;
         self.clock.advance(SECOND);
         claimed
+    }
+
+    /// The sweeper at work.
+    fn swept(&self) -> (tokio::task::JoinHandle<()>, CancellationToken) {
+        let stopping = CancellationToken::new();
+        let sweeper = Sweeper::new(Arc::clone(&self.broker), Arc::clone(&self.clock) as Arc<dyn Clock>);
+        (tokio::spawn(sweeper.run(stopping.clone())), stopping)
     }
 
     async fn grant(&self, id: GrantId) -> Grant {
@@ -254,4 +264,46 @@ async fn a_slow_vault_sets_no_end_after_the_windows() {
     let ends_at = world.vault.ends_at().unwrap();
     assert!(ends_at <= grant.window.closes_at(), "{ends_at} is after {}", grant.window.closes_at());
     assert!(ends_at > grant.window.closes_at() - TimeDelta::seconds(30), "{ends_at} is early");
+}
+
+/// Anybody can let many requests lapse in the moment in which his window closes.
+#[tokio::test]
+async fn a_grant_ends_while_lapses_are_still_being_recorded() {
+    let world = world();
+    let first = world.approved().await;
+    world.clock.advance(TimeDelta::from_std(CLAIM_WITHIN).unwrap() - TimeDelta::minutes(30));
+    let second = world.approved().await;
+    let grant = world.claim(second, false).await.unwrap().grant.id;
+    let (sweeper, stopping) = world.swept();
+    let wait = Arc::new(Notify::new());
+    let waiting = Arc::clone(&wait);
+    world.store.lapsing.set(move || {
+        let waiting = Arc::clone(&waiting);
+        async move { waiting.notified().await }
+    });
+    world.clock.advance(TimeDelta::from_std(WINDOW).unwrap());
+    eventually("it is over", async || matches!(world.grant(grant).await.state, State::Revoked { .. })).await;
+    assert!(world.store.request(first).await.unwrap().unwrap().state.lapses_at().is_some());
+    wait.notify_one();
+    stopping.cancel();
+    sweeper.await.unwrap();
+}
+
+/// The store tells of so many at once. Those beyond wait for no other deadline.
+#[tokio::test]
+async fn all_that_is_due_lapses_however_much_it_is() {
+    let world = world();
+    let mut requests = Vec::new();
+    for _ in 0..10 {
+        requests.push(world.approved().await);
+    }
+    world.clock.advance(TimeDelta::from_std(CLAIM_WITHIN).unwrap());
+    let (sweeper, stopping) = world.swept();
+    eventually("all have lapsed", async || {
+        let all = world.store.requests(&Scope::All, &RequestFilter::default(), ALL).await.unwrap();
+        all.len() == requests.len() && all.iter().all(|request| request.state.name() == "LAPSED")
+    })
+    .await;
+    stopping.cancel();
+    sweeper.await.unwrap();
 }
