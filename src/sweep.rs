@@ -91,7 +91,7 @@ impl Sweeper {
     /// Does what is due, and answers when the next deadline is.
     async fn pass(&mut self) -> Result<Option<DateTime<Utc>>, Error> {
         let now = self.clock.now();
-        let (ending, recorded) = self.broker.meet_deadlines(now).await?;
+        let (lapsing, ending) = self.broker.due(now).await?;
         let due: HashSet<GrantId> = ending.iter().map(|(id, _)| *id).collect();
         // What isn't due any more was ended by somebody else, and must not wake anybody.
         self.retries.retain(|id, retry| retry.at.is_none() || due.contains(id));
@@ -102,8 +102,11 @@ impl Sweeper {
                 self.start(id, target);
             }
         }
-        recorded?;
-        self.broker.next_deadline(now).await
+        // After the endings have begun: people can make as many requests as they like lapse at once, and a lapse counts
+        // whether or not it is recorded.
+        let may_be_more = !lapsing.is_empty();
+        self.broker.let_lapse(lapsing).await?;
+        if may_be_more { Ok(Some(now)) } else { self.broker.next_deadline(now).await }
     }
 
     fn start(&mut self, id: GrantId, target: TargetName) {

@@ -116,7 +116,7 @@ async fn a_read_without_an_answer_is_not_over_before_vault_can_have_given_up() {
     for _ in 0..3 {
         assert!(!sim.broker.pursue(id).await.unwrap());
         assert!(matches!(sim.state(id).await, State::Revoking(_)));
-        sim.clock.advance(TimeDelta::seconds(79));
+        sim.clock.advance(TimeDelta::seconds(49));
     }
     sim.clock.advance(TimeDelta::seconds(3));
     assert!(sim.broker.pursue(id).await.unwrap());
