@@ -100,7 +100,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     lifecycle.supervise("server", async {
         if let Err(failure) = serving.await {
             let failure: &dyn std::error::Error = &failure;
-            error!(error = failure, "the server ended");
+            error!("event.action" = "server-failed", error = failure, "the server ended");
         }
     });
 

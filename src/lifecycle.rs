@@ -146,7 +146,11 @@ impl Drop for Supervised {
         if self.of.stopping.is_cancelled() {
             return;
         }
-        tracing::error!(hallpass.task = self.name, "a task that must not end has ended; stopping");
+        tracing::error!(
+            event.action = "task-ended",
+            hallpass.task = self.name,
+            "a task that must not end has ended; stopping"
+        );
         // The first one is the cause, the others are consequences.
         let _ = self.of.failed.set(self.name);
         self.of.stopping.cancel();
@@ -288,7 +292,8 @@ impl Notifier {
             from.send_to(format!("{state}\n").as_bytes(), socket)
         });
         if let Err(error) = sent {
-            tracing::warn!(error = &error as &dyn std::error::Error, "cannot notify systemd");
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(event.action = "systemd-not-notified", error, "cannot notify systemd");
         }
     }
 }

@@ -74,7 +74,11 @@ impl Sweeper {
                 Ok(wake_at) => wake_at,
                 Err(failure) => {
                     let failure: &dyn std::error::Error = &failure;
-                    error!(error = failure, "a pass could not read or record what is due");
+                    error!(
+                        "event.action" = "sweep-failed",
+                        error = failure,
+                        "a pass could not read or record what is due"
+                    );
                     Some(self.clock.now() + STORE_PAUSE)
                 }
             };
@@ -157,7 +161,12 @@ impl Sweeper {
             Err(failure) => Some(Box::new(failure)),
         };
         if let Some(failure) = failure {
-            error!("hallpass.grant.id" = %id, error = &*failure, "an ending could not be recorded");
+            error!(
+                "event.action" = "ending-not-recorded",
+                "hallpass.grant.id" = %id,
+                error = &*failure,
+                "an ending could not be recorded"
+            );
         }
         let pause = self.retries.get(&id).map_or(RETRY_MIN, |retry| (retry.pause * 2).min(RETRY_MAX));
         self.retries.insert(id, Retry { pause, at: Some(self.clock.now() + pause) });
@@ -183,7 +192,11 @@ pub async fn on_schedule(
     while !stopping.is_cancelled() {
         if let Err(failure) = broker.sweep().await {
             let failure: &dyn std::error::Error = &failure;
-            error!(error = failure, "a sweep could not read or record what it found");
+            error!(
+                "event.action" = "sweep-failed",
+                error = failure,
+                "a sweep could not read or record what it found"
+            );
         }
         broker.refresh_blockers().await;
         tokio::select! {

@@ -40,7 +40,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::clock::Clock;
+use crate::{access::text::is_obeyed, clock::Clock};
 
 /// The version of the Elastic Common Schema that the names are from.
 const ECS_VERSION: &str = "8.11";
@@ -119,6 +119,7 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     let reason = info.payload().downcast_ref::<&'static str>().copied();
     let place = info.location();
     tracing::error!(
+        event.action = "panic",
         error.r#type = "panic",
         error.message = reason.unwrap_or("(not shown: it was formatted at run time)"),
         log.origin.file.name = place.map_or("unknown", Location::file),
@@ -206,11 +207,11 @@ fn colour(level: Level) -> &'static str {
     }
 }
 
-/// Text with its control characters spelled out: a reason that somebody typed must neither start a line nor steer the
+/// Text with what a terminal would obey spelled out: a reason that somebody typed must neither start a line nor steer the
 /// terminal of whoever reads the log.
 fn visible(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, letter| {
-        if letter.is_control() {
+        if is_obeyed(letter) {
             shown.extend(letter.escape_default());
         } else {
             shown.push(letter);
@@ -269,7 +270,8 @@ impl Visit for Fields {
 }
 
 /// An error and what caused it, on one line: sources are not repeated by whoever wraps them.
-fn chain(error: &(dyn Error + 'static)) -> String {
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
@@ -281,4 +283,4 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

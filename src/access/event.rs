@@ -150,6 +150,9 @@ pub enum Fact {
     IdentityRefused {
         /// The method that was called.
         method: String,
+        /// The network address that the call came from, if there is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client_address: Option<String>,
         /// What is wrong with the token.
         error: String,
         /// How many such calls since the last event of this kind were only logged.

@@ -43,7 +43,9 @@ macro_rules! id {
             type Err = BadId;
 
             fn from_str(text: &str) -> Result<Self, BadId> {
-                text.parse().map(Self).map_err(|_| BadId)
+                let id = text.parse().map(Self).map_err(|_| BadId)?;
+                // 26 digits have 130 bits; the library drops the first two, so that `8…` would be another name for `0…`.
+                if id.to_string() == text.to_ascii_lowercase() { Ok(id) } else { Err(BadId) }
             }
         }
     };
@@ -56,4 +58,22 @@ id! {
 id! {
     /// Names a grant.
     GrantId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_one_name_in_either_case() {
+        let id = RequestId::new(DateTime::UNIX_EPOCH, u128::MAX);
+        let name = id.to_string();
+        assert_eq!((name.parse(), name.to_ascii_uppercase().parse()), (Ok(id), Ok(id)));
+        for first in ["8", "g", "z"] {
+            assert_eq!(format!("{first}{}", &name[1..]).parse::<RequestId>(), Err(BadId));
+        }
+        for other in ["", "0", &name[1..], &format!("{name}0"), &name.replace('z', "l")] {
+            assert_eq!(other.parse::<RequestId>(), Err(BadId), "{other}");
+        }
+    }
 }

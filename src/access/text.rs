@@ -4,8 +4,8 @@ use std::fmt;
 
 /// The longest reason or statement, in bytes: enough for a page, too little to hide in.
 pub const PROSE_MAX_BYTES: usize = 8 * 1024;
-/// The longest ticket, in bytes.
-pub const TICKET_MAX_BYTES: usize = 256;
+/// The longest line, in bytes: a ticket, a person's name, a group.
+pub const LINE_MAX_BYTES: usize = 256;
 /// The longest idempotency key, in bytes.
 pub const KEY_MAX_BYTES: usize = 64;
 
@@ -15,6 +15,9 @@ pub enum BadText {
     /// Nothing but white space.
     #[error("must not be blank")]
     Blank,
+    /// White space around what must stand for itself.
+    #[error("must not have white space around it")]
+    Padded,
     /// More bytes than allowed.
     #[error("must have at most {max} bytes")]
     TooLong {
@@ -48,7 +51,7 @@ impl Prose {
         if text.is_empty() {
             return Err(BadText::Blank);
         }
-        check(text, PROSE_MAX_BYTES, |c| matches!(c, '\n' | '\t')).map(Self)
+        check(text, PROSE_MAX_BYTES, |c| matches!(c, '\n' | '\t')).map(|text| Self(text.to_owned()))
     }
 
     /// The text.
@@ -64,20 +67,37 @@ impl fmt::Display for Prose {
     }
 }
 
-/// The ticket that a request belongs to: one line, at most 256 bytes.
+/// A text of one line, at most 256 bytes: not blank, without control characters and without white space around it, by
+/// which two names that look alike would be two.
+///
+/// # Errors
+///
+/// If it is anything else.
+pub fn line(text: &str) -> Result<&str, BadText> {
+    let trimmed = text.trim();
+    if trimmed.is_empty() {
+        return Err(BadText::Blank);
+    }
+    if trimmed != text {
+        return Err(BadText::Padded);
+    }
+    check(text, LINE_MAX_BYTES, |_| false)
+}
+
+/// The ticket that a request belongs to: one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket(String);
 
 impl Ticket {
-    /// Checks a text; a blank one is no ticket.
+    /// Checks a text; a blank one is no ticket, and white space around it is cut off.
     ///
     /// # Errors
     ///
-    /// If it is too long, or has a control character.
+    /// If it isn't one [`line`].
     pub fn new(text: &str) -> Result<Option<Self>, BadText> {
         match text.trim() {
             "" => Ok(None),
-            text => check(text, TICKET_MAX_BYTES, |_| false).map(|text| Some(Self(text))),
+            text => Ok(Some(Self(line(text)?.to_owned()))),
         }
     }
 
@@ -116,19 +136,20 @@ impl IdempotencyKey {
     }
 }
 
-fn check(text: &str, max: usize, allowed: impl Fn(char) -> bool) -> Result<String, BadText> {
+fn check(text: &str, max: usize, allowed: impl Fn(char) -> bool) -> Result<&str, BadText> {
     if text.len() > max {
         return Err(BadText::TooLong { max });
     }
-    match text.chars().find(|&c| forbidden(c) && !allowed(c)) {
+    match text.chars().find(|&c| is_obeyed(c) && !allowed(c)) {
         Some(c) => Err(BadText::ControlCharacter { found: c.into() }),
-        None => Ok(text.to_owned()),
+        None => Ok(text),
     }
 }
 
 /// Control characters, line and paragraph separators, and what reorders text on a screen, so that what an approver reads
 /// is what was written (<https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters>).
-fn forbidden(c: char) -> bool {
+#[must_use]
+pub fn is_obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -164,7 +185,23 @@ mod tests {
         assert_eq!(Ticket::new(" ").unwrap(), None);
         assert_eq!(Ticket::new("OPS-7").unwrap().unwrap().as_str(), "OPS-7");
         assert!(Ticket::new("a\nb").is_err());
-        assert!(Ticket::new(&"x".repeat(TICKET_MAX_BYTES + 1)).is_err());
+        assert!(Ticket::new(&"x".repeat(LINE_MAX_BYTES + 1)).is_err());
+    }
+
+    #[test]
+    fn a_line_stands_for_itself() {
+        assert_eq!(line("dana o'neill"), Ok("dana o'neill"));
+        assert_eq!(line(&"x".repeat(LINE_MAX_BYTES)).map(str::len), Ok(LINE_MAX_BYTES));
+        assert_eq!(line(&"x".repeat(LINE_MAX_BYTES + 1)), Err(BadText::TooLong { max: LINE_MAX_BYTES }));
+        for blank in ["", " ", "\u{a0}\t"] {
+            assert_eq!(line(blank), Err(BadText::Blank), "{blank:?}");
+        }
+        for padded in [" dana", "dana ", "dana\n", "\u{2003}dana"] {
+            assert_eq!(line(padded), Err(BadText::Padded), "{padded:?}");
+        }
+        for c in ['\t', '\n', '\u{202e}'] {
+            assert_eq!(line(&format!("a{c}b")), Err(BadText::ControlCharacter { found: c.into() }), "{c:?}");
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ fn main() -> ExitCode {
         Command::Serve(_) => serve(config),
     };
     done.unwrap_or_else(|failure| {
-        eprintln!("hallpassd: {}", with_causes(&*failure));
+        eprintln!("hallpassd: {}", telemetry::chain(&*failure));
         ExitCode::FAILURE
     })
 }
@@ -101,9 +101,4 @@ fn serve(config: Config) -> Result<ExitCode, Box<dyn Error>> {
     // Whatever didn't finish in its time is left behind; the next start picks it up.
     runtime.shutdown_background();
     Ok(ended?.exit_status().into())
-}
-
-fn with_causes(failure: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(failure), |failure| (*failure).source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -42,7 +42,7 @@ impl Broker {
                 if !missing.is_empty() {
                     let missing = blockers(&missing);
                     error!(
-                        "event.action" = "IssueBlocked",
+                        "event.action" = "issue-blocked",
                         "error.message" = missing,
                         "rights in Vault are missing"
                     );
@@ -51,7 +51,11 @@ impl Broker {
             }
             Err(failure) => {
                 let failure: &dyn std::error::Error = &failure;
-                warn!(error = failure, "can't ask Vault which rights the daemon has");
+                warn!(
+                    "event.action" = "rights-unknown",
+                    error = failure,
+                    "can't ask Vault which rights the daemon has"
+                );
             }
         }
     }

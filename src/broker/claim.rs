@@ -162,7 +162,7 @@ impl Broker {
             Err(halt) => {
                 let reason = halt.to_string();
                 warn!(
-                    "event.action" = "IssueFailed",
+                    "event.action" = "issue-failed",
                     "hallpass.request.id" = about.request.map(|id| id.to_string()),
                     "hallpass.grant.id" = %id,
                     "hallpass.target.name" = %target.name,

@@ -133,7 +133,7 @@ impl Broker {
             Err(stopped) => (false, Some(stopped.error)),
         };
         error!(
-            "event.action" = "EndedUnrecorded",
+            "event.action" = "grant-ended-unrecorded",
             "hallpass.grant.id" = %grant.id,
             "hallpass.ended" = ended,
             "error.message" = error,

@@ -79,17 +79,20 @@ impl Broker {
         Error::Refused { name: name.to_owned(), refusal }
     }
 
-    /// Records that a call came with a token that isn't to be trusted. It is refused whether or not this succeeds.
-    pub async fn identity_refused(&self, method: &str, error: &str) {
+    /// Records that a call came with a token that isn't to be trusted, and from which address. It is refused whether or
+    /// not this succeeds.
+    pub async fn identity_refused(&self, method: &str, client: Option<String>, error: &str) {
         warn!(
-            "event.action" = "IdentityRefused",
+            "event.action" = "identity-refused",
+            "event.outcome" = "failure",
             "url.path" = method,
+            "client.address" = client,
             "error.message" = error,
             "a token was refused"
         );
         if let Some(unrecorded) = self.refusals.take(self.clock.now()) {
             let (method, error) = (method.to_owned(), error.to_owned());
-            let fact = Fact::IdentityRefused { method, error, unrecorded };
+            let fact = Fact::IdentityRefused { method, client_address: client, error, unrecorded };
             self.record(Actor::Daemon, About::default(), fact).await;
         }
     }
@@ -99,7 +102,11 @@ impl Broker {
         let event = Event { at: self.clock.now(), actor, about, fact };
         if let Err(failure) = self.commit(&[Write::Fact(&event)]).await {
             let failure: &dyn std::error::Error = &failure;
-            error!(error = failure, "a refused attempt could not be recorded");
+            error!(
+                "event.action" = "refusal-not-recorded",
+                error = failure,
+                "a refused attempt could not be recorded"
+            );
         }
     }
 }

@@ -111,7 +111,12 @@ impl Broker {
         let answer = self.issuer.lease_gone(&leased.lease).await;
         if let Err(failure) = &answer {
             let failure: &dyn std::error::Error = failure;
-            warn!("hallpass.grant.id" = %grant.id, error = failure, "can't look at the leases of open grants");
+            warn!(
+                "event.action" = "lease-unknown",
+                "hallpass.grant.id" = %grant.id,
+                error = failure,
+                "can't look at the lease of an open grant"
+            );
         }
         answer.ok()
     }

@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use crate::access::text::is_obeyed;
+
 /// Escapes what a terminal would obey; line feeds and tabs stay.
 #[must_use]
 pub fn lines(text: &str) -> String {
@@ -20,7 +22,7 @@ pub fn line(text: &str) -> String {
 /// Whether a terminal would show the text as it is.
 #[must_use]
 pub fn is_plain(text: &str) -> bool {
-    !text.chars().any(obeyed)
+    !text.chars().any(is_obeyed)
 }
 
 /// A shell's word that stands for exactly this text: nothing inside single quotes means anything to `sh`, `bash` or
@@ -34,7 +36,7 @@ fn escape(text: &str, keep: impl Fn(char) -> bool) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            c if !obeyed(c) || keep(c) => safe.push(c),
+            c if !is_obeyed(c) || keep(c) => safe.push(c),
             '\n' => safe.push_str("\\n"),
             '\t' => safe.push_str("\\t"),
             c => {
@@ -44,13 +46,6 @@ fn escape(text: &str, keep: impl Fn(char) -> bool) -> String {
         }
     }
     safe
-}
-
-/// Control characters (C0, DEL and C1), line and paragraph separators, and the marks that change the direction of
-/// writing (UAX #9).
-fn obeyed(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

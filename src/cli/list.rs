@@ -248,13 +248,15 @@ fn grant_grid(app: &App, grants: &[Grant]) -> Grid {
     let times = app.times();
     let mut grid = Grid::new(&["GRANT", "STATE", "TARGET", "HOLDER", "OPENED", "CLOSES", "ENDED"]);
     for grant in grants {
+        // Of what is over, the window's end says nothing any more.
+        let closes_at = grant.closes_at.as_ref().filter(|_| grant.ended_at.is_none());
         grid.row([
             name::last(&grant.name).to_owned(),
             view::grant_state(grant),
             name::last(&grant.target).to_owned(),
             view::person(grant.holder.as_ref()),
             times.short(grant.opens_at.as_ref()),
-            times.distance(grant.closes_at.as_ref()),
+            times.distance(closes_at),
             times.short(grant.ended_at.as_ref()),
         ]);
     }

@@ -3,13 +3,7 @@
 //! Nonsense is refused here, before anything is sent; whether the thing exists, only hallpassd knows.
 
 use super::error::Failure;
-
-/// The length of an id: a ULID.
-const ID_LENGTH: usize = 26;
-/// The digits of an id: Crockford's base 32, without `i`, `l`, `o` and `u`.
-const ID_DIGITS: &str = "0123456789abcdefghjkmnpqrstvwxyz";
-/// More than any target's name has; what is longer was pasted by mistake.
-const TARGET_NAME_MAX_BYTES: usize = 128;
+use crate::access::{id::RequestId, target::TargetName};
 
 /// Something that an id was given for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,12 +72,10 @@ pub fn grant(text: &str) -> Result<String, Failure> {
 pub fn target(text: &str) -> Result<String, Failure> {
     let name = text.trim();
     let name = name.strip_prefix("targets/").unwrap_or(name);
-    let fits = (1..=TARGET_NAME_MAX_BYTES).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
-    if fits {
-        return Ok(format!("targets/{name}"));
-    }
-    Err(Failure::usage(format!("`{text}` can't be a target's name")).hint("`hallpass targets` lists them"))
+    let name = name.parse::<TargetName>().map_err(|bad| {
+        Failure::usage(format!("`{text}` {bad}")).hint("`hallpass targets` lists the targets")
+    })?;
+    Ok(format!("targets/{name}"))
 }
 
 /// The last part of a resource name, for tables.
@@ -92,19 +84,14 @@ pub fn last(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
+/// Requests and grants have ids of the same shape.
 fn id(part: &str, whole: &str) -> Result<String, Failure> {
-    let id = part.to_ascii_lowercase();
-    let digits = id.chars().all(|digit| ID_DIGITS.contains(digit));
-    // 26 digits have 130 bits, a ULID has 128: the first digit is at most 7.
-    if id.len() == ID_LENGTH && digits && id.as_bytes().first().is_some_and(|first| *first <= b'7') {
-        return Ok(id);
-    }
-    Err(nonsense(whole))
+    part.parse::<RequestId>().map(|id| id.to_string()).map_err(|_| nonsense(whole))
 }
 
 fn nonsense(text: &str) -> Failure {
     Failure::usage(format!(
-        "`{text}` can't be an id: {ID_LENGTH} letters and digits, with or without `requests/`"
+        "`{text}` can't be an id: 26 letters and digits, with or without `requests/` or `grants/`"
     ))
     .hint("`hallpass list` and `hallpass list grants` show the ids")
 }
@@ -152,7 +139,7 @@ mod tests {
     fn targets_have_one_part() {
         assert_eq!(target("orders-ro").unwrap(), "targets/orders-ro");
         assert_eq!(target("targets/orders-ro").unwrap(), "targets/orders-ro");
-        for text in ["", "a/b", "a b", "targets/", "a\nb"] {
+        for text in ["", "a/b", "a b", "targets/", "a\nb", "Orders"] {
             assert!(target(text).is_err(), "{text:?}");
         }
         assert!(target(&"x".repeat(129)).is_err());

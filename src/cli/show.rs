@@ -70,7 +70,8 @@ fn print(app: &App, exception: &Exception) -> Result<(), Failure> {
     }
     for grant in &exception.grants {
         app.out.text("")?;
-        app.out.block(&view::grant(grant, &times))?;
+        let proof = view::proof(grant, &exception.timeline);
+        app.out.block(&view::grant(grant, &times).field("proof of the end", proof))?;
     }
     if exception.timeline.is_empty() {
         return Ok(());
@@ -88,7 +89,7 @@ fn timeline(app: &App, events: &[AuditEvent]) -> Grid {
             times.short(event.recorded_at.as_ref()),
             event.kind.clone(),
             view::actor(event),
-            view::detail(event),
+            view::detail(event, &times),
         ]);
     }
     grid

@@ -36,7 +36,8 @@ pub fn is_transient(status: &Status) -> bool {
 
 fn refused(status: &Status, info: &ErrorInfo) -> Failure {
     let reason = ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason));
-    let mut failure = Failure::new(Exit::Refused, message(status));
+    let exit = if reason == Some(ErrorReason::TimedOut) { Exit::TimedOut } else { Exit::Refused };
+    let mut failure = Failure::new(exit, message(status));
     failure.details = details(status, &failure.message);
     failure.hint = reason.and_then(|reason| hint(reason, info));
     failure.reason = Some(info.reason.clone());
@@ -95,6 +96,7 @@ fn hint(reason: ErrorReason, info: &ErrorInfo) -> Option<String> {
         ErrorReason::StoreUnavailable => {
             "nothing may change while the audit log can't be written; try again later"
         }
+        ErrorReason::TimedOut => "look with `hallpass show` or `hallpass list` before you try again",
         ErrorReason::Internal => "tell the operators; hallpassd's log has the details",
     };
     Some(text.to_owned())
@@ -163,16 +165,17 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn every_reason_is_a_refusal_with_a_next_step() {
-        for number in 1..=23 {
+    fn every_reason_has_a_next_step_and_all_but_one_are_refusals() {
+        for number in 1..=24 {
             let reason = ErrorReason::try_from(number).unwrap();
             let short = reason.as_str_name().strip_prefix("ERROR_REASON_").unwrap();
             let failure = failure(&status(Code::FailedPrecondition, short, &[]), SERVER);
-            assert_eq!(failure.exit, Exit::Refused, "{short}");
+            let late = reason == ErrorReason::TimedOut;
+            assert_eq!(failure.exit, if late { Exit::TimedOut } else { Exit::Refused }, "{short}");
             assert!(failure.is(short));
             assert!(failure.hint.is_some_and(|hint| !hint.is_empty()), "{short}");
         }
-        assert!(ErrorReason::try_from(24).is_err(), "a new reason needs a hint and a place in this test");
+        assert!(ErrorReason::try_from(25).is_err(), "a new reason needs a hint and a place in this test");
     }
 
     #[test]

@@ -13,9 +13,8 @@ use std::{
 use clap::Args;
 
 use super::{App, error::Failure, escape};
+use crate::access::text::PROSE_MAX_BYTES;
 
-/// The longest text that hallpassd accepts.
-const TEXT_MAX_BYTES: usize = 8 * 1024;
 /// What an editor may leave behind: the text, and what was shown below it.
 const EDITED_MAX_BYTES: usize = 64 * 1024;
 /// The longest answer to a yes-or-no question that is read.
@@ -79,11 +78,11 @@ impl Source {
 pub fn get(app: &App, source: &Source, what: &str, context: &str) -> Result<String, Failure> {
     let text = match source {
         Source::Flag(text) => text.clone(),
-        Source::Stdin => read(io::stdin().lock(), TEXT_MAX_BYTES, what)?,
+        Source::Stdin => read(io::stdin().lock(), PROSE_MAX_BYTES, what)?,
         Source::File(path) => {
             let file =
                 File::open(path).map_err(|error| Failure::local(format!("cannot read {path}: {error}")))?;
-            read(file, TEXT_MAX_BYTES, what)?
+            read(file, PROSE_MAX_BYTES, what)?
         }
         Source::Editor if app.interactive => edit(what, context)?,
         Source::Editor => {
@@ -128,8 +127,8 @@ fn check(text: &str, what: &str) -> Result<String, Failure> {
             Failure::usage(format!("the {what} is blank")).hint("write why, in words others will read later")
         );
     }
-    if text.len() > TEXT_MAX_BYTES {
-        return Err(too_long(what, TEXT_MAX_BYTES));
+    if text.len() > PROSE_MAX_BYTES {
+        return Err(too_long(what, PROSE_MAX_BYTES));
     }
     Ok(text)
 }
@@ -188,18 +187,18 @@ mod tests {
 
     #[test]
     fn a_text_may_have_eight_kib_and_not_a_byte_more() {
-        let most = "x".repeat(TEXT_MAX_BYTES);
-        assert_eq!(read(most.as_bytes(), TEXT_MAX_BYTES, "reason").unwrap().len(), TEXT_MAX_BYTES);
+        let most = "x".repeat(PROSE_MAX_BYTES);
+        assert_eq!(read(most.as_bytes(), PROSE_MAX_BYTES, "reason").unwrap().len(), PROSE_MAX_BYTES);
         let more = format!("{most}x");
-        let failure = read(more.as_bytes(), TEXT_MAX_BYTES, "reason").unwrap_err();
+        let failure = read(more.as_bytes(), PROSE_MAX_BYTES, "reason").unwrap_err();
         assert!(failure.message.contains("longer than 8 KiB"), "{failure:?}");
         assert!(check(&more, "reason").is_err());
-        assert!(read([0xff_u8].as_slice(), TEXT_MAX_BYTES, "reason").is_err());
+        assert!(read([0xff_u8].as_slice(), PROSE_MAX_BYTES, "reason").is_err());
     }
 
     #[test]
     fn an_endless_source_is_not_read_to_its_end() {
-        assert!(read(io::repeat(b'x'), TEXT_MAX_BYTES, "reason").is_err());
+        assert!(read(io::repeat(b'x'), PROSE_MAX_BYTES, "reason").is_err());
     }
 
     #[test]

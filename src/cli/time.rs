@@ -46,6 +46,12 @@ impl Times {
         at.map(|at| (self.zone)(at).format("%Y-%m-%d %H:%M:%S").to_string()).unwrap_or_default()
     }
 
+    /// Whether a time is set and not in the future.
+    #[must_use]
+    pub fn is_past(&self, at: Option<&Timestamp>) -> bool {
+        instant(at).is_some_and(|at| at <= self.now)
+    }
+
     fn absolute(&self, at: DateTime<Utc>) -> String {
         (self.zone)(at).format("%Y-%m-%d %H:%M:%S %:z").to_string()
     }
@@ -150,10 +156,11 @@ fn parts(mut seconds: u64, most: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn times(now: &str) -> Times {
+    /// Times an hour ahead of UTC.
+    pub fn times(now: &str) -> Times {
         let zone = |at: DateTime<Utc>| at.with_timezone(&FixedOffset::east_opt(3600).unwrap());
         Times { now: now.parse().unwrap(), zone }
     }

@@ -1,9 +1,9 @@
 //! How requests, grants, targets and events look to people. Nothing is computed here: what isn't in the message isn't
 //! shown.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use prost_types::{Struct, Value, value::Kind};
+use prost_types::{Value, value::Kind};
 
 use super::{
     table::{Block, Tone},
@@ -14,6 +14,11 @@ use crate::wire::{
     RevocationStep, Target, Verdict,
 };
 
+/// The kinds of events by which a grant is over.
+const ENDS: [&str; 2] = ["GrantRevoked", "GrantFailed"];
+/// The hex digits of a digest with 256 bits, and how many of them are shown in a table.
+const DIGEST_DIGITS: usize = 64;
+const DIGEST_SHOWN: usize = 12;
 /// How deep an event's details are followed; they are flat by their definition.
 const DETAIL_MAX_DEPTH: usize = 4;
 
@@ -137,6 +142,7 @@ pub fn decision(decision: &Decision, times: &Times) -> Block {
 #[must_use]
 pub fn grant(grant: &Grant, times: &Times) -> Block {
     let ending = grant.state() == GrantState::Revoking;
+    let closes = if times.is_past(grant.closes_at.as_ref()) { "closed" } else { "closes" };
     let note = if ending { "the credential may still work until the state is REVOKED" } else { "" };
     Block::new()
         .field("grant", &grant.name)
@@ -146,9 +152,9 @@ pub fn grant(grant: &Grant, times: &Times) -> Block {
         .field("target", &grant.target)
         .field("holder", full_person(grant.holder.as_ref()))
         .at("opened", grant.opens_at.as_ref(), times)
-        .at("closes", grant.closes_at.as_ref(), times)
+        .at(closes, grant.closes_at.as_ref(), times)
         .at("held since", grant.activated_at.as_ref(), times)
-        .field("ended because", cause(grant.cause()))
+        .field("cause of the end", cause(grant.cause()))
         .at("ending since", grant.revocation_begun_at.as_ref(), times)
         .field("next step", step(grant.revocation_step()))
         .field("last try", &grant.revocation_error)
@@ -189,17 +195,45 @@ pub fn actor(event: &AuditEvent) -> String {
     if event.actor.is_some() { person(event.actor.as_ref()) } else { "hallpassd".into() }
 }
 
-/// An event's details: `key=value`, in the order of the keys.
+/// What proves that a grant is over: what its last event says that the end rests on.
 #[must_use]
-pub fn detail(event: &AuditEvent) -> String {
-    event.detail.as_ref().map(|detail| pairs(detail, 0)).unwrap_or_default()
+pub fn proof(grant: &Grant, timeline: &[AuditEvent]) -> String {
+    let over = timeline.iter().rev().find(|event| event.grant == grant.name && ENDS.contains(&&*event.kind));
+    let said = over.and_then(|event| {
+        let detail = event.detail.as_ref()?;
+        Some((text(detail.fields.get("confirmation")?)?, event.sequence))
+    });
+    said.map(|(confirmation, sequence)| format!("{confirmation} (audit event {sequence})"))
+        .unwrap_or_default()
 }
 
-fn pairs(detail: &Struct, depth: usize) -> String {
+/// An event's details: `key=value`, in the order of the keys, with times and lengths of time as elsewhere.
+#[must_use]
+pub fn detail(event: &AuditEvent, times: &Times) -> String {
+    let Some(detail) = &event.detail else { return String::new() };
     let sorted: BTreeMap<_, _> = detail.fields.iter().collect();
-    let pairs: Vec<_> =
-        sorted.into_iter().map(|(key, value)| format!("{key}={}", scalar(value, depth))).collect();
+    let pairs: Vec<_> = sorted.into_iter().map(|(key, value)| pair(key, value, times)).collect();
     pairs.join(" ")
+}
+
+fn pair(key: &str, value: &Value, times: &Times) -> String {
+    if let (Some(key), Some(Kind::NumberValue(seconds))) = (key.strip_suffix("_seconds"), &value.kind)
+        && let Ok(length) = Duration::try_from_secs_f64(*seconds)
+    {
+        return format!("{key}={:?}", time::length(length));
+    }
+    let at = text(value).filter(|_| key.ends_with("_at")).and_then(|at| time::parse_instant(at).ok());
+    match at {
+        Some(at) => format!("{key}={:?}", times.short(Some(&time::timestamp(at)))),
+        None => format!("{key}={}", scalar(value, 0)),
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match &value.kind {
+        Some(Kind::StringValue(text)) => Some(text),
+        _ => None,
+    }
 }
 
 fn scalar(value: &Value, depth: usize) -> String {
@@ -207,19 +241,36 @@ fn scalar(value: &Value, depth: usize) -> String {
         None | Some(Kind::NullValue(_)) => "-".into(),
         Some(Kind::BoolValue(value)) => value.to_string(),
         Some(Kind::NumberValue(value)) => value.to_string(),
-        Some(Kind::StringValue(value)) => value.clone(),
+        Some(Kind::StringValue(value)) => word_or_quoted(value),
         Some(_) if depth >= DETAIL_MAX_DEPTH => "…".into(),
         Some(Kind::ListValue(list)) => {
             let values: Vec<_> = list.values.iter().map(|value| scalar(value, depth + 1)).collect();
             format!("[{}]", values.join(", "))
         }
-        Some(Kind::StructValue(inner)) => format!("{{{}}}", pairs(inner, depth + 1)),
+        Some(Kind::StructValue(inner)) => {
+            let sorted: BTreeMap<_, _> = inner.fields.iter().collect();
+            let pairs = sorted.into_iter().map(|(key, value)| format!("{key}={}", scalar(value, depth + 1)));
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(" "))
+        }
     }
+}
+
+/// A digest by its beginning, which is enough to compare by eye; JSON has it whole. Anything but a plain word in quotes,
+/// so that a text can't pass for another key.
+fn word_or_quoted(text: &str) -> String {
+    let (kind, digits) = text.split_once(':').unwrap_or(("", text));
+    if digits.len() == DIGEST_DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let colon = if kind.is_empty() { "" } else { ":" };
+        return format!("{kind}{colon}{}…", digits.get(..DIGEST_SHOWN).unwrap_or_default());
+    }
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':');
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("{text:?}") }
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
+    use prost_types::Struct;
 
     use super::*;
 
@@ -254,18 +305,66 @@ mod tests {
         assert!(!grant(&revoked, &times()).render(false).contains("may still work"));
     }
 
+    fn said(text: &str) -> Value {
+        Value { kind: Some(Kind::StringValue(text.into())) }
+    }
+
+    fn event<const N: usize>(fields: [(&str, Value); N]) -> AuditEvent {
+        let fields = fields.map(|(key, value)| (key.to_owned(), value)).into();
+        AuditEvent { detail: Some(Struct { fields }), ..AuditEvent::default() }
+    }
+
     #[test]
     fn details_are_ordered_and_bounded() {
-        let text = |text: &str| Value { kind: Some(Kind::StringValue(text.into())) };
-        let mut nested = text("deep");
+        let mut nested = said("deep");
         for _ in 0..10 {
             let fields = [("in".to_owned(), nested)].into();
             nested = Value { kind: Some(Kind::StructValue(Struct { fields })) };
         }
-        let fields =
-            [("b".to_owned(), text("2")), ("a".to_owned(), text("1")), ("c".to_owned(), nested)].into();
-        let event = AuditEvent { detail: Some(Struct { fields }), ..AuditEvent::default() };
-        assert_eq!(detail(&event), "a=1 b=2 c={in={in={in={in=…}}}}");
+        let event = event([("b", said("2")), ("a", said("1")), ("c", nested)]);
+        assert_eq!(detail(&event, &times()), "a=1 b=2 c={in={in={in={in=…}}}}");
         assert_eq!(actor(&event), "hallpassd");
+    }
+
+    #[test]
+    fn details_are_short_and_no_text_passes_for_a_key() {
+        let digest = "0123456789abcdef".repeat(4);
+        let seconds = Value { kind: Some(Kind::NumberValue(5400.0)) };
+        let event = event([
+            ("digest", said(&format!("sha256:{digest}"))),
+            ("duration_seconds", seconds),
+            ("lease_digest", said(&digest)),
+            ("reason", said("x cause=\"none\"\n")),
+            ("ticket", said("OPS-4711")),
+            ("when", said("")),
+        ]);
+        let expected = "digest=sha256:0123456789ab… duration=\"1h 30m\" lease_digest=0123456789ab… \
+                        reason=\"x cause=\\\"none\\\"\\n\" ticket=OPS-4711 when=\"\"";
+        assert_eq!(detail(&event, &times()), expected);
+    }
+
+    #[test]
+    fn times_in_details_are_local_and_anything_else_is_left_alone() {
+        let zoned = time::tests::times("2026-11-23T12:00:00Z");
+        let event = event([("closes_at", said("2026-11-23T13:05:09.120Z")), ("seen_at", said("soon"))]);
+        assert_eq!(detail(&event, &zoned), "closes_at=\"2026-11-23 14:05:09\" seen_at=soon");
+    }
+
+    #[test]
+    fn the_proof_is_the_grants_own_and_the_last() {
+        let ended = |grant: &str, kind: &str, sequence, proof| AuditEvent {
+            grant: grant.into(),
+            kind: kind.into(),
+            sequence,
+            ..event([("confirmation", said(proof))])
+        };
+        let timeline = [
+            ended("grants/g", "GrantRevoked", 7, "lease lookup: invalid lease"),
+            ended("grants/other", "GrantRevoked", 8, "x"),
+            ended("grants/g", "AttemptRefused", 9, "y"),
+        ];
+        let grant = Grant { name: "grants/g".into(), ..Grant::default() };
+        assert_eq!(proof(&grant, &timeline), "lease lookup: invalid lease (audit event 7)");
+        assert_eq!(proof(&grant, &timeline[1..]), "");
     }
 }

@@ -62,15 +62,16 @@ fn line(app: &App, message: &WatchRequestsResponse) -> String {
 }
 
 fn event_words(app: &App, event: &AuditEvent) -> Vec<String> {
+    let times = app.times();
     let subject = if event.grant.is_empty() { &event.request } else { &event.grant };
     vec![
-        app.times().short(event.recorded_at.as_ref()),
+        times.short(event.recorded_at.as_ref()),
         event.sequence.to_string(),
         event.kind.clone(),
         view::actor(event),
         subject.clone(),
         event.target.clone(),
-        view::detail(event),
+        view::detail(event, &times),
     ]
 }
 

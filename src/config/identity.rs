@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::identity::Algorithm;
 use url::Url;
 
 use super::{
@@ -10,19 +9,23 @@ use super::{
     section::{Read, Section},
     value,
 };
+use crate::identity::Algorithm;
 
 /// Where Vault's identity provider keeps its keys, below the issuer.
 const KEYS: &str = "/.well-known/keys";
 /// Signatures by key pairs only: with a shared secret, whoever checks a token could make one.
-const ALGORITHMS: &[(&str, Algorithm)] =
-    &[("EdDSA", Algorithm::EdDsa), ("ES256", Algorithm::Es256), ("RS256", Algorithm::Rs256)];
+const ALGORITHMS: &[(&str, Algorithm)] = &[
+    (Algorithm::EdDsa.name(), Algorithm::EdDsa),
+    (Algorithm::Es256.name(), Algorithm::Es256),
+    (Algorithm::Rs256.name(), Algorithm::Rs256),
+];
 
 /// Who says who a caller is.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// What a token's `iss` must be, to the letter.
     pub issuer: String,
-    /// What a token's `aud` must contain.
+    /// What a token's `aud` must be, and no other audience beside it.
     pub audience: String,
     /// The only algorithm that a token may be signed with.
     pub algorithm: Algorithm,

@@ -16,17 +16,16 @@ use toml::de::DeValue;
 use url::{Host, Url};
 
 use super::section::Read;
-use crate::access::text::Prose;
+use crate::access::text::{LINE_MAX_BYTES, Prose, line};
 
-/// The longest name of a group, a role, a policy or a path in Vault, in bytes: more than anybody types, and small enough
+/// The longest name of a role, a policy or a path in Vault, in bytes: more than anybody types, and small enough
 /// for a log line.
 const NAME_MAX_BYTES: usize = 256;
 
 /// A text of one line, without control characters or white space around it.
 pub(super) fn text(value: &DeValue<'_>) -> Read<String> {
     let text = value.as_str().ok_or("must be a text in quotes")?;
-    prose(text)?;
-    if is_line(text) {
+    if prose(text)?.as_str() == text && !text.contains(['\n', '\t']) {
         Ok(text.to_owned())
     } else {
         Err("must be one line without white space around it".to_owned())
@@ -162,22 +161,14 @@ pub(super) fn vault_name(value: &DeValue<'_>) -> Read<String> {
 pub(super) fn groups(value: &DeValue<'_>) -> Read<BTreeSet<String>> {
     let list = value.as_array().ok_or("must be a list of groups, like [\"oncall\"]")?;
     let named = |(index, item): (usize, &toml::Spanned<DeValue<'_>>)| {
-        let group = item.get_ref().as_str().filter(|group| is_group(group));
+        // A name that isn't a line as it stands would never match anybody, or hide what it is.
+        let group = item.get_ref().as_str().and_then(|group| line(group).ok());
         group.map(str::to_owned).ok_or(index + 1)
     };
     list.iter().enumerate().map(named).collect::<Result<_, _>>().map_err(|nth| {
         format!(
-            "entry {nth} must be a group's name in quotes: one line, {NAME_MAX_BYTES} bytes at most, no white space \
+            "entry {nth} must be a group's name in quotes: one line, {LINE_MAX_BYTES} bytes at most, no white space \
              around it"
         )
     })
-}
-
-/// A name that isn't a line as it stands would never match anybody, or hide what it is.
-fn is_group(name: &str) -> bool {
-    is_line(name) && name.len() <= NAME_MAX_BYTES
-}
-
-fn is_line(text: &str) -> bool {
-    Prose::new(text).is_ok_and(|prose| prose.as_str() == text) && !text.contains(['\n', '\t'])
 }

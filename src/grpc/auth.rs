@@ -108,7 +108,7 @@ enum Pass<'a> {
 /// What is logged of a call.
 struct Who {
     method: &'static str,
-    peer: String,
+    client: Option<String>,
     user: String,
 }
 
@@ -125,34 +125,25 @@ impl Shared {
         if access == Access::Open {
             return Ok(Pass::Open);
         }
-        let peer =
-            request.extensions().get::<Peer>().map_or_else(String::new, |peer| peer.0.ip().to_string());
+        let client = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_string());
         let verified = match bearer(request.headers_mut()) {
             Bearer::Missing => return Err(status::token_invalid("this method needs a bearer token")),
-            Bearer::Bad(problem) => return Err(self.refuse(method, &peer, problem).await),
+            Bearer::Bad(problem) => return Err(self.refuse(method, client, problem).await),
             Bearer::Token(token) => match self.verifier.verify(&token).await {
                 Ok(verified) => verified,
                 // Nothing is known of the token, so nobody tried anything.
                 Err(error @ IdentityError::KeysUnavailable) => return Err(status::identity(error)),
-                Err(error) => return Err(self.refuse(method, &peer, &error.to_string()).await),
+                Err(error) => return Err(self.refuse(method, client, &error.to_string()).await),
             },
         };
         let call = self.calls.try_acquire().map_err(|_| status::too_many("calls"))?;
-        let who = Who { method, peer, user: verified.caller.person.name.clone() };
+        let who = Who { method, client, user: verified.caller.person.name.clone() };
         request.extensions_mut().insert(verified);
         Ok(Pass::Known { who, _call: call })
     }
 
-    async fn refuse(&self, method: &'static str, peer: &str, problem: &str) -> Status {
-        // The broker warns and records; what only this module knows is where the call came from.
-        tracing::info!(
-            event.action = "identity-refused",
-            event.outcome = "failure",
-            url.path = method,
-            client.address = peer,
-            "a call was refused because of its token"
-        );
-        self.broker.identity_refused(method, problem).await;
+    async fn refuse(&self, method: &'static str, client: Option<String>, problem: &str) -> Status {
+        self.broker.identity_refused(method, client, problem).await;
         status::token_invalid(problem)
     }
 }
@@ -165,7 +156,7 @@ async fn in_time<E>(
     tokio::select! {
         biased;
         answer = call => answer,
-        () = clock.sleep_until(clock.now() + CALL_MAX) => Ok(status::took_too_long().into_http()),
+        () = clock.sleep_until(clock.now() + CALL_MAX) => Ok(status::timed_out().into_http()),
     }
 }
 
@@ -188,12 +179,16 @@ fn bearer(headers: &mut HeaderMap) -> Bearer {
 impl Who {
     /// Says how the call ended, and puts into our terms what the transport library answered by itself.
     fn finished(&self, answer: Response<Body>) -> Response<Body> {
-        let failed = Status::from_header_map(answer.headers()).filter(|status| status.code() != Code::Ok);
+        // The transport library leaves each status that it answers with here, its source included.
+        let failed = answer.extensions().get::<Status>().cloned();
+        if let Some(status) = &failed {
+            status::log(status, self.method, self.client.as_deref(), &self.user);
+        }
         let code = failed.as_ref().map_or(Code::Ok, Status::code);
         tracing::debug!(
             event.action = "call-finished",
             url.path = self.method,
-            client.address = self.peer,
+            client.address = self.client,
             user.name = self.user,
             event.outcome = if code == Code::Ok { "success" } else { "failure" },
             hallpass.grpc.code = i32::from(code),
@@ -211,6 +206,7 @@ mod tests {
 
     use chrono::DateTime;
     use http::HeaderValue;
+    use tonic_types::StatusExt as _;
 
     use super::*;
     use crate::clock::ManualClock;
@@ -245,8 +241,8 @@ mod tests {
         let hanging = in_time(&clock, pending::<Result<_, Infallible>>());
         let (answer, ()) = tokio::join!(hanging, async { clock.advance(CALL_MAX) });
         let status = Status::from_header_map(answer.unwrap().headers()).unwrap();
-        assert_eq!(status.code(), Code::Internal);
-        assert!(!status.details().is_empty());
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(status.get_details_error_info().unwrap().reason, "TIMED_OUT");
     }
 
     #[test]

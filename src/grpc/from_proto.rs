@@ -12,7 +12,7 @@ use crate::{
         approval::Digest,
         id::{GrantId, RequestId},
         target::TargetName,
-        text::{IdempotencyKey, Prose, Ticket},
+        text::{IdempotencyKey, Prose, Ticket, line},
     },
     broker::{BadField, Error, GrantFilter, RequestFilter, Submission, Written},
     wire,
@@ -165,11 +165,7 @@ fn person(field: &'static str, text: &str) -> Result<Option<String>, BadField> {
     if text.is_empty() {
         return Ok(None);
     }
-    match Ticket::new(text) {
-        Ok(Some(line)) => Ok(Some(line.as_str().to_owned())),
-        Ok(None) => Err(BadField::new(field, "must not be blank")),
-        Err(problem) => Err(BadField::new(field, problem.to_string())),
-    }
+    self::text(field, line(text)).map(|line| Some(line.to_owned()))
 }
 
 fn duration(field: &'static str, duration: Option<prost_types::Duration>) -> Result<Duration, BadField> {

@@ -59,12 +59,12 @@ impl RequestService for Api {
     type WatchRequestsStream = Events;
 
     async fn watch_requests(&self, call: Call<WatchRequestsRequest>) -> Result<Response<Events>, Status> {
-        let expires_at = Self::verified(&call)?.expires_at;
+        let verified = Self::verified(&call)?.clone();
         let (caller, message) = Self::open(call)?;
         let (request, after) = from_proto::watched(&message)?;
         // The place comes first, so that the broker isn't asked for what can't be given.
         let place = self.watches.place()?;
         let watch = self.broker.watch(&caller, request, after).await?;
-        Ok(Response::new(self.watches.stream(watch, place, expires_at)))
+        Ok(Response::new(self.watches.stream(watch, place, verified)))
     }
 }

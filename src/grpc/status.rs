@@ -1,7 +1,8 @@
 //! The one place that makes a [`Status`]. Every failure has its canonical code, the reason of `errors.proto`, and the
-//! details that a client can act on. What the daemon's own parts ran into is logged here, once, and not told.
+//! details that a client can act on. What the daemon's own parts ran into is the status's source: it is logged where the
+//! call is known, once, and never sent.
 
-use std::{collections::HashMap, error::Error as StdError, time::Duration};
+use std::{collections::HashMap, error::Error as StdError, sync::Arc, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -49,13 +50,11 @@ impl From<Error> for Status {
                 Made::new(Code::Aborted, ErrorReason::Conflict, message).retry(RETRY_COLLISION).status()
             }
             Error::StoreUnavailable(source) => {
-                log(&source, "the record can't be read or written");
-                unavailable(ErrorReason::StoreUnavailable, message).status()
+                because(unavailable(ErrorReason::StoreUnavailable, message).status(), Arc::new(source))
             }
             Error::Stopping => stopping(),
             Error::Internal(source) => {
-                log(source.as_ref(), "a call failed by a defect");
-                Made::new(Code::Internal, ErrorReason::Internal, message).status()
+                because(Made::new(Code::Internal, ErrorReason::Internal, message).status(), source.into())
             }
         }
     }
@@ -95,13 +94,13 @@ pub(super) fn unknown_method() -> Status {
 }
 
 /// A call that took longer than any should: each wait below has its own, shorter bound.
-pub(super) fn took_too_long() -> Status {
-    defect("the call took too long; look whether it happened before you try again")
+pub(super) fn timed_out() -> Status {
+    let message = "the call took too long; look whether it happened before you try again";
+    Made::new(Code::DeadlineExceeded, ErrorReason::TimedOut, message.to_owned()).status()
 }
 
 /// Something that can't be, was.
 pub(super) fn defect(message: &str) -> Status {
-    tracing::error!(event.action = "call-failed", event.outcome = "failure", "{message}");
     Made::new(Code::Internal, ErrorReason::Internal, message.to_owned()).status()
 }
 
@@ -198,18 +197,38 @@ fn short(message: &str) -> String {
     if rest.is_empty() { kept.to_owned() } else { format!("{kept}…") }
 }
 
-fn log(error: &(dyn StdError + 'static), what: &str) {
-    tracing::error!(event.action = "call-failed", event.outcome = "failure", error, "{what}");
+fn because(mut status: Status, source: Arc<dyn StdError + Send + Sync>) -> Status {
+    status.set_source(source);
+    status
+}
+
+/// Logs what a call ran into if that is for the operators to mend, not for the caller.
+pub(super) fn log(status: &Status, method: &str, client: Option<&str>, user: &str) {
+    let ours = matches!(status.code(), Code::Internal | Code::DeadlineExceeded);
+    if ours || status.source().is_some() {
+        tracing::error!(
+            event.action = "call-failed",
+            event.outcome = "failure",
+            url.path = method,
+            client.address = client,
+            user.name = user,
+            error = status.source(),
+            "a call failed: {}",
+            status.message()
+        );
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
+    use tracing::Level;
 
     use super::*;
     use crate::{
         access::{approval::Digest, id::GrantId},
         store::StoreError,
+        telemetry::{Format, tests::logged},
         vault::MissingCapability,
     };
 
@@ -320,7 +339,7 @@ mod tests {
     #[test]
     fn reasons_are_those_of_the_contract_and_none_is_left_out() {
         let mut reached: Vec<&str> = all().iter().map(|(_, _, reason, _)| *reason).collect();
-        reached.extend(["TOKEN_INVALID", "KEYS_UNAVAILABLE", "TOO_MANY"]);
+        reached.extend(["TOKEN_INVALID", "KEYS_UNAVAILABLE", "TOO_MANY", "TIMED_OUT"]);
         let known = (1..).map_while(|number| ErrorReason::try_from(number).ok());
         let mut known: Vec<&str> = known.map(wire_name).collect();
         reached.sort_unstable();
@@ -344,6 +363,9 @@ mod tests {
         assert_eq!(status.get_details_error_info().unwrap().reason, "KEYS_UNAVAILABLE");
         assert!(status.get_details_retry_info().is_some());
         assert_eq!(too_many("calls").get_details_error_info().unwrap().reason, "TOO_MANY");
+        let status = timed_out();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert_eq!(status.get_details_error_info().unwrap().reason, "TIMED_OUT");
     }
 
     #[test]
@@ -363,9 +385,21 @@ mod tests {
     fn what_is_inside_stays_inside() {
         for error in [Error::Internal("secret".into()), Error::StoreUnavailable(store("secret"))] {
             let status = Status::from(error);
-            assert!(!format!("{status:?}").contains("secret"));
+            let sent = status.clone().into_http::<()>();
+            assert!(!format!("{:?}", sent.headers()).contains("secret"));
             assert!(!String::from_utf8_lossy(status.details()).contains("secret"));
+            let line = logged(Level::INFO, Format::Json, || log(&status, "/m", Some("::1"), "dana"));
+            for said in ["secret", "call-failed", r#""url.path":"/m""#, r#""client.address":"::1""#, "dana"] {
+                assert!(line.contains(said), "{line}");
+            }
         }
+    }
+
+    #[test]
+    fn what_the_caller_can_mend_is_not_the_operators_matter() {
+        let mendable = [Error::Conflict, Error::Stopping, refused_with(Refusal::SelfApproval)];
+        let log_all = || mendable.into_iter().for_each(|error| log(&error.into(), "/m", None, "dana"));
+        assert_eq!(logged(Level::INFO, Format::Json, log_all), "");
     }
 
     #[test]

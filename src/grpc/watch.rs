@@ -15,7 +15,15 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{status, to_proto};
-use crate::{broker::Watch, clock::Clock, identity::IdentityError, wire::WatchRequestsResponse};
+use crate::{
+    broker::Watch,
+    clock::Clock,
+    identity::{IdentityError, Verified},
+    wire::WatchRequestsResponse,
+};
+
+/// The one method that streams, as logs name it.
+const METHOD: &str = "/hallpass.v1.RequestService/WatchRequests";
 
 /// How many streams the daemon serves at once. Each holds a task and a few messages.
 const STREAMS_MAX: usize = 256;
@@ -46,19 +54,17 @@ impl Watches {
     }
 
     /// Streams what is seen, as long as the token holds.
-    pub(super) fn stream(
-        &self,
-        mut watch: Watch,
-        place: OwnedSemaphorePermit,
-        expires_at: DateTime<Utc>,
-    ) -> Events {
+    pub(super) fn stream(&self, mut watch: Watch, place: OwnedSemaphorePermit, verified: Verified) -> Events {
         let (sender, receiver) = mpsc::channel(AHEAD_MAX + 1);
         let (clock, stopping) = (Arc::clone(&self.clock), self.stopping.clone());
         // The channel is new, so there is a place for the last message.
         if let Ok(last) = sender.clone().try_reserve_owned() {
             tokio::spawn(async move {
+                let Verified { caller, expires_at } = verified;
                 let ending = end(&*clock, &stopping, expires_at);
-                run(&sender, last, ending, forward(&mut watch, &sender)).await;
+                if let Some(status) = run(&sender, last, ending, forward(&mut watch, &sender)).await {
+                    status::log(&status, METHOD, None, &caller.person.name);
+                }
                 drop(place);
             });
         }
@@ -85,19 +91,20 @@ async fn forward(watch: &mut Watch, sender: &Sender<Message>) -> Status {
     }
 }
 
-/// Lets `forward` send until the client hangs up, or either of the two says how the stream ends.
+/// Lets `forward` send until the client hangs up, or either of the two says how the stream ends, which is sent last.
 async fn run(
     sender: &Sender<Message>,
     last: OwnedPermit<Message>,
     ending: impl Future<Output = Status>,
     forward: impl Future<Output = Status>,
-) {
+) -> Option<Status> {
     let status = tokio::select! {
-        () = sender.closed() => return,
+        () = sender.closed() => return None,
         status = ending => status,
         status = forward => status,
     };
-    last.send(Err(status));
+    last.send(Err(status.clone()));
+    Some(status)
 }
 
 #[cfg(test)]
@@ -137,7 +144,8 @@ mod tests {
                 }
                 pending().await
             };
-            run(&sender, last, end(&*clock_too, &stopping_too, expires_at), forward).await;
+            let ending = end(&*clock_too, &stopping_too, expires_at);
+            drop(run(&sender, last, ending, forward).await);
         });
         Running { clock, stopping, events: ReceiverStream::new(receiver), task }
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Verified, error::IdentityError};
 use crate::access::{
     actor::{Caller, Person},
-    text::Ticket,
+    text,
 };
 
 /// How far the issuer's clock may be ahead of ours before a fresh token is refused.
@@ -95,7 +95,7 @@ fn instant(value: Option<&Value>, problem: &'static str) -> Result<Option<DateTi
 fn line(value: Option<Value>, missing: &'static str, bad: &'static str) -> Result<String, IdentityError> {
     match value {
         None => Err(IdentityError::Claims(missing)),
-        Some(Value::String(text)) if is_line(&text) => Ok(text),
+        Some(Value::String(line)) if text::line(&line).is_ok() => Ok(line),
         Some(_) => Err(IdentityError::Claims(bad)),
     }
 }
@@ -112,10 +112,4 @@ fn groups(value: Option<Value>) -> Result<BTreeSet<String>, IdentityError> {
         }
         Some(_) => Err(bad),
     }
-}
-
-/// Whether a text is what the rules take for one line: bounded, not blank, without control characters, and without white
-/// space around it, by which two names that look alike would be two people.
-fn is_line(text: &str) -> bool {
-    matches!(Ticket::new(text), Ok(Some(line)) if line.as_str() == text)
 }

@@ -2,11 +2,6 @@
 
 use super::Algorithm;
 
-/// A text that names no algorithm that can be pinned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be EdDSA, ES256 or RS256")]
-pub struct BadAlgorithm;
-
 /// Why a token isn't trusted. Each reads after "the token was refused: ".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {

@@ -12,7 +12,7 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
@@ -20,7 +20,7 @@ use jsonwebtoken::Validation;
 use serde::Deserialize;
 use url::Url;
 
-pub use self::error::{BadAlgorithm, IdentityError};
+pub use self::error::IdentityError;
 use self::{claims::Claims, keys::Keys};
 use crate::{
     access::actor::Caller,
@@ -69,15 +69,6 @@ impl Algorithm {
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-impl FromStr for Algorithm {
-    type Err = BadAlgorithm;
-
-    fn from_str(text: &str) -> Result<Self, BadAlgorithm> {
-        let known = [Self::EdDsa, Self::Es256, Self::Rs256];
-        known.into_iter().find(|algorithm| algorithm.name() == text).ok_or(BadAlgorithm)
     }
 }
 

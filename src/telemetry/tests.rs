@@ -28,7 +28,7 @@ impl Write for Captured {
 }
 
 /// What `act` logs, as it is on the wire.
-fn logged(level: Level, format: Format, act: impl FnOnce()) -> String {
+pub(crate) fn logged(level: Level, format: Format, act: impl FnOnce()) -> String {
     let kept = Captured::default();
     let clock = ManualClock::new(DateTime::from_timestamp_millis(1_790_000_000_123).unwrap());
     let sink = kept.clone();

@@ -43,7 +43,8 @@ impl Shared {
         let granted = answer.data.ok_or_else(|| ASK.error(&Failure::Unreadable, &[]))?;
         for path in paths.iter().filter(|path| reads(&granted, path)) {
             tracing::warn!(
-                path,
+                event.action = "right-too-much",
+                hallpass.vault.path = path,
                 "the daemon itself may read this credential path; take the right from its policy"
             );
         }

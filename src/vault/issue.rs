@@ -3,7 +3,7 @@
 //! Nothing here is tried twice. What Vault answers is checked before it is used, and whatever was made but can't be
 //! vouched for is revoked at once, as well as that goes; the caller, who has the handles on record, does so for good.
 
-use std::{collections::BTreeSet, collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, collections::HashMap, error::Error, sync::Arc, time::Duration};
 
 use secrecy::ExposeSecret;
 use serde::de::IgnoredAny;
@@ -164,10 +164,20 @@ impl Shared {
         if let Some(wrapping) = wrapping
             && let Err(error) = self.revoke_accessor(&REVOKE_WRAPPING, wrapping).await
         {
-            tracing::warn!(%error, "a credential of a failed read is still wrapped");
+            let error: &dyn Error = &error;
+            tracing::warn!(
+                event.action = "issue-not-undone",
+                error,
+                "a credential of a failed read is still wrapped"
+            );
         }
         if let Err(error) = self.revoke_accessor(&REVOKE_TOKEN, token).await {
-            tracing::warn!(%error, "the token of a failed read is still alive");
+            let error: &dyn Error = &error;
+            tracing::warn!(
+                event.action = "issue-not-undone",
+                error,
+                "the token of a failed read is still alive"
+            );
         }
     }
 

@@ -12,6 +12,7 @@
 //! daemon's end: revocations may still be under way, and it dies by itself.
 
 use std::{
+    error::Error,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -151,8 +152,13 @@ impl Login {
                     renew_at
                 }
                 Err(error) => {
-                    let pause_seconds = pause.as_secs();
-                    tracing::warn!(%error, pause_seconds, "no login to Vault; trying again");
+                    tracing::warn!(
+                        event.action = "vault-login",
+                        event.outcome = "failure",
+                        error = &error as &dyn Error,
+                        "no login to Vault; trying again in {} seconds",
+                        pause.as_secs()
+                    );
                     let at = self.clock.now() + self.jittered(pause);
                     pause = (pause * 2).min(BACKOFF_MAX);
                     at
@@ -193,7 +199,13 @@ impl Login {
             Ok(answer) => answer.auth?,
             Err(failure) => {
                 let error = RENEW.error(&failure, &[session.token.expose_secret()]);
-                tracing::info!(%error, "the login to Vault was not renewed; logging in again");
+                let error: &dyn Error = &error;
+                tracing::info!(
+                    event.action = "vault-login-renewed",
+                    event.outcome = "failure",
+                    error,
+                    "the login to Vault was not renewed; logging in again"
+                );
                 return None;
             }
         };
@@ -217,7 +229,12 @@ impl Login {
         let answer = sent.map_err(|failure| self.operation.error(&failure, &hide))?;
         let auth = answer.auth.filter(|auth| !auth.client_token.is_empty());
         let auth = auth.ok_or_else(|| self.operation.error(&Failure::Unreadable, &[]))?;
-        tracing::info!(ttl_seconds = auth.lease_duration, "logged in to Vault");
+        tracing::info!(
+            event.action = "vault-login",
+            event.outcome = "success",
+            "logged in to Vault for {} seconds",
+            auth.lease_duration
+        );
         Ok(self.set(Session::new(&auth, self.tried(), None, asked_at)))
     }
 

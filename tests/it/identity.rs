@@ -51,7 +51,13 @@ async fn a_token_for_another_audience() {
     let error = refusal(&world, &jwt).await;
     assert_eq!(reason(&error), invalid());
     assert!(error.message().contains("audience"), "{}", error.message());
-    assert_eq!(world.audit("IdentityRefused").await.len(), 1);
+    let recorded = world.audit("IdentityRefused").await;
+    assert_eq!(recorded.len(), 1);
+    assert_eq!(recorded[0]["detail"]["client_address"], "127.0.0.1");
+    let log = world.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("identity-refused")).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains(r#""client.address":"127.0.0.1""#), "{lines:?}");
 }
 
 #[tokio::test]

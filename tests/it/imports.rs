@@ -117,16 +117,21 @@ const STATUS_MAKERS: &[&str] = &[
 
 #[test]
 fn every_module_names_only_what_it_may() {
+    let faults: Vec<_> = sources().iter().flat_map(|(name, text)| check(name, text)).collect();
+    assert!(faults.is_empty(), "forbidden paths:\n{}", faults.join("\n"));
+}
+
+/// Every file of the source but those of tests: its path below `src`, and its text.
+pub fn sources() -> Vec<(String, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     walk(&src, &mut files);
     assert!(files.len() > 20, "the source is somewhere else: {files:?}");
-    let mut faults = Vec::new();
-    for file in files {
+    let named = |file: &PathBuf| {
         let name = file.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
-        faults.extend(check(&name, &fs::read_to_string(&file).unwrap()));
-    }
-    assert!(faults.is_empty(), "forbidden paths:\n{}", faults.join("\n"));
+        (name, fs::read_to_string(file).unwrap())
+    };
+    files.iter().map(named).collect()
 }
 
 fn walk(directory: &Path, files: &mut Vec<PathBuf>) {

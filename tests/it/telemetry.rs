@@ -1,6 +1,8 @@
-//! What Vault's client libraries have to say at their most talkative, and that none of it reaches the log.
+//! The log: that every line of the source has a documented action and documented fields, and that nothing of what Vault's
+//! client libraries have to say at their most talkative reaches it.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -15,7 +17,11 @@ use tracing::subscriber::set_default;
 use tracing_subscriber::{Registry, layer::SubscriberExt};
 use vaultrs::client::{VaultClient, VaultClientSettingsBuilder};
 
-use crate::support::servers::openbao;
+use crate::{imports::sources, support::servers::openbao};
+
+const DOCUMENTATION: &str = include_str!("../../docs/logs.md");
+/// What logs an audit event, whose kinds are in `docs/audit.md`.
+const AUDIT_EVENTS: &str = "event.kind";
 
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -59,4 +65,60 @@ async fn a_call_to_vault_leaves_no_token_in_the_log_even_at_trace() {
     assert!(ours.text().contains("the end"), "hallpass's own level is TRACE");
     assert!(!ours.text().contains("hvs."), "{}", ours.text());
     assert!(!ours.text().contains("rustify") && !ours.text().contains("vaultrs"), "{}", ours.text());
+}
+
+/// The arguments of each call of a logging macro in a file.
+fn log_lines(source: &str) -> Vec<&str> {
+    let starts = ["error!(", "warn!(", "info!(", "debug!(", "trace!("];
+    let calls = starts.iter().flat_map(|start| source.match_indices(start).map(|(at, _)| at + start.len()));
+    calls.filter_map(|at| Some(source[at..].split_once(");")?.0)).collect()
+}
+
+/// What stands behind `name =` if it is a literal, or an empty text.
+fn fields(line: &str) -> Vec<(String, &str)> {
+    let named = |piece: &str| {
+        piece.rsplit([' ', '(', '\n']).next().unwrap().replace(['"', '#'], "").replace("r!", "")
+    };
+    let pieces: Vec<&str> = line.split(" = ").collect();
+    let pairs = pieces.windows(2).map(|pair| {
+        let literal = pair[1].strip_prefix('"').and_then(|text| text.split_once('"'));
+        (named(pair[0]), literal.map_or("", |(text, _)| text))
+    });
+    pairs
+        .filter(|(name, _)| name.contains('.'))
+        .map(|(name, value)| (name.replace(".rtype", ".type"), value))
+        .collect()
+}
+
+/// What the tables below a heading have in their first column.
+fn documented(heading: &str) -> BTreeSet<&'static str> {
+    let section = DOCUMENTATION.split_once(heading).unwrap().1;
+    let section = section.split("\n## ").next().unwrap();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
+}
+
+#[test]
+fn every_line_has_a_documented_action_and_documented_fields() {
+    let mut actions = BTreeSet::new();
+    let known_fields = documented("## Fields");
+    for (file, source) in sources() {
+        for line in log_lines(source.split("#[cfg(test)]\nmod tests {").next().unwrap()) {
+            let fields = fields(line);
+            for (name, _) in &fields {
+                assert!(
+                    known_fields.contains(name.as_str()),
+                    "{file}: the field {name} is not in docs/logs.md"
+                );
+            }
+            if fields.iter().all(|(name, _)| name != AUDIT_EVENTS) {
+                let action = fields.iter().find(|(name, _)| name == "event.action");
+                let (_, action) =
+                    action.unwrap_or_else(|| panic!("{file}: a line without an action: {line}"));
+                actions.insert((*action).to_owned());
+            }
+        }
+    }
+    let documented: BTreeSet<String> = documented("## Actions").into_iter().map(str::to_owned).collect();
+    assert_eq!(actions, documented, "the source, and docs/logs.md");
 }

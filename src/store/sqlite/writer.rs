@@ -136,7 +136,12 @@ mod tests {
     };
 
     fn fact(bytes: usize) -> Event {
-        let fact = Fact::IdentityRefused { method: "x".into(), error: "y".repeat(bytes), unrecorded: 0 };
+        let fact = Fact::IdentityRefused {
+            method: "x".into(),
+            client_address: None,
+            error: "y".repeat(bytes),
+            unrecorded: 0,
+        };
         Event { at: DateTime::UNIX_EPOCH, actor: Actor::Daemon, about: About::default(), fact }
     }
 

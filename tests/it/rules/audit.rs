@@ -51,7 +51,12 @@ fn every_fact() -> Vec<Fact> {
         Fact::GrantRevoked { cause, confirmation, lease_digest: keyed("lease") },
         Fact::GrantFailed { cause, confirmation },
         Fact::AttemptRefused { verb: "approve", reason: "SELF_APPROVAL" },
-        Fact::IdentityRefused { method: "m".to_owned(), error: "expired".to_owned(), unrecorded: 2 },
+        Fact::IdentityRefused {
+            method: "m".to_owned(),
+            client_address: Some("::1".to_owned()),
+            error: "expired".to_owned(),
+            unrecorded: 2,
+        },
     ]
 }
 
