@@ -192,7 +192,7 @@ impl Broker {
             grant: active.into_after(),
             wrapping_token: wrapped.token,
             wrapping_ttl: wrap_ttl,
-            creation_path: target.credential_path.clone(),
+            creation_path: wrapped.creation_path,
         })
     }
 

@@ -346,7 +346,8 @@ impl Issuer for MemoryVault {
             return Err(VaultError { operation: "read the credential", reason, outcome: Outcome::Unknown });
         }
         let lease = self.lease(path);
-        Ok(Wrapped { token: "wrapping".to_owned().into(), accessor: Accessor::new("wrapping"), lease })
+        let (token, accessor) = ("wrapping".to_owned().into(), Accessor::new("wrapping"));
+        Ok(Wrapped { token, accessor, creation_path: "path".to_owned(), lease })
     }
 
     async fn shorten(&self, _: &Accessor, _: &LeaseId, left: Duration) -> Result<(), VaultError> {
