@@ -74,8 +74,13 @@ impl Process {
 
     /// Sends a signal and doesn't wait.
     pub fn signal(&self, signal: &str) {
-        let known =
-            [("HUP", Signal::HUP), ("INT", Signal::INT), ("KILL", Signal::KILL), ("TERM", Signal::TERM)];
+        let known = [
+            ("HUP", Signal::HUP),
+            ("INT", Signal::INT),
+            ("QUIT", Signal::QUIT),
+            ("KILL", Signal::KILL),
+            ("TERM", Signal::TERM),
+        ];
         let (_, signal) = known.into_iter().find(|(name, _)| *name == signal).expect("a known signal");
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
