@@ -304,6 +304,31 @@ async fn a_dead_target_delays_nobody_else_and_is_ended_once_it_is_back() {
     sweeper.await.unwrap();
 }
 
+/// When the next try is due was reckoned by a clock that is an hour ahead by now.
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_no_ending_waiting() {
+    let sim = Sim::start().await;
+    let sweeper = swept(&sim);
+    let grant = held(&sim, "orders-ro").await.grant.id;
+    sim.vault.target_down(&path("orders-ro"), true);
+    sim.broker.release(&alice(), grant).await.unwrap();
+    eventually(
+        "it was tried in vain",
+        async || matches!(sim.state(grant).await, State::Revoking(ending) if ending.error.is_some()),
+    )
+    .await;
+    sim.vault.target_down(&path("orders-ro"), false);
+    sim.clock.advance(TimeDelta::hours(-1));
+    eventually("it is over within the hour", async || {
+        sim.broker.sweep().await.unwrap();
+        sim.clock.advance(TimeDelta::milliseconds(100));
+        matches!(sim.state(grant).await, State::Revoked { .. })
+    })
+    .await;
+    sim.stopping.cancel();
+    sweeper.await.unwrap();
+}
+
 #[tokio::test]
 async fn all_clocks_end_no_later_than_the_window() {
     let sim = Sim::start().await;
