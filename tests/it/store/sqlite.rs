@@ -343,3 +343,24 @@ async fn a_dropped_commit_leaves_the_store_usable() {
     }
     assert!(dropped > 0, "{stored} stored, {dropped} dropped");
 }
+
+/// Defect 20: a log whose file is deleted goes unnoticed, and everything after that is lost.
+#[tokio::test]
+async fn defect_20_a_database_whose_file_is_gone_takes_no_commit() {
+    let sqlite = Sqlite::start().await;
+    let (world, target) = (World::new(&**sqlite.store()), target("orders", 1));
+    world.submit(&target, "dev").await;
+    let (file, away) = (sqlite.file(), sqlite.directory.path().join("away"));
+    fs::rename(&file, &away).unwrap();
+    for replaced in [false, true] {
+        if replaced {
+            fs::copy(&away, &file).unwrap();
+        }
+        let change = world.submission(&target, world.ask(&target, "dev"));
+        let refused = world.store.commit(&[Write::Request(&change)]).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
+    }
+    fs::rename(&away, &file).unwrap();
+    world.submit(&target, "dev").await;
+    assert_eq!(world.store.last_sequence().await.unwrap(), 2, "put back, it is used again");
+}
