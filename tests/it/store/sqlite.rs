@@ -156,6 +156,7 @@ async fn migrating_says_what_it_did() {
     assert!(matches!(refused, OpenError::Newer { version: 0 }), "{refused}");
 }
 
+/// I8: not even past the daemon.
 #[tokio::test]
 async fn nobody_changes_what_is_recorded() {
     let backend = Sqlite::start().await;
