@@ -130,7 +130,10 @@ async fn what_can_not_be_used_is_refused_with_what_to_do() {
     run(&mut raw(&file).await, "CREATE TABLE dashboards (id INTEGER) STRICT").await.unwrap();
     let refused = open(&file, Migrate::Yes).await.unwrap_err();
     assert!(matches!(refused, OpenError::Foreign), "{refused}");
+    // Another file, because connections to the one before may still be closing, and write to it when they do.
+    let file = directory.path().join("text");
     fs::write(&file, "no database at all, but long enough to be taken for something".repeat(20)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let refused = open(&file, Migrate::Yes).await.unwrap_err();
     assert!(matches!(refused, OpenError::Database { .. }), "{refused}");
 }
