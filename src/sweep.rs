@@ -59,6 +59,13 @@ struct Retry {
     at: Option<DateTime<Utc>>,
 }
 
+impl Retry {
+    /// Whether its time is still to come. One further away than any pause was reckoned by a clock that was set back since.
+    fn is_paused(self, now: DateTime<Utc>) -> bool {
+        self.at.is_some_and(|at| at > now && at <= now + RETRY_MAX)
+    }
+}
+
 impl Sweeper {
     /// A sweeper that has done nothing yet.
     #[must_use]
@@ -101,7 +108,7 @@ impl Sweeper {
         self.retries.retain(|id, retry| retry.at.is_none() || due.contains(id));
         let at_work: HashSet<GrantId> = self.under_way.values().map(|(id, _)| *id).collect();
         for (id, target) in ending {
-            let paused = self.retries.get(&id).and_then(|retry| retry.at).is_some_and(|at| at > now);
+            let paused = self.retries.get(&id).is_some_and(|retry| retry.is_paused(now));
             if !at_work.contains(&id) && !paused {
                 self.start(id, target);
             }

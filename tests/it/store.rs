@@ -172,6 +172,7 @@ async fn of_two_changes_from_one_revision_one_is_stored(backend: impl Backend) {
     assert!(is_conflict(&world.store.commit(&[Write::Request(&again)]).await));
 }
 
+/// Defect 6: two approvers at once make two of everything.
 async fn of_many_decisions_at_once_one_is_stored(backend: impl Backend) {
     let (world, target) = (World::new(&**backend.store()), target("orders", 1));
     for _ in 0..5 {
@@ -242,6 +243,7 @@ async fn a_key_names_one_submission(backend: impl Backend) {
     assert_eq!(world.store.request_by_key("subject-cyd", &key).await.unwrap(), None);
 }
 
+/// I4: a change and its event are there together, or neither is.
 async fn a_commit_is_all_or_nothing(backend: impl Backend) {
     let (world, target) = (World::new(&**backend.store()), target("orders", 1));
     let request = world.submit(&target, "dev").await;
@@ -266,6 +268,7 @@ fn refused_attempt(world: &World<'_>, request: Option<&hallpass::access::request
     Event { at: world.tick(), actor: Actor::Person(person("dev")), about, fact }
 }
 
+/// I8: the log grows at its end, by one.
 async fn the_log_has_no_gaps(backend: impl Backend) {
     let (world, target) = (World::new(&**backend.store()), target("orders", 1));
     assert_eq!(world.store.last_sequence().await.unwrap(), 0);

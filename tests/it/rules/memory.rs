@@ -61,6 +61,8 @@ const LAPSING_MAX: usize = 3;
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     rows: Mutex<Rows>,
+    /// How many commits succeed before some fail, and how many those are.
+    failing: Mutex<(usize, usize)>,
     /// After the next commit that opens a grant, before it is answered.
     pub opened: Once,
     /// Before the next commit that lets a request lapse.
@@ -135,6 +137,26 @@ impl MemoryStore {
         self.rows.lock().unwrap().clone()
     }
 
+    /// Lets `count` commits fail, after as many as `after` that don't.
+    pub fn fail_commits(&self, after: usize, count: usize) {
+        *self.failing.lock().unwrap() = (after, count);
+    }
+
+    fn must_fail(&self) -> bool {
+        let mut failing = self.failing.lock().unwrap();
+        match &mut *failing {
+            (0, 0) => false,
+            (0, count) => {
+                *count -= 1;
+                true
+            }
+            (after, _) => {
+                *after -= 1;
+                false
+            }
+        }
+    }
+
     /// What is recorded of one grant, by kind.
     pub fn kinds(&self, grant: GrantId) -> Vec<String> {
         let events = self.rows().events;
@@ -148,6 +170,9 @@ impl Store for MemoryStore {
         let lapse = |write: &Write<'_>| matches!(write, Write::Request(change) if change.after().state.name() == "LAPSED");
         if writes.iter().any(lapse) {
             self.lapsing.run().await;
+        }
+        if self.must_fail() {
+            return Err(StoreError::Unavailable { operation: "commit", source: "told to fail".into() });
         }
         let recorded = {
             let mut rows = self.rows.lock().unwrap();
@@ -283,6 +308,7 @@ pub struct MemoryVault {
     pub silent: Mutex<bool>,
     /// In the next setting of an end, before it is set.
     pub shortening: Once,
+    minted: Mutex<usize>,
     wrap_ttls: Mutex<Vec<Duration>>,
     ends_at: Mutex<Option<DateTime<Utc>>>,
 }
@@ -297,6 +323,7 @@ impl MemoryVault {
             looking: Once::default(),
             silent: Mutex::default(),
             shortening: Once::default(),
+            minted: Mutex::default(),
             wrap_ttls: Mutex::default(),
             ends_at: Mutex::default(),
         }
@@ -314,6 +341,11 @@ impl MemoryVault {
         self.leases.lock().unwrap().len()
     }
 
+    /// How many tokens were made.
+    pub fn minted(&self) -> usize {
+        *self.minted.lock().unwrap()
+    }
+
     /// The end that was set last.
     pub fn ends_at(&self) -> Option<DateTime<Utc>> {
         *self.ends_at.lock().unwrap()
@@ -328,6 +360,7 @@ impl MemoryVault {
 #[async_trait]
 impl Issuer for MemoryVault {
     async fn mint(&self, grant: GrantId, _: &str, _: Duration) -> Result<GrantToken, VaultError> {
+        *self.minted.lock().unwrap() += 1;
         self.minting.run().await;
         let token = format!("token of {grant}");
         Ok(GrantToken { accessor: Accessor::new(token.clone()), token: token.into() })

@@ -9,6 +9,7 @@ use hallpass::{
         grant::{Grant, State},
         id::{GrantId, RequestId},
         policy::{Policy, Scope},
+        request::Request,
         revocation::Cause,
         target::{Target, Targets},
         text::Prose,
@@ -32,19 +33,26 @@ use crate::support::servers::eventually;
 const ALL: Slice<RequestId> = Slice { after: None, limit: u32::MAX };
 const WRAP_TTL: Duration = Duration::from_mins(5);
 
-struct World {
-    broker: Arc<Broker>,
-    store: Arc<MemoryStore>,
-    vault: Arc<MemoryVault>,
-    clock: Arc<ManualClock>,
+pub struct World {
+    pub broker: Arc<Broker>,
+    pub store: Arc<MemoryStore>,
+    pub vault: Arc<MemoryVault>,
+    pub clock: Arc<ManualClock>,
 }
 
-fn world() -> World {
+pub fn world() -> World {
+    world_with(Target { requesters: groups(&["dev"]), ..target(1) })
+}
+
+pub fn world_with(orders: Target) -> World {
     let clock = Arc::new(ManualClock::new(at(0)));
     let (store, vault) = (Arc::new(MemoryStore::default()), Arc::new(MemoryVault::new(Arc::clone(&clock))));
-    let orders = Target { requesters: groups(&["dev"]), ..target(1) };
     let broker = Broker::new(Parts {
-        policy: Policy { targets: Targets::from([(orders.name.clone(), orders)]), ..Policy::default() },
+        policy: Policy {
+            targets: Targets::from([(orders.name.clone(), orders)]),
+            operators: groups(&["operators"]),
+            ..Policy::default()
+        },
         store: Arc::clone(&store) as Arc<dyn Store>,
         issuer: Arc::clone(&vault) as Arc<dyn Issuer>,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -56,13 +64,12 @@ fn world() -> World {
     World { broker: Arc::new(broker), store, vault, clock }
 }
 
-fn caller(person: Person, group: &str) -> Caller {
+pub fn caller(person: Person, group: &str) -> Caller {
     Caller { person, groups: groups(&[group]) }
 }
 
 impl World {
-    async fn approved(&self) -> RequestId {
-        let (dev, lead) = (caller(developer(), "dev"), caller(person("sub-ann", "ann"), "leads"));
+    pub async fn submit(&self) -> Result<Request, Error> {
         let submission = Submission {
             target: target(1).name,
             duration: WINDOW,
@@ -70,14 +77,23 @@ impl World {
             ticket: None,
             key: None,
         };
-        let request = self.broker.submit(&dev, submission).await.unwrap().request;
+        Ok(self.broker.submit(&caller(developer(), "dev"), submission).await?.request)
+    }
+
+    pub async fn approve(&self, request: &Request) -> Result<(), Error> {
+        let lead = caller(person("sub-ann", "ann"), "leads");
         let written = Written { digest: request.digest(), statement: Prose::new(STATEMENT).unwrap() };
-        self.broker.approve(&lead, request.id, written).await.unwrap();
+        self.broker.approve(&lead, request.id, written).await.map(drop)
+    }
+
+    pub async fn approved(&self) -> RequestId {
+        let request = self.submit().await.unwrap();
+        self.approve(&request).await.unwrap();
         self.clock.advance(SECOND);
         request.id
     }
 
-    async fn claim(&self, request: RequestId, reissue: bool) -> Result<Claimed, Error> {
+    pub async fn claim(&self, request: RequestId, reissue: bool) -> Result<Claimed, Error> {
         let claimed = self.broker.claim(&caller(developer(), "dev"), request, reissue).await;
         self.clock.advance(SECOND);
         claimed
@@ -90,7 +106,7 @@ impl World {
         (tokio::spawn(sweeper.run(stopping.clone())), stopping)
     }
 
-    async fn grant(&self, id: GrantId) -> Grant {
+    pub async fn grant(&self, id: GrantId) -> Grant {
         self.store.grant(id).await.unwrap().unwrap()
     }
 }
