@@ -228,7 +228,7 @@ fn states(texts: &[String], known: &str, state: impl Fn(&str) -> Option<i32>) ->
 fn request_grid(app: &App, requests: &[Request]) -> Grid {
     let times = app.times();
     let mut grid =
-        Grid::new(&["REQUEST", "STATE", "TARGET", "REQUESTER", "FOR", "SUBMITTED", "LAPSES", "REASON"]);
+        Grid::new(&["REQUEST", "STATE", "TARGET", "WHO", "FOR", "SUBMITTED", "LAPSES"]).with_extra("REASON");
     for request in requests {
         grid.row([
             name::last(&request.name).to_owned(),
@@ -236,7 +236,7 @@ fn request_grid(app: &App, requests: &[Request]) -> Grid {
             name::last(&request.target).to_owned(),
             view::person(request.requester.as_ref()),
             time::wire_length(request.duration.as_ref()).unwrap_or_default(),
-            times.short(request.submitted_at.as_ref()),
+            times.distance(request.submitted_at.as_ref()),
             times.distance(request.lapses_at.as_ref()),
             brief(&request.reason),
         ]);
@@ -255,9 +255,9 @@ fn grant_grid(app: &App, grants: &[Grant]) -> Grid {
             view::grant_state(grant),
             name::last(&grant.target).to_owned(),
             view::person(grant.holder.as_ref()),
-            times.short(grant.opens_at.as_ref()),
+            times.distance(grant.opens_at.as_ref()),
             times.distance(closes_at),
-            times.short(grant.ended_at.as_ref()),
+            times.distance(grant.ended_at.as_ref()),
         ]);
     }
     grid
@@ -265,8 +265,7 @@ fn grant_grid(app: &App, grants: &[Grant]) -> Grid {
 
 fn exception_grid(app: &App, exceptions: &[Exception]) -> Grid {
     let times = app.times();
-    let mut grid =
-        Grid::new(&["EXCEPTION", "REQUEST", "TARGET", "REQUESTER", "SUBMITTED", "DECIDED BY", "GRANT"]);
+    let mut grid = Grid::new(&["EXCEPTION", "REQUEST", "TARGET", "WHO", "SUBMITTED", "DECIDED BY", "GRANT"]);
     for exception in exceptions {
         let request = exception.request.clone().unwrap_or_default();
         let deciders: Vec<_> =

@@ -34,7 +34,7 @@ pub enum Mode {
 /// How text may be dressed up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dress {
-    /// Standard output is a terminal: borders, and lines as wide as it is.
+    /// Standard output is a terminal: lines are no longer than it is wide.
     pub terminal: bool,
     /// Colours are welcome.
     pub colour: bool,

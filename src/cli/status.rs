@@ -6,7 +6,7 @@
 use std::error::Error;
 
 use tonic::{Code, Status};
-use tonic_types::{ErrorInfo, StatusExt};
+use tonic_types::{ErrorInfo, FieldViolation, StatusExt};
 
 use super::error::{Exit, Failure, chain};
 use crate::wire::ErrorReason;
@@ -52,7 +52,9 @@ fn message(status: &Status) -> String {
 /// One line per wrong field and per failed precondition, unless the message says the same.
 fn details(status: &Status, message: &str) -> Vec<String> {
     let fields = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
-    let fields = fields.into_iter().map(|field| format!("{}: {}", field.field, field.description));
+    let said = |field: &FieldViolation| message.contains(&format!("{} {}", field.field, field.description));
+    let fields = fields.into_iter().filter(|field| !said(field));
+    let fields = fields.map(|field| format!("{}: {}", field.field, field.description));
     let failed = status.get_details_precondition_failure().map(|failed| failed.violations);
     let failed = failed.unwrap_or_default().into_iter().map(|violation| violation.description);
     fields.chain(failed).filter(|line| !line.trim().is_empty() && line != message).collect()
@@ -228,6 +230,10 @@ pub(super) mod tests {
         let failure =
             failure(&Status::with_error_details(Code::InvalidArgument, "wrong fields", details), SERVER);
         assert_eq!(failure.details, ["reason: must not be blank", "duration: at most 4h", "say more"]);
+        let mut details = ErrorDetails::with_error_info("BAD_FIELD", DOMAIN, HashMap::new());
+        details.add_bad_request_violation("duration", "is too long");
+        let status = Status::with_error_details(Code::InvalidArgument, "duration is too long", details);
+        assert!(super::failure(&status, SERVER).details.is_empty(), "the message says it already");
     }
 
     #[test]

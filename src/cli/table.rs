@@ -1,15 +1,21 @@
 //! Tables and blocks of labelled values, for people.
 //!
-//! On a terminal a table has borders and is as wide as the terminal; elsewhere it has aligned columns and nothing else.
+//! A table has aligned columns and no borders, which would take the room that ids and reasons need. On a terminal it is
+//! no wider than that; elsewhere each row is one line.
 //! What goes in is escaped here; a value that is empty has no line.
 
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use prost_types::Timestamp;
 
 use super::{escape, output::Dress, time::Times};
 
 /// How many characters of a long text a table shows; `hallpass show` has the rest.
 const CELL_MAX_CHARS: usize = 60;
+
+/// The space between columns.
+const GAP: u16 = 2;
+/// The narrowest last column of a table whose other columns aren't wrapped.
+const LAST_MIN_CHARS: usize = 10;
 
 /// How a value is coloured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,13 +123,22 @@ impl Block {
 pub struct Grid {
     head: Vec<&'static str>,
     rows: Vec<Vec<(String, Tone)>>,
+    extra: bool,
 }
 
 impl Grid {
     /// One with these columns and no rows yet.
     #[must_use]
     pub fn new(head: &[&'static str]) -> Self {
-        Self { head: head.to_vec(), rows: Vec::new() }
+        Self { head: head.to_vec(), rows: Vec::new(), extra: false }
+    }
+
+    /// The last column is shown where there is room for it; another verb has what stands there.
+    #[must_use]
+    pub fn with_extra(mut self, title: &'static str) -> Self {
+        self.head.push(title);
+        self.extra = true;
+        self
     }
 
     /// Adds a row. A cell that is a state's word gets its colour.
@@ -142,22 +157,49 @@ impl Grid {
             return "none\n".into();
         }
         let mut table = Table::new();
-        table.set_header(self.head.iter().map(|title| Cell::new(*title)));
+        table.load_style(presets::NOTHING);
+        table.set_header(self.head.iter().map(|title| {
+            let title = Cell::new(*title);
+            if dress.colour { title.add_attribute(Attribute::Bold) } else { title }
+        }));
         table.add_rows(
             self.rows.iter().map(|row| row.iter().map(|(text, tone)| cell(text, *tone, dress.colour))),
         );
+        for column in table.column_iter_mut() {
+            column.set_padding((0, GAP));
+        }
         if dress.terminal {
-            table
-                .load_style(presets::UTF8_FULL_CONDENSED)
-                .set_content_arrangement(ContentArrangement::Dynamic);
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+            self.fit(&mut table);
         } else {
-            table.load_style(presets::NOTHING).force_no_tty();
-            table.set_content_arrangement(ContentArrangement::Disabled);
-            for column in table.column_iter_mut() {
-                column.set_padding((0, 2));
-            }
+            table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
         }
         table.trim_fmt() + "\n"
+    }
+}
+
+impl Grid {
+    /// What names a row is copied from the first column, so it stays in one piece; so do the others if the last one, which
+    /// has the long texts, is left enough to be read, or isn't shown.
+    fn fit(&self, table: &mut Table) {
+        let width = table.width().map_or(0, usize::from);
+        let last = self.head.len().saturating_sub(1);
+        let widths: Vec<usize> = (0..=last).map(|column| self.width(column) + usize::from(GAP)).collect();
+        let taken: usize = widths.iter().take(last).sum();
+        let hidden = self.extra && taken + LAST_MIN_CHARS > width;
+        let whole = if taken + if hidden { 0 } else { LAST_MIN_CHARS } <= width { last } else { 1 };
+        for (index, column) in table.column_iter_mut().enumerate() {
+            if index < whole {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            } else if index == last && hidden {
+                column.set_constraint(ColumnConstraint::Hidden);
+            }
+        }
+    }
+
+    fn width(&self, column: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|(text, _)| text.chars().count());
+        cells.chain(self.head.get(column).map(|title| title.len())).max().unwrap_or_default()
     }
 }
 
@@ -192,6 +234,16 @@ mod tests {
         grid.row(["longer-name".into(), "DENIED".into()]);
         assert_eq!(grid.render(plain()), "REQUEST      STATE\na            PENDING\nlonger-name  DENIED\n");
         assert_eq!(Grid::new(&["REQUEST", "STATE"]).render(plain()), "REQUEST  STATE\n");
+    }
+
+    #[test]
+    fn on_a_terminal_the_id_stays_in_one_piece() {
+        let id = "01kb0x3v9m2d4e5f6g7h8j9kab";
+        let mut grid = Grid::new(&["REQUEST", "REASON", "WHO"]);
+        grid.row([id.into(), "long ".repeat(100), "alice ".repeat(100)]);
+        let text = grid.render(Dress { terminal: true, colour: false });
+        assert!(text.lines().count() > 3, "the others are wrapped: {text}");
+        assert!(text.lines().any(|line| line.starts_with(id)), "{text}");
     }
 
     #[test]

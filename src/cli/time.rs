@@ -30,13 +30,13 @@ impl Times {
     #[must_use]
     pub fn show(&self, at: Option<&Timestamp>) -> Option<String> {
         let at = instant(at)?;
-        Some(format!("{} ({})", self.absolute(at), relative(at, self.now)))
+        Some(format!("{} ({})", self.absolute(at), relative(at, self.now, 2)))
     }
 
-    /// `in 42m` or `3m ago`, for narrow columns; empty if the time isn't set.
+    /// `in 23h` or `3m ago`, for narrow columns: one unit only; empty if the time isn't set.
     #[must_use]
     pub fn distance(&self, at: Option<&Timestamp>) -> String {
-        instant(at).map(|at| relative(at, self.now)).unwrap_or_default()
+        instant(at).map(|at| relative(at, self.now, 1)).unwrap_or_default()
     }
 
     /// `2026-11-23 14:05:09`, for columns of past times; empty if the time isn't set.
@@ -44,12 +44,6 @@ impl Times {
     pub fn short(&self, at: Option<&Timestamp>) -> String {
         let at = instant(at);
         at.map(|at| (self.zone)(at).format("%Y-%m-%d %H:%M:%S").to_string()).unwrap_or_default()
-    }
-
-    /// Whether a time is set and not in the future.
-    #[must_use]
-    pub fn is_past(&self, at: Option<&Timestamp>) -> bool {
-        instant(at).is_some_and(|at| at <= self.now)
     }
 
     fn absolute(&self, at: DateTime<Utc>) -> String {
@@ -130,10 +124,10 @@ fn start_of_day<Z: TimeZone>(date: NaiveDate, zone: &Z) -> Option<DateTime<Utc>>
     start(midnight).or_else(|| start(midnight + TimeDelta::hours(1))).map(|at| at.to_utc())
 }
 
-/// Rounded down to two units, so that "in 42m" never promises more than there is.
-fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+/// Rounded down to so many units, so that "in 42m" never promises more than there is.
+fn relative(at: DateTime<Utc>, now: DateTime<Utc>, units: usize) -> String {
     let distance = at - now;
-    let text = parts(distance.abs().num_seconds().unsigned_abs(), 2);
+    let text = parts(distance.abs().num_seconds().unsigned_abs(), units);
     if distance >= TimeDelta::zero() { format!("in {text}") } else { format!("{text} ago") }
 }
 
@@ -198,9 +192,10 @@ pub(super) mod tests {
         let cases =
             [(0, "in 0s"), (59, "in 59s"), (5_459, "in 1h 30m"), (86_405, "in 1d"), (-61, "1m 1s ago")];
         for (seconds, text) in cases {
-            assert_eq!(relative(now + TimeDelta::seconds(seconds), now), text);
+            assert_eq!(relative(now + TimeDelta::seconds(seconds), now, 2), text);
         }
-        assert_eq!(relative(now + TimeDelta::milliseconds(1_999), now), "in 1s");
+        assert_eq!(relative(now + TimeDelta::milliseconds(1_999), now, 2), "in 1s");
+        assert_eq!(relative(now + TimeDelta::seconds(5_459), now, 1), "in 1h");
     }
 
     #[test]

@@ -142,7 +142,8 @@ pub fn decision(decision: &Decision, times: &Times) -> Block {
 #[must_use]
 pub fn grant(grant: &Grant, times: &Times) -> Block {
     let ending = grant.state() == GrantState::Revoking;
-    let closes = if times.is_past(grant.closes_at.as_ref()) { "closed" } else { "closes" };
+    // Of a grant that is over, the window's end is only what was allowed.
+    let closes = if grant.ended_at.is_some() { "window until" } else { "closes" };
     let note = if ending { "the credential may still work until the state is REVOKED" } else { "" };
     Block::new()
         .field("grant", &grant.name)
