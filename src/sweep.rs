@@ -94,6 +94,7 @@ impl Sweeper {
                 () = self.wait(wake_at) => {}
             }
         }
+        self.turns.values().for_each(|turns| turns.close());
         while let Some(done) = self.endings.join_next_with_id().await {
             self.ended(done);
         }
@@ -125,8 +126,8 @@ impl Sweeper {
             self.turns.entry(target.clone()).or_insert_with(|| Arc::new(Semaphore::new(ENDINGS_PER_TARGET)));
         let (broker, turns) = (Arc::clone(&self.broker), Arc::clone(turns));
         let task = self.endings.spawn(async move {
-            // The semaphore is never closed; were it, going on without a turn would be the safe thing.
-            let _turn = turns.acquire_owned().await.ok();
+            // Closed when the process stops: whoever waits for a turn is left to the next start.
+            let Ok(_turn) = turns.acquire_owned().await else { return Ok(false) };
             broker.pursue(id).await
         });
         self.under_way.insert(task.id(), (id, target));

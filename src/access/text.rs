@@ -93,7 +93,7 @@ impl Ticket {
     ///
     /// # Errors
     ///
-    /// If it isn't one [`line`].
+    /// If it isn't one [`line()`].
     pub fn new(text: &str) -> Result<Option<Self>, BadText> {
         match text.trim() {
             "" => Ok(None),

@@ -34,7 +34,8 @@ pub enum Write<'a> {
     Fact(&'a Event),
 }
 
-/// Why the store didn't do it. Nothing happened.
+/// Why the store didn't do it. Nothing happened, except perhaps in a commit that took too long: whoever tries again reads
+/// first, and then it is seen, or a conflict.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The record isn't what the change started from any more, or it exists already.
