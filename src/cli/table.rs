@@ -156,21 +156,11 @@ impl Grid {
         if self.rows.is_empty() && dress.terminal {
             return "none\n".into();
         }
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_header(self.head.iter().map(|title| {
-            let title = Cell::new(*title);
-            if dress.colour { title.add_attribute(Attribute::Bold) } else { title }
-        }));
-        table.add_rows(
-            self.rows.iter().map(|row| row.iter().map(|(text, tone)| cell(text, *tone, dress.colour))),
-        );
-        for column in table.column_iter_mut() {
-            column.set_padding((0, GAP));
-        }
+        let mut table = self.table(dress.colour);
         if dress.terminal {
             table.set_content_arrangement(ContentArrangement::Dynamic);
-            self.fit(&mut table);
+            let width = table.width();
+            self.fit(&mut table, width.map(usize::from));
         } else {
             table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
         }
@@ -179,10 +169,24 @@ impl Grid {
 }
 
 impl Grid {
+    fn table(&self, colour: bool) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(self.head.iter().map(|title| {
+            let title = Cell::new(*title);
+            if colour { title.add_attribute(Attribute::Bold) } else { title }
+        }));
+        table.add_rows(self.rows.iter().map(|row| row.iter().map(|(text, tone)| cell(text, *tone, colour))));
+        for column in table.column_iter_mut() {
+            column.set_padding((0, GAP));
+        }
+        table
+    }
+
     /// What names a row is copied from the first column, so it stays in one piece; so do the others if the last one, which
     /// has the long texts, is left enough to be read, or isn't shown.
-    fn fit(&self, table: &mut Table) {
-        let width = table.width().map_or(0, usize::from);
+    fn fit(&self, table: &mut Table, width: Option<usize>) {
+        let Some(width) = width else { return };
         let last = self.head.len().saturating_sub(1);
         let widths: Vec<usize> = (0..=last).map(|column| self.width(column) + usize::from(GAP)).collect();
         let taken: usize = widths.iter().take(last).sum();
@@ -237,13 +241,22 @@ mod tests {
     }
 
     #[test]
-    fn on_a_terminal_the_id_stays_in_one_piece() {
+    fn on_a_terminal_the_id_stays_in_one_piece_and_an_extra_column_gives_way() {
         let id = "01kb0x3v9m2d4e5f6g7h8j9kab";
-        let mut grid = Grid::new(&["REQUEST", "REASON", "WHO"]);
-        grid.row([id.into(), "long ".repeat(100), "alice ".repeat(100)]);
-        let text = grid.render(Dress { terminal: true, colour: false });
-        assert!(text.lines().count() > 3, "the others are wrapped: {text}");
-        assert!(text.lines().any(|line| line.starts_with(id)), "{text}");
+        let mut grid = Grid::new(&["REQUEST", "WHO"]).with_extra("REASON");
+        grid.row([id.into(), "alice".into(), "long ".repeat(20)]);
+        let shown = |width: u16| {
+            let mut table = grid.table(false);
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+            grid.fit(&mut table, Some(width.into()));
+            table.trim_fmt()
+        };
+        let wide = shown(60);
+        assert!(wide.lines().count() > 2 && wide.contains("REASON"), "{wide}");
+        assert!(wide.lines().any(|line| line.starts_with(id)), "{wide}");
+        for narrow in [shown(36), shown(30)] {
+            assert!(!narrow.contains("REASON") && narrow.contains(id), "{narrow}");
+        }
     }
 
     #[test]
