@@ -22,7 +22,8 @@ pub trait Clock: Debug + Send + Sync {
     /// The present, in whole milliseconds.
     fn now(&self) -> DateTime<Utc>;
 
-    /// Returns when `now() >= at`; at once if that is so already. Safe to cancel.
+    /// Returns when `now() >= at`, at once if that is so already; or when as much time has passed as was left when it was
+    /// called, so that a clock that is set back keeps nobody waiting. Safe to cancel.
     async fn sleep_until(&self, at: DateTime<Utc>);
 
     /// 128 unpredictable bits, from the system's generator or from a test's seed.
@@ -41,10 +42,7 @@ impl Clock for SystemClock {
     }
 
     async fn sleep_until(&self, at: DateTime<Utc>) {
-        while let Ok(left) = (at - Utc::now()).to_std() {
-            // A millisecond more, because `now` rounds down and must not be found just short of `at`.
-            tokio::time::sleep(left.min(LOOK_AGAIN) + Duration::from_millis(1)).await;
-        }
+        sleep_until(at, Utc::now, tokio::time::sleep).await;
     }
 
     fn random(&self) -> u128 {
@@ -53,6 +51,24 @@ impl Clock for SystemClock {
         #[expect(clippy::expect_used, reason = "no safe way to go on exists")]
         getrandom::fill(&mut bytes).expect("the system's random number generator must work");
         u128::from_le_bytes(bytes)
+    }
+}
+
+/// Looks at the clock again and again, since it may be set; and at a timer that nobody can set.
+async fn sleep_until<S: Future<Output = ()>>(
+    at: DateTime<Utc>,
+    now: impl Fn() -> DateTime<Utc>,
+    sleep: impl Fn(Duration) -> S,
+) {
+    let mut slept = Duration::ZERO;
+    let Ok(whole) = (at - now()).to_std() else { return };
+    while let Ok(left) = (at - now()).to_std()
+        && slept <= whole
+    {
+        // A millisecond more, because `now` rounds down and must not be found just short of `at`.
+        let next = left.min(whole.saturating_sub(slept)).min(LOOK_AGAIN) + Duration::from_millis(1);
+        sleep(next).await;
+        slept += next;
     }
 }
 
@@ -111,4 +127,35 @@ impl Clock for ManualClock {
 
 fn whole_millis(at: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(at.timestamp_millis()).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::ready};
+
+    use super::*;
+
+    /// How long it sleeps for 90 s by a clock that somebody sets by so much after the first look.
+    async fn slept(set_by: TimeDelta) -> Duration {
+        let (passed, looked) = (Cell::new(Duration::ZERO), Cell::new(false));
+        let now = || {
+            let set = if looked.replace(true) { set_by } else { TimeDelta::zero() };
+            DateTime::UNIX_EPOCH + passed.get() + set
+        };
+        let sleep = |pause| {
+            passed.set(passed.get() + pause);
+            ready(())
+        };
+        sleep_until(DateTime::UNIX_EPOCH + TimeDelta::seconds(90), now, sleep).await;
+        passed.get()
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_keeps_nobody_waiting() {
+        let second = Duration::from_secs(1);
+        let as_it_should_be = 90 * second..91 * second;
+        assert!(as_it_should_be.contains(&slept(TimeDelta::zero()).await));
+        assert!(as_it_should_be.contains(&slept(TimeDelta::hours(-1)).await), "set back");
+        assert!(slept(TimeDelta::hours(1)).await < second, "set forward");
+    }
 }

@@ -59,6 +59,13 @@ struct Retry {
     at: Option<DateTime<Utc>>,
 }
 
+impl Retry {
+    /// Whether its time is still to come. One further away than any pause was reckoned by a clock that was set back since.
+    fn is_paused(self, now: DateTime<Utc>) -> bool {
+        self.at.is_some_and(|at| at > now && at <= now + RETRY_MAX)
+    }
+}
+
 impl Sweeper {
     /// A sweeper that has done nothing yet.
     #[must_use]
@@ -87,6 +94,7 @@ impl Sweeper {
                 () = self.wait(wake_at) => {}
             }
         }
+        self.turns.values().for_each(|turns| turns.close());
         while let Some(done) = self.endings.join_next_with_id().await {
             self.ended(done);
         }
@@ -95,19 +103,22 @@ impl Sweeper {
     /// Does what is due, and answers when the next deadline is.
     async fn pass(&mut self) -> Result<Option<DateTime<Utc>>, Error> {
         let now = self.clock.now();
-        let (ending, recorded) = self.broker.meet_deadlines(now).await?;
+        let (lapsing, ending) = self.broker.due(now).await?;
         let due: HashSet<GrantId> = ending.iter().map(|(id, _)| *id).collect();
         // What isn't due any more was ended by somebody else, and must not wake anybody.
         self.retries.retain(|id, retry| retry.at.is_none() || due.contains(id));
         let at_work: HashSet<GrantId> = self.under_way.values().map(|(id, _)| *id).collect();
         for (id, target) in ending {
-            let paused = self.retries.get(&id).and_then(|retry| retry.at).is_some_and(|at| at > now);
+            let paused = self.retries.get(&id).is_some_and(|retry| retry.is_paused(now));
             if !at_work.contains(&id) && !paused {
                 self.start(id, target);
             }
         }
-        recorded?;
-        self.broker.next_deadline(now).await
+        // After the endings have begun: people can make as many requests as they like lapse at once, and a lapse counts
+        // whether or not it is recorded.
+        let may_be_more = !lapsing.is_empty();
+        self.broker.let_lapse(lapsing).await?;
+        if may_be_more { Ok(Some(now)) } else { self.broker.next_deadline(now).await }
     }
 
     fn start(&mut self, id: GrantId, target: TargetName) {
@@ -115,8 +126,8 @@ impl Sweeper {
             self.turns.entry(target.clone()).or_insert_with(|| Arc::new(Semaphore::new(ENDINGS_PER_TARGET)));
         let (broker, turns) = (Arc::clone(&self.broker), Arc::clone(turns));
         let task = self.endings.spawn(async move {
-            // The semaphore is never closed; were it, going on without a turn would be the safe thing.
-            let _turn = turns.acquire_owned().await.ok();
+            // Closed when the process stops: whoever waits for a turn is left to the next start.
+            let Ok(_turn) = turns.acquire_owned().await else { return Ok(false) };
             broker.pursue(id).await
         });
         self.under_way.insert(task.id(), (id, target));

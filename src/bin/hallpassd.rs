@@ -21,7 +21,11 @@ const BAD_CONFIGURATION: u8 = 64;
 
 /// Issues time-boxed production credentials through Vault after a written approval.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Exit status: 0 done; 1 failed; 2 bad usage; 64 bad configuration.")]
+#[command(
+    name = "hallpassd",
+    version,
+    after_help = "Exit status: 0 done; 1 failed; 2 bad usage; 64 bad configuration."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -14,7 +14,7 @@ use crate::{
     access::{
         actor::{Actor, Caller},
         event::About,
-        grant::{Grant, OutOfOrder},
+        grant::{self, Grant, Issued, Leased, OutOfOrder},
         handle::Accessor,
         id::{GrantId, RequestId},
         policy::{Subject, Verb},
@@ -22,6 +22,7 @@ use crate::{
         request::{Request, State},
         revocation::Cause,
         target::Target,
+        window::Window,
     },
     store::Write,
     vault::{GrantToken, Outcome, VaultError, Wrapped},
@@ -30,6 +31,9 @@ use crate::{
 /// A grant token's first TTL: longer than issuing takes, and short enough that a token which a crash left behind is
 /// harmless soon.
 pub(super) const FIRST_TTL: Duration = Duration::from_mins(1);
+
+/// How often the end is set while Vault is too slow for it. Each try allows for what the slowest one before took.
+const SHORTEN_TRIES: u32 = 3;
 
 /// A credential that was issued, wrapped.
 #[derive(Debug)]
@@ -53,6 +57,8 @@ enum Halt {
     Record(#[from] Error),
     #[error("{0}; somebody ended it meanwhile")]
     Ended(#[from] OutOfOrder),
+    #[error("Vault takes too long to set the credential's end, which so would lie after the window's")]
+    Slow,
 }
 
 impl Broker {
@@ -73,11 +79,11 @@ impl Broker {
             return Err(Error::Stopping);
         }
         let (broker, caller) = (Arc::clone(self), caller.clone());
-        let claim = async move {
+        self.to_its_end(async move {
             let (grant, target, at_work) = again_on_conflict!(broker.intend(&caller, id, reissue))?;
             broker.issue(grant, &target, at_work).await
-        };
-        self.tasks.spawn(claim).await.map_err(|failure| Error::Internal(Box::new(failure)))?
+        })
+        .await
     }
 
     /// Commits the intent: the request CLAIMED and the grant ISSUING, in one. Who is at work on it is known before it is
@@ -175,22 +181,36 @@ impl Broker {
         let token = minted.accessor.clone();
         let grant = self.record_token(grant, &token).await?;
         let (grant, wrapped, wrap_ttl) = self.read(grant, minted).await?;
-        let left = grant.window.left(self.clock.now());
         let leased = match &grant.state {
-            crate::access::grant::State::Issuing { issued: crate::access::grant::Issued::Lease(leased) } => {
-                leased
-            }
+            grant::State::Issuing { issued: Issued::Lease(leased) } => leased,
             other => return Err(OutOfOrder { state: other.name(), action: "shortened" }.into()),
         };
-        self.issuer.shorten(&leased.token, &leased.lease, left).await?;
+        self.shorten(leased, grant.window).await?;
         let active = grant.activate(self.clock.now())?;
         self.commit(&[Write::Grant(&active)]).await?;
         Ok(Claimed {
             grant: active.into_after(),
             wrapping_token: wrapped.token,
             wrapping_ttl: wrap_ttl,
-            creation_path: target.credential_path.clone(),
+            creation_path: wrapped.creation_path,
         })
+    }
+
+    /// Sets the end of token and lease to the window's. Vault counts from when it does it, not from when it was asked, so
+    /// an answer that took long may mean a later end; then it is asked again, for as much less as it took.
+    async fn shorten(&self, leased: &Leased, window: Window) -> Result<(), Halt> {
+        let mut allowance = Duration::ZERO;
+        for _ in 0..SHORTEN_TRIES {
+            let asked_at = self.clock.now();
+            let left = window.left(asked_at).saturating_sub(allowance);
+            self.issuer.shorten(&leased.token, &leased.lease, left).await?;
+            let now = self.clock.now();
+            if now + Duration::from_secs(left.as_secs()) <= window.closes_at() {
+                return Ok(());
+            }
+            allowance = allowance.max((now - asked_at).to_std().unwrap_or_default());
+        }
+        Err(Halt::Slow)
     }
 
     async fn record_token(&self, grant: Grant, accessor: &Accessor) -> Result<Grant, Halt> {

@@ -1,5 +1,7 @@
 //! Step 2: another person answers, in writing.
 
+use std::sync::Arc;
+
 use super::{Broker, Error, RequestView};
 use crate::{
     access::{
@@ -35,12 +37,12 @@ impl Broker {
     ///
     /// If it doesn't exist, isn't the caller's to approve, isn't waiting for decisions, or isn't the one that was read.
     pub async fn approve(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         id: RequestId,
         written: Written,
     ) -> Result<RequestView, Error> {
-        again_on_conflict!(self.decide(Verb::ApproveRequest, caller, id, &written, Request::approve))
+        self.decide(Verb::ApproveRequest, caller, id, written, Request::approve).await
     }
 
     /// Denies another person's request.
@@ -48,12 +50,32 @@ impl Broker {
     /// # Errors
     ///
     /// Like [`Self::approve`].
-    pub async fn deny(&self, caller: &Caller, id: RequestId, written: Written) -> Result<RequestView, Error> {
+    pub async fn deny(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: RequestId,
+        written: Written,
+    ) -> Result<RequestView, Error> {
         let rule: Rule = |request, decision, target| request.deny(decision, target).map(Some);
-        again_on_conflict!(self.decide(Verb::DenyRequest, caller, id, &written, rule))
+        self.decide(Verb::DenyRequest, caller, id, written, rule).await
     }
 
     async fn decide(
+        self: &Arc<Self>,
+        verb: Verb,
+        caller: &Caller,
+        id: RequestId,
+        written: Written,
+        rule: Rule,
+    ) -> Result<RequestView, Error> {
+        let (broker, caller) = (Arc::clone(self), caller.clone());
+        self.to_its_end(
+            async move { again_on_conflict!(broker.decide_once(verb, &caller, id, &written, rule)) },
+        )
+        .await
+    }
+
+    async fn decide_once(
         &self,
         verb: Verb,
         caller: &Caller,

@@ -4,7 +4,7 @@
 //! Beginning is a commit; everything after it is idempotent, so a crash repeats a step at worst. A grant is over only
 //! when Vault said that its lease is gone (I3); until then it says REVOKING, and how far it got.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tracing::error;
@@ -47,7 +47,7 @@ impl Broker {
     /// # Errors
     ///
     /// If it doesn't exist or isn't the caller's, or if the store fails.
-    pub async fn release(&self, caller: &Caller, id: GrantId) -> Result<Grant, Error> {
+    pub async fn release(self: &Arc<Self>, caller: &Caller, id: GrantId) -> Result<Grant, Error> {
         self.end(Verb::ReleaseGrant, caller, id, Cause::Released, None).await
     }
 
@@ -56,23 +56,29 @@ impl Broker {
     /// # Errors
     ///
     /// If it doesn't exist or the caller doesn't operate, or if the store fails.
-    pub async fn revoke(&self, caller: &Caller, id: GrantId, reason: Prose) -> Result<Grant, Error> {
-        self.end(Verb::RevokeGrant, caller, id, Cause::RevokedByOperator, Some(&reason)).await
+    pub async fn revoke(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: GrantId,
+        reason: Prose,
+    ) -> Result<Grant, Error> {
+        self.end(Verb::RevokeGrant, caller, id, Cause::RevokedByOperator, Some(reason)).await
     }
 
     async fn end(
-        &self,
+        self: &Arc<Self>,
         verb: Verb,
         caller: &Caller,
         id: GrantId,
         cause: Cause,
-        reason: Option<&Prose>,
+        reason: Option<Prose>,
     ) -> Result<Grant, Error> {
         let name = format!("grants/{id}");
         let Some(grant) = self.store.grant(id).await? else { return Err(Error::NotFound { name }) };
         let subject = Subject::Owned(&grant.target, &grant.holder);
         self.allow(verb, caller, subject, about(&grant), &name).await?;
-        self.begin_ending(id, cause, Actor::Person(caller.person.clone()), reason).await
+        let (broker, actor) = (Arc::clone(self), Actor::Person(caller.person.clone()));
+        self.to_its_end(async move { broker.begin_ending(id, cause, actor, reason.as_ref()).await }).await
     }
 
     /// Commits that a grant begins to end, unless it does already. The sweeper does the rest. If the store fails, what
@@ -172,7 +178,7 @@ impl Broker {
     async fn undo(&self, grant: &Grant, ending: &Ending) -> Result<Confirmation, Stopped> {
         match &ending.issued {
             Issued::Nothing => Ok(Confirmation::NothingIssued),
-            Issued::Token(token) => self.undo_unknown(grant, token).await,
+            Issued::Token(token) => self.undo_unknown(grant, ending, token).await,
             Issued::Lease(leased) => self.undo_lease(leased).await,
         }
     }
@@ -194,14 +200,19 @@ impl Broker {
     /// Ends a grant whose token may have read a credential that nobody knows of. With the token revoked and the path to
     /// ourselves, a lease below it that no grant recorded, and that was issued while the token could read, is taken for
     /// ours. A read that had no answer may still be under way in Vault, so it isn't over before that is impossible.
-    async fn undo_unknown(&self, grant: &Grant, token: &Accessor) -> Result<Confirmation, Stopped> {
+    async fn undo_unknown(
+        &self,
+        grant: &Grant,
+        ending: &Ending,
+        token: &Accessor,
+    ) -> Result<Confirmation, Stopped> {
         self.issuer.revoke_token(token).await.map_err(Stopped::at(Step::Token))?;
         let _alone = self.paths.lock(&grant.credential_path).await;
-        for lease in self.unrecorded_leases(grant).await? {
+        for lease in self.unrecorded_leases(grant, ending).await? {
             self.issuer.revoke_lease(&lease).await.map_err(Stopped::at(Step::Lease))?;
             self.must_be_gone(&lease).await?;
         }
-        let settled_at = settled_at(grant);
+        let settled_at = settled_at(ending);
         if !self.issuing.is_settled(grant.id) && self.clock.now() < settled_at {
             let error =
                 format!("nothing found so far, but Vault may be at work on a read until {settled_at}");
@@ -210,12 +221,12 @@ impl Broker {
         Ok(Confirmation::NoLeaseLeft)
     }
 
-    async fn unrecorded_leases(&self, grant: &Grant) -> Result<Vec<LeaseId>, Stopped> {
+    async fn unrecorded_leases(&self, grant: &Grant, ending: &Ending) -> Result<Vec<LeaseId>, Stopped> {
         let known = self.store.known_leases(&grant.credential_path).await;
         let known = known.map_err(|error| Stopped { step: Step::Lease, error: error.to_string() })?;
         let seen = self.issuer.leases(&grant.credential_path).await.map_err(Stopped::at(Step::Lease))?;
         let from = grant.opened_at - CLOCK_SKEW_MAX;
-        let until = settled_at(grant) + CLOCK_SKEW_MAX;
+        let until = settled_at(ending) + CLOCK_SKEW_MAX;
         let could_be_ours = |issued_at: DateTime<Utc>| from <= issued_at && issued_at <= until;
         let unrecorded =
             seen.into_iter().filter(|lease| could_be_ours(lease.issued_at) && !known.contains(&lease.id));
@@ -234,8 +245,9 @@ impl Broker {
     }
 }
 
-/// When no read of the grant's token can be under way any more. The token is made within one request's time of the
-/// intent, can be used until its first TTL is over, and its last read takes another request's time.
-fn settled_at(grant: &Grant) -> DateTime<Utc> {
-    grant.opened_at + VAULT_REQUEST_MAX + FIRST_TTL + VAULT_REQUEST_MAX
+/// When no read of the grant's token can be under way any more. The token was on record when the ending began, can be
+/// used until its first TTL is over, and its last read takes one request's time. Counted from there and not from the
+/// intent, because nothing bounds what lies between: a login, other people's reads, a Vault that is slow to make the token.
+fn settled_at(ending: &Ending) -> DateTime<Utc> {
+    ending.begun_at + FIRST_TTL + VAULT_REQUEST_MAX
 }

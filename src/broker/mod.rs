@@ -69,7 +69,7 @@ pub struct Parts {
     pub digest_key: [u8; 32],
     /// Cancelled when the daemon stops: streams end, claims are refused.
     pub stopping: CancellationToken,
-    /// Where claims go on when their caller is gone. Waited for when the daemon stops.
+    /// Where verbs that change something go on when their caller is gone. Waited for when the daemon stops.
     pub tasks: TaskTracker,
 }
 
@@ -112,6 +112,15 @@ impl Broker {
             blockers: blockers::Blockers::default(),
             refusals: refuse::Limiter::default(),
         }
+    }
+
+    /// Carries a verb to its end, also when the caller hangs up meanwhile: a commit that nobody waits for is made all
+    /// the same, and the sweeper and those who watch must hear of it. Waited for when the daemon stops.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        verb: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.tasks.spawn(verb).await.map_err(|failure| Error::Internal(Box::new(failure)))?
     }
 
     /// Returns when there may be something to do that no deadline announces: a grant began to end.

@@ -1,6 +1,6 @@
 //! Step 1: a developer asks, in writing. Also taking it back.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{BadField, Broker, Error, RequestView};
 use crate::{
@@ -38,7 +38,11 @@ impl Broker {
     ///
     /// If the target is unknown, not the caller's to request or nobody's to approve, the duration is out of bounds, the
     /// key was used for something else, or the store fails.
-    pub async fn submit(&self, caller: &Caller, submission: Submission) -> Result<RequestView, Error> {
+    pub async fn submit(
+        self: &Arc<Self>,
+        caller: &Caller,
+        submission: Submission,
+    ) -> Result<RequestView, Error> {
         let name = format!("targets/{}", submission.target);
         let not_found = || Error::NotFound { name: name.clone() };
         let target = self.policy.targets.get(&submission.target).ok_or_else(not_found)?;
@@ -48,7 +52,9 @@ impl Broker {
             return Err(Error::NoEligibleApprover { name });
         }
         check_duration(submission.duration, target)?;
-        again_on_conflict!(self.submit_once(caller, &submission, target))
+        let (broker, caller, target) = (Arc::clone(self), caller.clone(), target.clone());
+        self.to_its_end(async move { again_on_conflict!(broker.submit_once(&caller, &submission, &target)) })
+            .await
     }
 
     async fn submit_once(
@@ -92,8 +98,9 @@ impl Broker {
     /// # Errors
     ///
     /// If it doesn't exist, isn't the caller's, or is decided against, claimed or over.
-    pub async fn withdraw(&self, caller: &Caller, id: RequestId) -> Result<RequestView, Error> {
-        again_on_conflict!(self.withdraw_once(caller, id))
+    pub async fn withdraw(self: &Arc<Self>, caller: &Caller, id: RequestId) -> Result<RequestView, Error> {
+        let (broker, caller) = (Arc::clone(self), caller.clone());
+        self.to_its_end(async move { again_on_conflict!(broker.withdraw_once(&caller, id)) }).await
     }
 
     async fn withdraw_once(&self, caller: &Caller, id: RequestId) -> Result<RequestView, Error> {

@@ -11,8 +11,7 @@ use crate::{
     access::{
         actor::Actor,
         grant::{Grant, Leased, State},
-        id::GrantId,
-        request::Request,
+        id::{GrantId, RequestId},
         revocation::Cause,
         target::TargetName,
     },
@@ -24,23 +23,32 @@ use crate::{
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
 
 impl Broker {
-    /// Lets lapse whatever is due. Answers with the grants whose window is over and those that are ending, with their
-    /// targets, and with the first failure to record a lapse, which doesn't keep anything else from being done.
+    /// What is due: the requests that have to lapse, and the grants whose window is over or that are ending, with their
+    /// targets.
     ///
     /// # Errors
     ///
     /// If the store can't be read.
-    pub async fn meet_deadlines(
+    pub async fn due(
         &self,
         now: DateTime<Utc>,
-    ) -> Result<(Vec<(GrantId, TargetName)>, Result<(), Error>), Error> {
+    ) -> Result<(Vec<RequestId>, Vec<(GrantId, TargetName)>), Error> {
         let Due { lapsing, mut closing, revoking } = self.store.due(now).await?;
-        let mut recorded = Ok(());
-        for request in lapsing {
-            recorded = recorded.and(self.lapse(request).await);
-        }
         closing.extend(revoking);
-        Ok((closing, recorded))
+        Ok((lapsing, closing))
+    }
+
+    /// Lets requests lapse.
+    ///
+    /// # Errors
+    ///
+    /// With the first failure to record a lapse, which doesn't keep the others from being recorded.
+    pub async fn let_lapse(&self, requests: Vec<RequestId>) -> Result<(), Error> {
+        let mut recorded = Ok(());
+        for id in requests {
+            recorded = recorded.and(self.lapse(id).await);
+        }
+        recorded
     }
 
     /// When the next request lapses or the next window closes, later than `now`.
@@ -52,8 +60,10 @@ impl Broker {
         Ok(self.store.next_deadline(now).await?)
     }
 
-    async fn lapse(&self, request: Request) -> Result<(), Error> {
-        let Some(change) = request.lapse(self.clock.now()) else { return Ok(()) };
+    async fn lapse(&self, id: RequestId) -> Result<(), Error> {
+        let request = self.store.request(id).await?;
+        let lapsed = request.and_then(|request| request.lapse(self.clock.now()));
+        let Some(change) = lapsed else { return Ok(()) };
         match self.commit(&[Write::Request(&change)]).await {
             // Somebody decided or withdrew it just now; if it still is due, the next pass finds it again.
             Err(Error::Conflict) => Ok(()),

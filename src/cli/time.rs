@@ -173,6 +173,7 @@ pub(super) mod tests {
         assert_eq!(times.short(Some(&begun)), "2026-11-23 13:20:09");
     }
 
+    /// Defect 17: unset times rendered as years.
     #[test]
     fn a_time_that_is_not_set_is_never_rendered() {
         let times = times("2026-11-23T12:00:00Z");

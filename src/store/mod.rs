@@ -34,7 +34,8 @@ pub enum Write<'a> {
     Fact(&'a Event),
 }
 
-/// Why the store didn't do it. Nothing happened.
+/// Why the store didn't do it. Nothing happened, except perhaps in a commit that took too long: whoever tries again reads
+/// first, and then it is seen, or a conflict.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The record isn't what the change started from any more, or it exists already.
@@ -103,8 +104,9 @@ pub struct Slice<Id> {
 /// What has to be done by the daemon, of each kind at most so many per target that no target can crowd out another.
 #[derive(Debug, Default)]
 pub struct Due {
-    /// Requests whose `lapses_at` has come.
-    pub lapsing: Vec<Request>,
+    /// Requests whose `lapses_at` has come, the longest due first. Only their ids, so that one that can't be read keeps
+    /// nothing else from being done.
+    pub lapsing: Vec<RequestId>,
     /// Grants that are held or being made and whose window is over, with their targets.
     pub closing: Vec<(GrantId, TargetName)>,
     /// Grants that are ending, with their targets, the longest-ending first.

@@ -95,7 +95,12 @@ impl Shared {
         let info = self.read(token, path, wrap_ttl, &before, wrapping).await?;
         let lease = self.new_lease(path, &before, &info).await;
         let lease = lease.map_err(|e| VaultError { outcome: Outcome::Unknown, ..e })?;
-        Ok(Wrapped { token: info.token.into(), accessor: Accessor::new(info.accessor), lease })
+        Ok(Wrapped {
+            token: info.token.into(),
+            accessor: Accessor::new(info.accessor),
+            creation_path: info.creation_path,
+            lease,
+        })
     }
 
     async fn read(

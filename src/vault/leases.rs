@@ -35,7 +35,7 @@ impl Shared {
     /// The ids of the credential leases below a path. Entries that lead further down belong to other paths.
     pub(super) async fn lease_ids(&self, path: &str) -> Result<BTreeSet<String>, VaultError> {
         let answer = match self.ask(|| ListLeases { path: path.to_owned() }).await {
-            Err(failure) if failure.is(404) => return Ok(BTreeSet::new()),
+            Err(failure) if is_empty_list(&failure) => return Ok(BTreeSet::new()),
             other => other.map_err(|f| listing(path).error(&f, &[]))?,
         };
         let data = answer.data.ok_or_else(|| listing(path).error(&Failure::Unreadable, &[]))?;
@@ -72,6 +72,12 @@ impl Shared {
             seen.extend(issued_at?.map(|issued_at| LeaseSeen { id: LeaseId::new(id), issued_at }));
         }
     }
+}
+
+/// A list without entries is a 404 without a word. With words it is another 404, about a namespace or a path that Vault
+/// doesn't know, say, and nothing is known of the leases.
+fn is_empty_list(failure: &Failure) -> bool {
+    matches!(failure, Failure::Said { status: 404, errors } if errors.is_empty())
 }
 
 /// The only proof that a lease is gone.
@@ -119,6 +125,19 @@ mod tests {
             Failure::Unreadable,
         ] {
             assert!(!says_gone(&other));
+        }
+    }
+
+    #[test]
+    fn only_a_404_without_words_is_an_empty_list() {
+        assert!(is_empty_list(&Failure::Said { status: 404, errors: Vec::new() }));
+        for other in [
+            said(404, "no handler for route \"sys/leases/lookup/database\". route entry not found."),
+            said(404, "namespace not found"),
+            Failure::Said { status: 400, errors: Vec::new() },
+            Failure::Foreign { status: 404 },
+        ] {
+            assert!(!is_empty_list(&other));
         }
     }
 

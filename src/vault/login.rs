@@ -41,6 +41,10 @@ const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// How long the pause grows: short enough that a Vault that comes back is soon of use.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
+/// The longest life that is believed: Vault's own default maximum. A number that no clock reaches would be one that none
+/// can be added to either.
+const TTL_MAX: Duration = Duration::from_hours(24 * 32);
+
 /// How large a secret id's file may be, in bytes. Vault's have 36; more is a wrong file.
 const SECRET_ID_MAX: u64 = 4096;
 
@@ -68,7 +72,8 @@ pub(super) struct Session {
 impl Session {
     fn new(auth: &Auth, number: u64, fresh: Option<Duration>, asked_at: DateTime<Utc>) -> Self {
         // A token without an end still gets looked after: nothing says that it stays.
-        let ttl = Duration::from_secs(if auth.lease_duration == 0 { 3600 } else { auth.lease_duration });
+        let seconds = if auth.lease_duration == 0 { 3600 } else { auth.lease_duration };
+        let ttl = Duration::from_secs(seconds).min(TTL_MAX);
         Self {
             token: auth.client_token.clone().into(),
             number,
@@ -292,6 +297,13 @@ mod tests {
             (session.renew_at - at, session.expires_at - at),
             (TimeDelta::seconds(60), TimeDelta::seconds(90))
         );
+    }
+
+    #[test]
+    fn a_life_that_no_clock_can_count_is_cut() {
+        let session = Session::new(&auth(u64::MAX), 1, None, DateTime::UNIX_EPOCH);
+        assert_eq!(session.expires_at - DateTime::UNIX_EPOCH, delta(TTL_MAX));
+        assert!(!session.is_cut_short());
     }
 
     #[test]

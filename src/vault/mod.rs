@@ -46,6 +46,8 @@ pub struct Wrapped {
     pub token: SecretString,
     /// Its handle, for destroying it.
     pub accessor: Accessor,
+    /// The path that it was read from, as Vault names it: with a namespace that may have a part more in front.
+    pub creation_path: String,
     /// The credential's lease.
     pub lease: LeaseId,
 }

@@ -195,14 +195,14 @@ impl Issuer for SimulatedIssuer {
                 return Err(error("the database is down", Outcome::Unknown));
             }
             let lease = LeaseId::new(&id);
-            let (path, expires_at) = (path.to_owned(), now + LEASE_TTL);
+            let (path, creation_path, expires_at) = (path.to_owned(), path.to_owned(), now + LEASE_TTL);
             let live = LiveLease { id: lease.clone(), path, grant, issued_at: now, expires_at };
             state.owners.extend([(id.clone(), grant), (wrapping.clone(), grant)]);
             state.leases.insert(id, (live, accessor));
             let kept =
                 Wrapping { secret: secret.clone(), lease: lease.clone(), expires_at: now + delta(wrap_ttl) };
             state.wrappings.insert(wrapping.clone(), kept);
-            Ok(Wrapped { token: secret.into(), accessor: Accessor::new(wrapping), lease })
+            Ok(Wrapped { token: secret.into(), accessor: Accessor::new(wrapping), creation_path, lease })
         })
         .await
     }

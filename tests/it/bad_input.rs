@@ -160,6 +160,7 @@ async fn only_those_who_may_request_decide_and_see_do() {
     );
 }
 
+/// I5, over the wire.
 #[tokio::test]
 async fn nobody_approves_his_own_request() {
     let name = "[targets.everyones]\ncredential_path = \"database/creds/hp-everyones\"\n\

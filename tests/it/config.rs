@@ -225,6 +225,7 @@ fn an_empty_file_lacks_everything_that_has_no_default() {
     assert_eq!(keys, [missing.as_slice(), &rest].concat());
 }
 
+/// I9: keys of the configuration.
 #[test]
 fn unknown_keys_are_refused_in_every_section() {
     for section in ["server", "store", "vault", "identity", "roles", "schedule", "log", "targets.orders-ro"] {

@@ -55,6 +55,7 @@ async fn failed(sim: &Sim, request: RequestId) {
     assert!(matches!(grant.state, State::Failed { cause: Cause::IssueFailed, .. }), "{:?}", grant.state);
 }
 
+/// I1: approval and intent are on record before Vault can make anything.
 #[tokio::test]
 async fn nothing_is_asked_of_vault_before_the_intent_is_recorded() {
     for (operation, kinds) in [
@@ -71,6 +72,7 @@ async fn nothing_is_asked_of_vault_before_the_intent_is_recorded() {
     }
 }
 
+/// Defect 4: a crash between issue and record leaves an orphan.
 #[tokio::test]
 async fn a_crash_while_issuing_leaves_nothing_and_the_holder_claims_again() {
     for operation in [Operation::Mint, Operation::ReadWrapped, Operation::Shorten] {
@@ -116,13 +118,14 @@ async fn a_read_without_an_answer_is_not_over_before_vault_can_have_given_up() {
     for _ in 0..3 {
         assert!(!sim.broker.pursue(id).await.unwrap());
         assert!(matches!(sim.state(id).await, State::Revoking(_)));
-        sim.clock.advance(TimeDelta::seconds(79));
+        sim.clock.advance(TimeDelta::seconds(49));
     }
     sim.clock.advance(TimeDelta::seconds(3));
     assert!(sim.broker.pursue(id).await.unwrap());
     failed(&sim, request).await;
 }
 
+/// Defect 4, at the other end.
 #[tokio::test]
 async fn a_crash_while_ending_is_finished_by_the_next_start() {
     for operation in
@@ -166,6 +169,7 @@ async fn an_issuing_that_fails_leaves_nothing_whatever_the_answer_was() {
     }
 }
 
+/// I3: before Vault said that the lease is gone, the grant is REVOKING, whichever step failed.
 #[tokio::test]
 async fn a_failed_step_of_ending_is_tried_again_and_told_honestly() {
     for (operation, step) in [
@@ -253,6 +257,7 @@ async fn held(sim: &Sim, target: &str) -> Claimed {
     sim.claim(request).await.unwrap()
 }
 
+/// I2, clock 1: the daemon.
 #[tokio::test]
 async fn the_sweeper_ends_a_grant_at_its_windows_end_and_not_before() {
     let sim = Sim::start().await;
@@ -265,6 +270,30 @@ async fn the_sweeper_ends_a_grant_at_its_windows_end_and_not_before() {
     assert_eq!(sim.leases(), []);
     sim.stopping.cancel();
     sweeper.await.unwrap();
+}
+
+/// Defect 19: thousands of endings at once after a restart end in an outage of Vault.
+#[tokio::test]
+async fn defect_19_a_target_has_few_endings_under_way_however_many_are_due() {
+    let mut sim = Sim::start().await;
+    for _ in 0..12 {
+        held(&sim, "orders-ro").await;
+        sim.vault.stall_next(Operation::RevokeLease, Effect::DidNot);
+    }
+    sim.clock.advance(hour());
+    sim.restart().await;
+    let sweeper = swept(&sim);
+    let under_way = || {
+        let calls = sim.vault.calls();
+        calls.iter().filter(|call| call.operation == Operation::RevokeLease).count()
+    };
+    eventually("some are under way", async || under_way() == 4).await;
+    for _ in 0..20 {
+        // Each sweep is a pass over everything, and a round trip to the store at least.
+        sim.broker.sweep().await.unwrap();
+        assert_eq!(under_way(), 4);
+    }
+    sweeper.abort();
 }
 
 #[tokio::test]
@@ -304,6 +333,32 @@ async fn a_dead_target_delays_nobody_else_and_is_ended_once_it_is_back() {
     sweeper.await.unwrap();
 }
 
+/// When the next try is due was reckoned by a clock that is an hour ahead by now.
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_no_ending_waiting() {
+    let sim = Sim::start().await;
+    let sweeper = swept(&sim);
+    let grant = held(&sim, "orders-ro").await.grant.id;
+    sim.vault.target_down(&path("orders-ro"), true);
+    sim.broker.release(&alice(), grant).await.unwrap();
+    eventually(
+        "it was tried in vain",
+        async || matches!(sim.state(grant).await, State::Revoking(ending) if ending.error.is_some()),
+    )
+    .await;
+    sim.vault.target_down(&path("orders-ro"), false);
+    sim.clock.advance(TimeDelta::hours(-1));
+    eventually("it is over within the hour", async || {
+        sim.broker.sweep().await.unwrap();
+        sim.clock.advance(TimeDelta::milliseconds(100));
+        matches!(sim.state(grant).await, State::Revoked { .. })
+    })
+    .await;
+    sim.stopping.cancel();
+    sweeper.await.unwrap();
+}
+
+/// I2, clock 2: Vault alone.
 #[tokio::test]
 async fn all_clocks_end_no_later_than_the_window() {
     let sim = Sim::start().await;

@@ -36,6 +36,7 @@ async fn lets_in(world: &World, credential: &crate::support::people::Credential)
     world.postgres.connect(&credential.username, &credential.password, &world.database()).await.is_ok()
 }
 
+/// I3. Defect 2: an asynchronous revocation taken for done.
 #[tokio::test]
 async fn a_released_grant_is_gone() {
     let world = World::start().await;
@@ -91,6 +92,7 @@ async fn a_lost_answer_is_claimed_again_in_the_same_window() {
     assert_eq!(world.accounts().await, [credential.username]);
 }
 
+/// Defect 5: the first grant's timer ends the second's access.
 #[tokio::test]
 async fn overlapping_grants_of_one_person_are_independent() {
     let world = World::start().await;
@@ -104,6 +106,7 @@ async fn overlapping_grants_of_one_person_are_independent() {
     assert_eq!(alice.grant(&second.name).await.unwrap().state(), GrantState::Active);
 }
 
+/// Defect 7: timers lost at an upgrade.
 #[tokio::test]
 async fn a_restart_keeps_open_grants_and_their_deadlines() {
     let world = World::start().await;
@@ -117,6 +120,7 @@ async fn a_restart_keeps_open_grants_and_their_deadlines() {
     assert!(!lets_in(&world, &credential).await);
 }
 
+/// I2: without the daemon.
 #[tokio::test]
 async fn a_window_that_closes_while_the_daemon_is_dead_is_ended_by_vault_and_recorded_at_the_start() {
     let world = World::start().await;
@@ -130,6 +134,7 @@ async fn a_window_that_closes_while_the_daemon_is_dead_is_ended_by_vault_and_rec
     assert_eq!(revoked.cause(), RevocationCause::WindowClosed);
 }
 
+/// Defect 3: the server gives up on an ending; the daemon never does.
 #[tokio::test]
 async fn vault_down_at_the_windows_end_then_back() {
     let world = World::with(Wishes { own_vault: true, ..Wishes::default() }).await;
@@ -150,6 +155,7 @@ async fn vault_down_at_the_windows_end_then_back() {
     assert!(world.accounts().await.is_empty());
 }
 
+/// I3. Defect 1: an error of the revocation taken for "gone".
 #[tokio::test]
 async fn the_database_down_at_the_windows_end_then_back() {
     let world = World::with(Wishes { own_database: true, ..Wishes::default() }).await;
@@ -170,6 +176,7 @@ async fn the_database_down_at_the_windows_end_then_back() {
     assert!(world.accounts().await.is_empty());
 }
 
+/// Defect 12: a broker without the right to revoke learns it at the revocation.
 #[tokio::test]
 async fn a_daemon_that_could_not_revoke_does_not_issue() {
     let without_revocation =

@@ -168,6 +168,7 @@ fn answer(verdict: Result<(), Refusal>) -> Answer {
     }
 }
 
+/// I9: what the table has no row for is denied.
 #[test]
 fn every_verb_and_every_combination_of_roles() {
     let (policy, name) = (policy(), TARGET.parse().unwrap());
@@ -215,6 +216,7 @@ fn a_target_that_is_gone_leaves_only_what_needs_no_role_for_it() {
     assert_eq!(allowed, left);
 }
 
+/// I5, I9: an empty list means nobody.
 #[test]
 fn empty_lists_mean_nobody() {
     let (name, nobodys) = target(TARGET, &[], &[]);

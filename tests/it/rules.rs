@@ -10,6 +10,7 @@ mod memory;
 mod peers;
 mod races;
 mod requests;
+mod unwritable;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -29,6 +29,7 @@ fn find(bytes: &[u8], canary: &str) -> bool {
     bytes.windows(canary.len()).any(|window| window == canary.as_bytes())
 }
 
+/// I6: neither in the database nor in a log of any level.
 #[tokio::test]
 async fn neither_credential_nor_token_is_ever_written() {
     let wishes = Wishes { more: "[log]\nlevel = \"trace\"\n".to_owned(), ..Wishes::default() };

@@ -280,6 +280,7 @@ async fn nobody_gets_in_without_a_token_that_holds() {
     assert_eq!(served.refusals_recorded().await, 3);
 }
 
+/// I9: methods.
 #[tokio::test]
 async fn what_is_not_listed_is_not_there() {
     let served = Served::start().await;

@@ -1,16 +1,14 @@
 //! What the sweep has to do, and when it has to look next. Both are asked for again and again, so neither reads more of
 //! a table than what is due.
 
-use chrono::{DateTime, Utc};
-use sqlx::{QueryBuilder, sqlite::SqlitePool};
+use std::str::FromStr;
 
-use super::{
-    read::all_requests,
-    request_row,
-    rows::{corrupt, failed, id, instant, millis, target},
-};
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqlitePool;
+
+use super::rows::{corrupt, failed, id, instant, millis, target};
 use crate::{
-    access::{id::GrantId, target::TargetName},
+    access::{id::RequestId, target::TargetName},
     store::{Due, StoreError},
 };
 
@@ -18,12 +16,14 @@ use crate::{
 /// and few enough that a target with a flood of them costs the others little.
 const PER_TARGET_MAX: i64 = 1000;
 
-/// Due requests, up to `lapses_at`, as the `JOIN` of [`request_row::SELECT`].
-const LAPSING: &str = " JOIN (SELECT id, row_number() OVER (PARTITION BY target ORDER BY lapses_at, id) AS place \
-             FROM requests WHERE lapses_at <= ";
+/// Due requests, by `lapses_at`.
+const LAPSING: &str = "\
+    SELECT id, target FROM (SELECT id, target, lapses_at, \
+                                   row_number() OVER (PARTITION BY target ORDER BY lapses_at, id) AS place \
+                              FROM requests WHERE lapses_at <= ?) \
+     WHERE place <= ? ORDER BY lapses_at, id";
 
-/// Due grants, up to `closes_at`, as the `JOIN` of [`grant_row::SELECT`]. The index is named, because
-/// SQLite would rather look every open grant up by its state.
+/// Due grants, by `closes_at`. The index is named, because SQLite would rather look every open grant up by its state.
 const CLOSING: &str = "\
     SELECT id, target FROM (SELECT id, target, closes_at, \
                                    row_number() OVER (PARTITION BY target ORDER BY closes_at, id) AS place \
@@ -46,24 +46,24 @@ const NEXT_DEADLINE: &str = "\
 
 /// What is due at `now`.
 pub(super) async fn due(readers: &SqlitePool, now: DateTime<Utc>) -> Result<Due, StoreError> {
-    let mut lapsing = QueryBuilder::new(request_row::SELECT);
-    lapsing.push(LAPSING).push_bind(millis(now)).push(") AS due ON due.id = r.id WHERE due.place <= ");
-    lapsing.push_bind(PER_TARGET_MAX).push(" ORDER BY r.lapses_at, r.id");
+    let lapsing = sqlx::query_as(LAPSING).bind(millis(now)).bind(PER_TARGET_MAX);
     let closing = sqlx::query_as(CLOSING).bind(millis(now)).bind(PER_TARGET_MAX);
     let revoking = sqlx::query_as(REVOKING).bind(PER_TARGET_MAX);
+    let lapsing: Vec<(RequestId, TargetName)> =
+        named(lapsing.fetch_all(readers).await, "read the lapsing requests")?;
     Ok(Due {
-        lapsing: all_requests(readers, lapsing, "read the lapsing requests").await?,
+        lapsing: lapsing.into_iter().map(|(id, _)| id).collect(),
         closing: named(closing.fetch_all(readers).await, "read the closing grants")?,
         revoking: named(revoking.fetch_all(readers).await, "read the ending grants")?,
     })
 }
 
-fn named(
+fn named<Id: FromStr>(
     rows: Result<Vec<(String, String)>, sqlx::Error>,
     operation: &'static str,
-) -> Result<Vec<(GrantId, TargetName)>, StoreError> {
-    let read = |(grant, name): (String, String)| Ok((id(&grant)?, target(&name)?));
-    let read = |row| read(row).map_err(|problem| corrupt(operation, "a grant", problem));
+) -> Result<Vec<(Id, TargetName)>, StoreError> {
+    let read = |(row, name): (String, String)| Ok((id(&row)?, target(&name)?));
+    let read = |row| read(row).map_err(|problem| corrupt(operation, "a row", problem));
     rows.map_err(failed(operation))?.into_iter().map(read).collect()
 }
 
@@ -100,10 +100,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let clock = ManualClock::new(DateTime::UNIX_EPOCH);
         let store = SqliteStore::open(&directory.path().join("db"), Migrate::Yes, &clock).await.unwrap();
-        let whole =
-            |select: &str, join: &str, key: &str| format!("{select}{join}0) AS due ON due.id = {key}");
         let cases = [
-            (whole(request_row::SELECT, LAPSING, "r.id"), &["requests_lapsing"][..]),
+            (LAPSING.replace('?', "1"), &["requests_lapsing"][..]),
             (CLOSING.replace('?', "1"), &["grants_closing"][..]),
             (REVOKING.replace('?', "1"), &["grants_revoking"][..]),
             (NEXT_DEADLINE.replace("?1", "1"), &["requests_lapsing", "grants_closing"][..]),

@@ -5,7 +5,7 @@ use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -31,6 +31,19 @@ pub(super) fn claim(file: &Path, migrate: Migrate) -> Result<File, OpenError> {
     }
     check_mode(file)?;
     Ok(lock)
+}
+
+/// Which file this is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+/// Which file has this name now.
+pub(super) fn identity(file: &Path) -> io::Result<Identity> {
+    let metadata = fs::metadata(file)?;
+    Ok(Identity { device: metadata.dev(), inode: metadata.ino() })
 }
 
 fn directory(file: &Path) -> PathBuf {

@@ -126,6 +126,7 @@ pub(super) async fn open(
         settings::make(&mut connection, clock).await.map_err(OpenError::database("make the digest key"))?;
     }
     let readers = connect::readers(file).await?;
-    let writer = Writer::new(options, connection);
+    let writer = Writer::new(file, options, connection)
+        .map_err(|source| OpenError::File { file: file.to_owned(), source })?;
     Ok((SqliteStore { readers, writer, _lock: lock }, applied))
 }

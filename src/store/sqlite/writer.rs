@@ -2,7 +2,12 @@
 //!
 //! Commits queue for the one connection. Nothing is written outside of a commit.
 
-use std::{mem, time::Duration};
+use std::{
+    error::Error,
+    io, mem,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sqlx::{
     Connection,
@@ -10,7 +15,12 @@ use sqlx::{
 };
 use tokio::{sync::Mutex, time::timeout};
 
-use super::{connect, events, rows::failed, write};
+use super::{
+    connect, events,
+    files::{self, Identity},
+    rows::failed,
+    write,
+};
 use crate::{
     access::event::Recorded,
     store::{StoreError, Write},
@@ -20,10 +30,17 @@ use crate::{
 /// before him, and his caller is told rather than kept.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// How long a commit may take: far longer than a disk that works needs. What hangs longer counts as failed, so that
+/// whoever has to end access gets on without the record; if it is written later all the same, the next read sees it.
+const COMMIT_MAX: Duration = Duration::from_secs(30);
+
 /// The only connection that writes, and the queue before it.
 #[derive(Debug)]
 pub(super) struct Writer {
+    file: PathBuf,
+    identity: Identity,
     options: SqliteConnectOptions,
+    commit_max: Duration,
     slot: Mutex<Slot>,
 }
 
@@ -38,8 +55,15 @@ enum Slot {
 }
 
 impl Writer {
-    pub(super) fn new(options: SqliteConnectOptions, connection: SqliteConnection) -> Self {
-        Self { options, slot: Mutex::new(Slot::Ready(connection)) }
+    /// Writes to this file, which must be the one that is connected to.
+    pub(super) fn new(
+        file: &Path,
+        options: SqliteConnectOptions,
+        connection: SqliteConnection,
+    ) -> io::Result<Self> {
+        let (file, identity) = (file.to_owned(), files::identity(file)?);
+        let slot = Mutex::new(Slot::Ready(connection));
+        Ok(Self { file, identity, options, commit_max: COMMIT_MAX, slot })
     }
 
     pub(super) async fn close(&self) {
@@ -57,6 +81,7 @@ impl Writer {
         let mut slot = timeout(WAIT_MAX, self.slot.lock())
             .await
             .map_err(|late| StoreError::Unavailable { operation, source: Box::new(late) })?;
+        self.check_file()?;
         let mut connection = match mem::replace(&mut *slot, Slot::Empty) {
             Slot::Ready(connection) => connection,
             Slot::Empty => connect::writer(&self.options)
@@ -67,11 +92,24 @@ impl Writer {
                 return Err(failed(operation)(sqlx::Error::PoolClosed));
             }
         };
-        let (outcome, is_clean) = transaction(&mut connection, writes).await;
+        let done = timeout(self.commit_max, transaction(&mut connection, writes)).await;
+        let (outcome, is_clean) = done.unwrap_or_else(|late| {
+            (Err(StoreError::Unavailable { operation: "commit", source: Box::new(late) }), false)
+        });
         if is_clean {
             *slot = Slot::Ready(connection);
         }
         outcome
+    }
+
+    /// A file that was removed can be written to for as long as it is open, and everything is lost at the end.
+    fn check_file(&self) -> Result<(), StoreError> {
+        let source: Box<dyn Error + Send + Sync> = match files::identity(&self.file) {
+            Ok(identity) if identity == self.identity => return Ok(()),
+            Ok(_) => "another file has taken the database's place; stop hallpassd and put it back".into(),
+            Err(error) => Box::new(error),
+        };
+        Err(StoreError::Unavailable { operation: "find the database's file", source })
     }
 }
 
@@ -158,6 +196,27 @@ mod tests {
         assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
         assert_eq!(store.last_sequence().await.unwrap(), 0);
         let recorded = store.commit(&[Write::Fact(&fact(100_000))]).await.unwrap();
+        assert_eq!(recorded[0].sequence, 1);
+    }
+
+    /// Defect 20: an audit sink that hangs stops everything.
+    #[tokio::test]
+    async fn defect_20_a_commit_that_hangs_fails_and_the_next_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = ManualClock::new(DateTime::UNIX_EPOCH);
+        let mut store = SqliteStore::open(&directory.path().join("db"), Migrate::Yes, &clock).await.unwrap();
+        if let Slot::Ready(connection) = &mut *store.writer.slot.lock().await {
+            // Stands for the disk: counts for a while before each event. Only this connection has it.
+            let slow = "CREATE TEMP VIEW slow AS WITH RECURSIVE n(x) AS (
+                            SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 3000000) SELECT count(*) AS x FROM n;
+                        CREATE TEMP TRIGGER slowly BEFORE INSERT ON audit_events BEGIN SELECT x FROM slow; END;";
+            sqlx::raw_sql(slow).execute(connection).await.unwrap();
+        }
+        store.writer.commit_max = Duration::from_millis(20);
+        let refused = store.commit(&[Write::Fact(&fact(1))]).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Unavailable { operation: "commit", .. }), "{refused:?}");
+        store.writer.commit_max = COMMIT_MAX;
+        let recorded = store.commit(&[Write::Fact(&fact(1))]).await.unwrap();
         assert_eq!(recorded[0].sequence, 1);
     }
 

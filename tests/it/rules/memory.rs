@@ -54,12 +54,21 @@ impl fmt::Debug for Once {
     }
 }
 
+/// How many lapsing requests are told of at once: few, so that a test sees what becomes of the others.
+const LAPSING_MAX: usize = 3;
+
 /// Requests, grants and events in maps.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     rows: Mutex<Rows>,
+    /// How many commits succeed before some fail, and how many those are.
+    failing: Mutex<(usize, usize)>,
     /// After the next commit that opens a grant, before it is answered.
     pub opened: Once,
+    /// Before the next commit that lets a request lapse.
+    pub lapsing: Once,
+    /// After the next commit that begins an ending, before it is answered.
+    pub begun: Once,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -128,6 +137,26 @@ impl MemoryStore {
         self.rows.lock().unwrap().clone()
     }
 
+    /// Lets `count` commits fail, after as many as `after` that don't.
+    pub fn fail_commits(&self, after: usize, count: usize) {
+        *self.failing.lock().unwrap() = (after, count);
+    }
+
+    fn must_fail(&self) -> bool {
+        let mut failing = self.failing.lock().unwrap();
+        match &mut *failing {
+            (0, 0) => false,
+            (0, count) => {
+                *count -= 1;
+                true
+            }
+            (after, _) => {
+                *after -= 1;
+                false
+            }
+        }
+    }
+
     /// What is recorded of one grant, by kind.
     pub fn kinds(&self, grant: GrantId) -> Vec<String> {
         let events = self.rows().events;
@@ -138,6 +167,13 @@ impl MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     async fn commit(&self, writes: &[Write<'_>]) -> Result<Vec<Recorded>, StoreError> {
+        let lapse = |write: &Write<'_>| matches!(write, Write::Request(change) if change.after().state.name() == "LAPSED");
+        if writes.iter().any(lapse) {
+            self.lapsing.run().await;
+        }
+        if self.must_fail() {
+            return Err(StoreError::Unavailable { operation: "commit", source: "told to fail".into() });
+        }
         let recorded = {
             let mut rows = self.rows.lock().unwrap();
             let mut after = rows.clone();
@@ -149,6 +185,9 @@ impl Store for MemoryStore {
         };
         if recorded.iter().any(|event| event.kind == "GrantOpened") {
             self.opened.run().await;
+        }
+        if recorded.iter().any(|event| event.kind == "RevocationBegun") {
+            self.begun.run().await;
         }
         Ok(recorded)
     }
@@ -213,7 +252,13 @@ impl Store for MemoryStore {
         let lapses = |request: &Request| request.state.lapses_at().is_some_and(|at| at <= now);
         let revoking = |grant: &&Grant| matches!(grant.state, State::Revoking(_));
         Ok(Due {
-            lapsing: rows.requests.values().filter(|request| lapses(request)).cloned().collect(),
+            lapsing: rows
+                .requests
+                .values()
+                .filter(|request| lapses(request))
+                .map(|request| request.id)
+                .take(LAPSING_MAX)
+                .collect(),
             closing: rows
                 .open()
                 .into_iter()
@@ -253,13 +298,19 @@ impl Store for MemoryStore {
 pub struct MemoryVault {
     clock: Arc<ManualClock>,
     leases: Mutex<BTreeMap<String, DateTime<Utc>>>,
+    /// In the next making of a token.
+    pub minting: Once,
     /// In the next read, before anything is made.
     pub reading: Once,
     /// In the next lookup of a lease.
     pub looking: Once,
     /// Whether the next read gets no answer, although Vault will do it later.
     pub silent: Mutex<bool>,
+    /// In the next setting of an end, before it is set.
+    pub shortening: Once,
+    minted: Mutex<usize>,
     wrap_ttls: Mutex<Vec<Duration>>,
+    ends_at: Mutex<Option<DateTime<Utc>>>,
 }
 
 impl MemoryVault {
@@ -267,10 +318,14 @@ impl MemoryVault {
         Self {
             clock,
             leases: Mutex::default(),
+            minting: Once::default(),
             reading: Once::default(),
             looking: Once::default(),
             silent: Mutex::default(),
+            shortening: Once::default(),
+            minted: Mutex::default(),
             wrap_ttls: Mutex::default(),
+            ends_at: Mutex::default(),
         }
     }
 
@@ -286,6 +341,16 @@ impl MemoryVault {
         self.leases.lock().unwrap().len()
     }
 
+    /// How many tokens were made.
+    pub fn minted(&self) -> usize {
+        *self.minted.lock().unwrap()
+    }
+
+    /// The end that was set last.
+    pub fn ends_at(&self) -> Option<DateTime<Utc>> {
+        *self.ends_at.lock().unwrap()
+    }
+
     /// For how long the credentials were wrapped, in order.
     pub fn wrap_ttls(&self) -> Vec<Duration> {
         self.wrap_ttls.lock().unwrap().clone()
@@ -295,6 +360,8 @@ impl MemoryVault {
 #[async_trait]
 impl Issuer for MemoryVault {
     async fn mint(&self, grant: GrantId, _: &str, _: Duration) -> Result<GrantToken, VaultError> {
+        *self.minted.lock().unwrap() += 1;
+        self.minting.run().await;
         let token = format!("token of {grant}");
         Ok(GrantToken { accessor: Accessor::new(token.clone()), token: token.into() })
     }
@@ -312,10 +379,13 @@ impl Issuer for MemoryVault {
             return Err(VaultError { operation: "read the credential", reason, outcome: Outcome::Unknown });
         }
         let lease = self.lease(path);
-        Ok(Wrapped { token: "wrapping".to_owned().into(), accessor: Accessor::new("wrapping"), lease })
+        let (token, accessor) = ("wrapping".to_owned().into(), Accessor::new("wrapping"));
+        Ok(Wrapped { token, accessor, creation_path: "path".to_owned(), lease })
     }
 
-    async fn shorten(&self, _: &Accessor, _: &LeaseId, _: Duration) -> Result<(), VaultError> {
+    async fn shorten(&self, _: &Accessor, _: &LeaseId, left: Duration) -> Result<(), VaultError> {
+        self.shortening.run().await;
+        *self.ends_at.lock().unwrap() = Some(self.clock.now() + Duration::from_secs(left.as_secs()));
         Ok(())
     }
 

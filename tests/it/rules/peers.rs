@@ -1,5 +1,5 @@
-//! Defects that other products had, as far as the rules alone keep them out. The numbers are those of the list that the
-//! project keeps; the others need a server to be seen.
+//! Defects that other products had, as far as the rules and the broker alone keep them out. The numbers are those of the
+//! list that the project keeps; the others need a server to be seen, and say so as "Defect 1" and so on.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::access::{
@@ -14,10 +14,12 @@ use hallpass::access::{
     target::{Target, Targets},
     text::Prose,
 };
+use hallpass::broker::Error;
 
 use super::{
     CLAIM_WITHIN, DECIDE_WITHIN, MILLI, REASON, SECOND, SHORTER, STATEMENT, WINDOW, active, approved, at,
-    claimed, decision, developer, groups, keyed, opened, person, submit, target, with_lease, with_token,
+    claimed, decision, developer, groups, keyed, opened, person, races::world_with, submit, target,
+    with_lease, with_token,
 };
 
 fn ann() -> Person {
@@ -66,7 +68,7 @@ fn defect_8_an_empty_list_means_nobody() {
     }
 }
 
-/// 9: approving one's own request by a second login, or by being in the approvers' group.
+/// I5. 9: approving one's own request by a second login, or by being in the approvers' group.
 #[test]
 fn defect_9_nobody_approves_his_own_request_by_any_login() {
     let request = submit(1).into_after();
@@ -84,7 +86,7 @@ fn defect_9_nobody_approves_his_own_request_by_any_login() {
     }
 }
 
-/// 10: one person counted twice. Two approvals take two people, not two logins.
+/// I5. 10: one person counted twice. Two approvals take two people, not two logins.
 #[test]
 fn defect_10_one_person_counts_once() {
     let request = approve(&submit(2).into_after(), ann(), at(1)).unwrap().unwrap();
@@ -131,6 +133,18 @@ fn defect_11_issuing_again_keeps_the_window() {
     let warrant = request.claim_again(later, Some(&target(1)), &before, true).unwrap();
     let again = hallpass::access::grant::Grant::open(before.id, warrant, later).into_after();
     assert_eq!((again.window, again.opened_at), (before.window, later));
+}
+
+/// 13: the approvers' group is gone, and requests wait for ever. It is refused at once, and the answer says why.
+#[tokio::test]
+async fn defect_13_a_request_that_nobody_may_approve_is_refused_when_it_is_submitted() {
+    let world = world_with(Target { requesters: groups(&["dev"]), approvers: groups(&[]), ..target(1) });
+    let refused = world.submit().await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::NoEligibleApprover { name } if name == "targets/orders"),
+        "{refused:?}"
+    );
+    assert!(refused.to_string().contains("name a group of approvers"), "{refused}");
 }
 
 /// 14: eligibility checked once. Who is no requester any more can't claim what was approved while he was.
@@ -227,7 +241,7 @@ fn defect_16_a_claim_at_the_deadline_is_too_late() {
     }
 }
 
-/// 18: a renewal in the last second made a lease immortal. What is left is never more than the window, nothing is left at
+/// I2. 18: a renewal in the last second made a lease immortal. What is left is never more than the window, nothing is left at
 /// its end, and nothing becomes ACTIVE or is issued again from then on.
 #[test]
 fn defect_18_nothing_is_left_at_the_end() {

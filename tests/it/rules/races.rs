@@ -8,40 +8,51 @@ use hallpass::{
         actor::{Caller, Person},
         grant::{Grant, State},
         id::{GrantId, RequestId},
-        policy::Policy,
+        policy::{Policy, Scope},
+        request::Request,
         revocation::Cause,
         target::{Target, Targets},
         text::Prose,
     },
-    broker::{Broker, Claimed, Error, Parts, Submission, Written},
+    broker::{Broker, Claimed, Error, Parts, RequestFilter, Slice, Submission, Written},
     clock::{Clock, ManualClock},
     store::Store,
+    sweep::Sweeper,
     vault::Issuer,
 };
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    REASON, SECOND, STATEMENT, WINDOW, at, developer, groups,
+    CLAIM_WITHIN, REASON, SECOND, STATEMENT, WINDOW, at, developer, groups,
     memory::{MemoryStore, MemoryVault},
     person, target,
 };
+use crate::support::servers::eventually;
 
+const ALL: Slice<RequestId> = Slice { after: None, limit: u32::MAX };
 const WRAP_TTL: Duration = Duration::from_mins(5);
 
-struct World {
-    broker: Arc<Broker>,
-    store: Arc<MemoryStore>,
-    vault: Arc<MemoryVault>,
-    clock: Arc<ManualClock>,
+pub struct World {
+    pub broker: Arc<Broker>,
+    pub store: Arc<MemoryStore>,
+    pub vault: Arc<MemoryVault>,
+    pub clock: Arc<ManualClock>,
 }
 
-fn world() -> World {
+pub fn world() -> World {
+    world_with(Target { requesters: groups(&["dev"]), ..target(1) })
+}
+
+pub fn world_with(orders: Target) -> World {
     let clock = Arc::new(ManualClock::new(at(0)));
     let (store, vault) = (Arc::new(MemoryStore::default()), Arc::new(MemoryVault::new(Arc::clone(&clock))));
-    let orders = Target { requesters: groups(&["dev"]), ..target(1) };
     let broker = Broker::new(Parts {
-        policy: Policy { targets: Targets::from([(orders.name.clone(), orders)]), ..Policy::default() },
+        policy: Policy {
+            targets: Targets::from([(orders.name.clone(), orders)]),
+            operators: groups(&["operators"]),
+            ..Policy::default()
+        },
         store: Arc::clone(&store) as Arc<dyn Store>,
         issuer: Arc::clone(&vault) as Arc<dyn Issuer>,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -53,13 +64,12 @@ fn world() -> World {
     World { broker: Arc::new(broker), store, vault, clock }
 }
 
-fn caller(person: Person, group: &str) -> Caller {
+pub fn caller(person: Person, group: &str) -> Caller {
     Caller { person, groups: groups(&[group]) }
 }
 
 impl World {
-    async fn approved(&self) -> RequestId {
-        let (dev, lead) = (caller(developer(), "dev"), caller(person("sub-ann", "ann"), "leads"));
+    pub async fn submit(&self) -> Result<Request, Error> {
         let submission = Submission {
             target: target(1).name,
             duration: WINDOW,
@@ -67,20 +77,36 @@ impl World {
             ticket: None,
             key: None,
         };
-        let request = self.broker.submit(&dev, submission).await.unwrap().request;
+        Ok(self.broker.submit(&caller(developer(), "dev"), submission).await?.request)
+    }
+
+    pub async fn approve(&self, request: &Request) -> Result<(), Error> {
+        let lead = caller(person("sub-ann", "ann"), "leads");
         let written = Written { digest: request.digest(), statement: Prose::new(STATEMENT).unwrap() };
-        self.broker.approve(&lead, request.id, written).await.unwrap();
+        self.broker.approve(&lead, request.id, written).await.map(drop)
+    }
+
+    pub async fn approved(&self) -> RequestId {
+        let request = self.submit().await.unwrap();
+        self.approve(&request).await.unwrap();
         self.clock.advance(SECOND);
         request.id
     }
 
-    async fn claim(&self, request: RequestId, reissue: bool) -> Result<Claimed, Error> {
+    pub async fn claim(&self, request: RequestId, reissue: bool) -> Result<Claimed, Error> {
         let claimed = self.broker.claim(&caller(developer(), "dev"), request, reissue).await;
         self.clock.advance(SECOND);
         claimed
     }
 
-    async fn grant(&self, id: GrantId) -> Grant {
+    /// The sweeper at work.
+    fn swept(&self) -> (tokio::task::JoinHandle<()>, CancellationToken) {
+        let stopping = CancellationToken::new();
+        let sweeper = Sweeper::new(Arc::clone(&self.broker), Arc::clone(&self.clock) as Arc<dyn Clock>);
+        (tokio::spawn(sweeper.run(stopping.clone())), stopping)
+    }
+
+    pub async fn grant(&self, id: GrantId) -> Grant {
         self.store.grant(id).await.unwrap().unwrap()
     }
 }
@@ -156,19 +182,24 @@ async fn the_latest_grant_is_the_latest_even_within_a_millisecond_or_after_the_c
     }
 }
 
-/// The token is made some time after the intent, and the last read with it may take as long as Vault lets it.
+/// The token may be made long after the intent, and the last read with it may take as long as Vault lets it.
 #[tokio::test]
 async fn a_read_without_an_answer_is_waited_for_as_long_as_it_can_last() {
     let world = world();
     let request = world.approved().await;
     *world.vault.silent.lock().unwrap() = true;
+    let clock = Arc::clone(&world.clock);
+    world.vault.minting.set(move || {
+        clock.advance(TimeDelta::seconds(100));
+        async {}
+    });
     let failure = world.claim(request, false).await.unwrap_err();
     let Error::IssueFailed { grant, .. } = failure else { panic!("{failure:?}") };
-    // 30 s until the token is made, 60 s until it dies, 90 s for a read that began just before.
-    world.clock.advance(TimeDelta::seconds(175));
+    // 100 s until the token is made, 60 s until it dies, 90 s for a read that began just before.
+    world.clock.advance(TimeDelta::seconds(145));
     assert!(!world.broker.pursue(grant).await.unwrap(), "the read may still be under way");
     world.vault.lease(&target(1).credential_path);
-    world.clock.advance(TimeDelta::seconds(120));
+    world.clock.advance(TimeDelta::seconds(5));
     assert!(world.broker.pursue(grant).await.unwrap());
     assert_eq!(world.vault.leases_left(), 0, "the late lease was found");
     let ended = world.grant(grant).await;
@@ -206,4 +237,89 @@ async fn waiting_for_the_path_shortens_the_wrapping() {
     let (_, second) = tokio::join!(world.broker.claim(&dev, first, false), meanwhile);
     assert_eq!(second.unwrap().wrapping_ttl, Duration::from_secs(10));
     assert_eq!(world.vault.wrap_ttls(), [WRAP_TTL, Duration::from_secs(10)]);
+}
+
+/// Whoever releases and hangs up has released: what is committed by then must still wake the sweeper.
+#[tokio::test]
+async fn who_hangs_up_in_the_middle_of_a_release_has_released() {
+    let world = world();
+    let request = world.approved().await;
+    let grant = world.claim(request, false).await.unwrap().grant.id;
+    world.broker.work_to_do().await;
+    let (committed, hung_up) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (told, go_on) = (Arc::clone(&committed), Arc::clone(&hung_up));
+    world.store.begun.set(move || {
+        let (told, go_on) = (Arc::clone(&told), Arc::clone(&go_on));
+        async move {
+            told.notify_one();
+            go_on.notified().await;
+        }
+    });
+    let dev = caller(developer(), "dev");
+    tokio::select! {
+        _ = world.broker.release(&dev, grant) => panic!("it was answered"),
+        () = committed.notified() => {}
+    }
+    hung_up.notify_one();
+    let woken = tokio::time::timeout(Duration::from_secs(5), world.broker.work_to_do()).await;
+    assert!(woken.is_ok(), "nobody ends what was released");
+    assert!(matches!(world.grant(grant).await.state, State::Revoking(_)));
+}
+
+/// I2: Vault counts a lease's time from when it sets it. A slow one must not put the end after the window's.
+#[tokio::test]
+async fn a_slow_vault_sets_no_end_after_the_windows() {
+    let world = world();
+    let request = world.approved().await;
+    let clock = Arc::clone(&world.clock);
+    world.vault.shortening.set(move || {
+        clock.advance(TimeDelta::seconds(20));
+        async {}
+    });
+    let grant = world.claim(request, false).await.unwrap().grant;
+    let ends_at = world.vault.ends_at().unwrap();
+    assert!(ends_at <= grant.window.closes_at(), "{ends_at} is after {}", grant.window.closes_at());
+    assert!(ends_at > grant.window.closes_at() - TimeDelta::seconds(30), "{ends_at} is early");
+}
+
+/// Anybody can let many requests lapse in the moment in which his window closes.
+#[tokio::test]
+async fn a_grant_ends_while_lapses_are_still_being_recorded() {
+    let world = world();
+    let first = world.approved().await;
+    world.clock.advance(TimeDelta::from_std(CLAIM_WITHIN).unwrap() - TimeDelta::minutes(30));
+    let second = world.approved().await;
+    let grant = world.claim(second, false).await.unwrap().grant.id;
+    let (sweeper, stopping) = world.swept();
+    let wait = Arc::new(Notify::new());
+    let waiting = Arc::clone(&wait);
+    world.store.lapsing.set(move || {
+        let waiting = Arc::clone(&waiting);
+        async move { waiting.notified().await }
+    });
+    world.clock.advance(TimeDelta::from_std(WINDOW).unwrap());
+    eventually("it is over", async || matches!(world.grant(grant).await.state, State::Revoked { .. })).await;
+    assert!(world.store.request(first).await.unwrap().unwrap().state.lapses_at().is_some());
+    wait.notify_one();
+    stopping.cancel();
+    sweeper.await.unwrap();
+}
+
+/// The store tells of so many at once. Those beyond wait for no other deadline.
+#[tokio::test]
+async fn all_that_is_due_lapses_however_much_it_is() {
+    let world = world();
+    let mut requests = Vec::new();
+    for _ in 0..10 {
+        requests.push(world.approved().await);
+    }
+    world.clock.advance(TimeDelta::from_std(CLAIM_WITHIN).unwrap());
+    let (sweeper, stopping) = world.swept();
+    eventually("all have lapsed", async || {
+        let all = world.store.requests(&Scope::All, &RequestFilter::default(), ALL).await.unwrap();
+        all.len() == requests.len() && all.iter().all(|request| request.state.name() == "LAPSED")
+    })
+    .await;
+    stopping.cancel();
+    sweeper.await.unwrap();
 }

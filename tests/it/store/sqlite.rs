@@ -130,7 +130,10 @@ async fn what_can_not_be_used_is_refused_with_what_to_do() {
     run(&mut raw(&file).await, "CREATE TABLE dashboards (id INTEGER) STRICT").await.unwrap();
     let refused = open(&file, Migrate::Yes).await.unwrap_err();
     assert!(matches!(refused, OpenError::Foreign), "{refused}");
+    // Another file, because connections to the one before may still be closing, and write to it when they do.
+    let file = directory.path().join("text");
     fs::write(&file, "no database at all, but long enough to be taken for something".repeat(20)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let refused = open(&file, Migrate::Yes).await.unwrap_err();
     assert!(matches!(refused, OpenError::Database { .. }), "{refused}");
 }
@@ -156,6 +159,7 @@ async fn migrating_says_what_it_did() {
     assert!(matches!(refused, OpenError::Newer { version: 0 }), "{refused}");
 }
 
+/// I8: not even past the daemon.
 #[tokio::test]
 async fn nobody_changes_what_is_recorded() {
     let backend = Sqlite::start().await;
@@ -342,4 +346,25 @@ async fn a_dropped_commit_leaves_the_store_usable() {
         world.is_stored(&next).await;
     }
     assert!(dropped > 0, "{stored} stored, {dropped} dropped");
+}
+
+/// Defect 20: a log whose file is deleted goes unnoticed, and everything after that is lost.
+#[tokio::test]
+async fn defect_20_a_database_whose_file_is_gone_takes_no_commit() {
+    let sqlite = Sqlite::start().await;
+    let (world, target) = (World::new(&**sqlite.store()), target("orders", 1));
+    world.submit(&target, "dev").await;
+    let (file, away) = (sqlite.file(), sqlite.directory.path().join("away"));
+    fs::rename(&file, &away).unwrap();
+    for replaced in [false, true] {
+        if replaced {
+            fs::copy(&away, &file).unwrap();
+        }
+        let change = world.submission(&target, world.ask(&target, "dev"));
+        let refused = world.store.commit(&[Write::Request(&change)]).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
+    }
+    fs::rename(&away, &file).unwrap();
+    world.submit(&target, "dev").await;
+    assert_eq!(world.store.last_sequence().await.unwrap(), 2, "put back, it is used again");
 }

@@ -93,8 +93,8 @@ impl Sim {
     pub async fn settle(&self) {
         for _ in 0..60 {
             self.broker.sweep().await.unwrap();
-            let (ending, recorded) = self.broker.meet_deadlines(self.clock.now()).await.unwrap();
-            recorded.unwrap();
+            let (lapsing, ending) = self.broker.due(self.clock.now()).await.unwrap();
+            self.broker.let_lapse(lapsing).await.unwrap();
             let mut all_over = true;
             for (id, _) in ending {
                 all_over &= self.broker.pursue(id).await.unwrap();

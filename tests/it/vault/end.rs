@@ -11,6 +11,7 @@ use serde_json::json;
 use super::world::{MINUTE, World, leaked, world};
 use crate::support::servers::{Postgres, eventually, openbao};
 
+/// I3. Defect 2: an asynchronous revocation taken for done.
 #[tokio::test]
 async fn revoking_the_token_leaves_the_lease_until_it_is_revoked_with_sync() {
     let database = leaked(Postgres::start_private());
@@ -28,6 +29,7 @@ async fn revoking_the_token_leaves_the_lease_until_it_is_revoked_with_sync() {
     assert_eq!(world.accounts(issued.grant).await, [""; 0]);
 }
 
+/// I3. Defect 1: an error of the revocation taken for "gone".
 #[tokio::test]
 async fn the_database_down_makes_sync_revocation_fail_and_the_lookup_alive() {
     let database = leaked(Postgres::start_private());
@@ -57,6 +59,7 @@ async fn revocation_ends_the_open_session_and_drops_the_account() {
     assert_eq!(world.accounts(issued.grant).await, [""; 0]);
 }
 
+/// Defect 19: leases of vanished accounts that can never be revoked.
 #[tokio::test]
 async fn an_account_that_somebody_dropped_by_hand_counts_as_revoked() {
     let world = world("vanished").await;

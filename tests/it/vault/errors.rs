@@ -199,6 +199,7 @@ impl io::Write for Log {
     }
 }
 
+/// I6.
 #[tokio::test]
 async fn no_log_of_any_level_holds_a_token_or_a_handle() {
     let log = Log::default();

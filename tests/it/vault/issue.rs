@@ -170,6 +170,7 @@ async fn the_token_does_not_cap_the_lease() {
     assert!(lease["ttl"].as_i64().unwrap() > 7 * 3600, "{lease}");
 }
 
+/// I2, clocks 2 and 3: Vault and the database.
 #[tokio::test]
 async fn shortening_moves_token_lease_and_valid_until() {
     let world = world("shorten").await;

@@ -19,6 +19,8 @@ use std::{
     thread,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{LOOK, PATIENCE};
 
 /// The first port that is tried, and how many there are. They end below 32768, where the kernel begins to take ports for
@@ -72,8 +74,15 @@ impl Process {
 
     /// Sends a signal and doesn't wait.
     pub fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        let known = [
+            ("HUP", Signal::HUP),
+            ("INT", Signal::INT),
+            ("QUIT", Signal::QUIT),
+            ("KILL", Signal::KILL),
+            ("TERM", Signal::TERM),
+        ];
+        let (_, signal) = known.into_iter().find(|(name, _)| *name == signal).expect("a known signal");
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Sends this signal instead of the last one, and waits until the process has ended.

@@ -1,0 +1,126 @@
+//! I7: a log that can't be written stops grants, and never a revocation. The store fails at each commit, once and for good.
+
+use chrono::TimeDelta;
+use hallpass::{
+    access::{grant::State, revocation::Cause, text::Prose},
+    broker::Error,
+    store::Store,
+};
+
+use super::{
+    WINDOW, developer, person,
+    races::{World, caller, world},
+};
+
+/// More commits than any test makes.
+const FOR_GOOD: usize = 1000;
+
+/// What the sweeper does, once.
+async fn swept(world: &World) {
+    let _ = world.broker.sweep().await;
+    let (_, ending) = world.broker.due(hallpass::clock::Clock::now(&*world.clock)).await.unwrap();
+    for (id, _) in ending {
+        let _ = world.broker.pursue(id).await;
+    }
+}
+
+#[tokio::test]
+async fn i7_nothing_is_submitted_approved_or_issued_that_cannot_be_recorded() {
+    let world = world();
+    let pending = world.submit().await.unwrap();
+    let approved = world.approved().await;
+    world.store.fail_commits(0, FOR_GOOD);
+    let refused = [
+        world.submit().await.map(drop),
+        world.approve(&pending).await,
+        world.claim(approved, false).await.map(drop),
+    ];
+    for refused in refused {
+        assert!(matches!(refused, Err(Error::StoreUnavailable(_))), "{refused:?}");
+    }
+    assert_eq!(world.vault.minted(), 0, "Vault was asked for nothing");
+    assert_eq!(world.store.open_grants().await.unwrap(), []);
+    world.store.fail_commits(0, 0);
+    world.claim(approved, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn i7_a_claim_that_cannot_be_recorded_leaves_nothing_at_whichever_step() {
+    for step in 0..4 {
+        for failures in [1, FOR_GOOD] {
+            let world = world();
+            let request = world.approved().await;
+            world.store.fail_commits(step, failures);
+            let failure = world.claim(request, false).await.unwrap_err();
+            let expected = matches!(
+                (&failure, step),
+                (Error::StoreUnavailable(_), 0) | (Error::IssueFailed { .. }, 1..)
+            );
+            assert!(expected, "{step} {failure:?}");
+            assert!(
+                failures == 1 || world.vault.leases_left() == 0,
+                "it is ended without the record: {step}"
+            );
+            world.store.fail_commits(0, 0);
+            swept(&world).await;
+            assert_eq!(world.vault.leases_left(), 0, "{step} {failures}");
+            for grant in world.store.grants_of(&[request]).await.unwrap().remove(&request).unwrap_or_default()
+            {
+                assert!(matches!(grant.state, State::Failed { cause: Cause::IssueFailed, .. }), "{grant:?}");
+            }
+            world.claim(request, false).await.expect("the holder claims again");
+        }
+    }
+}
+
+#[tokio::test]
+async fn i7_a_window_that_closes_ends_the_access_and_is_recorded_later() {
+    let world = world();
+    let request = world.approved().await;
+    let grant = world.claim(request, false).await.unwrap().grant.id;
+    world.store.fail_commits(0, FOR_GOOD);
+    world.clock.advance(TimeDelta::from_std(WINDOW).unwrap());
+    swept(&world).await;
+    assert_eq!(world.vault.leases_left(), 0);
+    assert!(matches!(world.grant(grant).await.state, State::Active { .. }), "nothing is on record");
+    world.store.fail_commits(0, 0);
+    swept(&world).await;
+    assert!(matches!(world.grant(grant).await.state, State::Revoked { cause: Cause::WindowClosed, .. }));
+}
+
+#[tokio::test]
+async fn i7_whoever_ends_a_grant_ends_it_without_the_record() {
+    for by_operator in [false, true] {
+        let world = world();
+        let request = world.approved().await;
+        let grant = world.claim(request, false).await.unwrap().grant.id;
+        world.store.fail_commits(0, FOR_GOOD);
+        let ended = if by_operator {
+            let oren = caller(person("sub-oren", "oren"), "operators");
+            world.broker.revoke(&oren, grant, Prose::new("an incident").unwrap()).await
+        } else {
+            world.broker.release(&caller(developer(), "dev"), grant).await
+        };
+        assert!(matches!(ended, Err(Error::StoreUnavailable(_))), "{ended:?}");
+        assert_eq!(world.vault.leases_left(), 0);
+        world.store.fail_commits(0, 0);
+        swept(&world).await;
+        swept(&world).await;
+        assert!(matches!(world.grant(grant).await.state, State::Revoked { cause: Cause::EndedOutside, .. }));
+    }
+}
+
+/// An ending that was begun on record goes on when no further step can be recorded.
+#[tokio::test]
+async fn i7_an_ending_goes_on_without_the_record() {
+    let world = world();
+    let request = world.approved().await;
+    let grant = world.claim(request, false).await.unwrap().grant.id;
+    world.broker.release(&caller(developer(), "dev"), grant).await.unwrap();
+    world.store.fail_commits(0, FOR_GOOD);
+    assert!(world.broker.pursue(grant).await.is_err());
+    assert_eq!(world.vault.leases_left(), 0);
+    world.store.fail_commits(0, 0);
+    assert!(world.broker.pursue(grant).await.unwrap());
+    assert!(matches!(world.grant(grant).await.state, State::Revoked { cause: Cause::Released, .. }));
+}
