@@ -10,17 +10,20 @@ use std::{
     time::Duration,
 };
 
-use hallpass::wire::{GrantState, ListTargetsRequest, target_service_client::TargetServiceClient};
+use hallpass::wire::{
+    ClaimGrantResponse, GrantState, ListTargetsRequest, Request, target_service_client::TargetServiceClient,
+};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_rustls::TlsConnector;
 use tonic::{
-    Code,
+    Code, Status,
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
 use crate::support::{
+    people::Person,
     refusals::reason,
     servers::{Dir, Process, eventually, free_port},
     world::{Wishes, World},
@@ -124,11 +127,7 @@ async fn a_second_signal_does_not_wait_for_calls_in_flight() {
     let systemd = Systemd::of(&world);
     let daemon = systemd.starts(&world);
     systemd.hears("READY=1");
-    let mut alice = world.person("alice").await;
-    let request = alice.submit(Duration::from_mins(1), "order 4711 is stuck").await.unwrap();
-    world.person("olivia").await.approve(&request, "fine").await.unwrap();
-    let claim = tokio::spawn(async move { alice.claim(&request).await });
-    eventually("the claim is under way", async || !world.audit("GrantTokenMinted").await.is_empty()).await;
+    let (_, _, claim) = claim_under_way(&world).await;
     daemon.signal("TERM");
     systemd.hears("STOPPING=1");
     daemon.signal("INT");
@@ -137,6 +136,19 @@ async fn a_second_signal_does_not_wait_for_calls_in_flight() {
     assert!(
         fs::read_to_string(world.dir.join("notified.log")).unwrap().contains("\"hallpass.ended\":\"Forced\"")
     );
+}
+
+/// A claim that Vault is at work on, with who made it and for which request.
+async fn claim_under_way(world: &World) -> (Person, Request, JoinHandle<Result<ClaimGrantResponse, Status>>) {
+    let mut alice = world.person("alice").await;
+    let request = alice.submit(Duration::from_mins(1), "order 4711 is stuck").await.unwrap();
+    world.person("olivia").await.approve(&request, "fine").await.unwrap();
+    let claim = tokio::spawn({
+        let (mut alice, request) = (alice.clone(), request.clone());
+        async move { alice.claim(&request).await }
+    });
+    eventually("the claim is under way", async || !world.audit("GrantTokenMinted").await.is_empty()).await;
+    (alice, request, claim)
 }
 
 /// Waits until a process has ended by itself.
@@ -148,14 +160,7 @@ async fn ended(mut process: Process) {
 async fn a_stop_lets_a_claim_in_flight_finish() {
     let wishes = Wishes { before_account: Some("SELECT pg_sleep(2);"), ..Wishes::default() };
     let world = World::with(wishes).await;
-    let mut alice = world.person("alice").await;
-    let request = alice.submit(Duration::from_mins(1), "order 4711 is stuck").await.unwrap();
-    world.person("olivia").await.approve(&request, "fine").await.unwrap();
-    let claim = tokio::spawn({
-        let (mut alice, request) = (alice.clone(), request.clone());
-        async move { alice.claim(&request).await }
-    });
-    eventually("the claim is under way", async || !world.audit("GrantTokenMinted").await.is_empty()).await;
+    let (mut alice, _, claim) = claim_under_way(&world).await;
     world.stop_daemon("TERM").await;
     let claimed = claim.await.unwrap().expect("the claim is answered");
     alice.unwrap(&claimed).await;
@@ -169,14 +174,7 @@ async fn a_stop_lets_a_claim_in_flight_finish() {
 async fn a_caller_who_hangs_up_leaves_a_grant_that_can_be_claimed_again() {
     let wishes = Wishes { before_account: Some("SELECT pg_sleep(1);"), ..Wishes::default() };
     let world = World::with(wishes).await;
-    let mut alice = world.person("alice").await;
-    let request = alice.submit(Duration::from_mins(1), "order 4711 is stuck").await.unwrap();
-    world.person("olivia").await.approve(&request, "fine").await.unwrap();
-    let claim = tokio::spawn({
-        let (mut alice, request) = (alice.clone(), request.clone());
-        async move { alice.claim(&request).await }
-    });
-    eventually("the claim is under way", async || !world.audit("GrantTokenMinted").await.is_empty()).await;
+    let (mut alice, request, claim) = claim_under_way(&world).await;
     claim.abort();
     eventually("it goes on to its end", async || !world.audit("GrantActivated").await.is_empty()).await;
     assert_eq!(reason(&alice.claim(&request).await.unwrap_err()).1, "GRANT_HELD");
