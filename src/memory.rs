@@ -3,7 +3,7 @@
 
 use std::io;
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
 /// Turns core dumps off, and attaching with a debugger, for this process. Programs that it starts (the editor) get
 /// no core dumps either; the rest is theirs to decide.
@@ -15,7 +15,11 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 ///
 /// If the system refuses.
 pub fn keep_private() -> io::Result<()> {
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    // Under its systemd unit the daemon may not change its limits, and has this one already.
+    if getrlimit(Resource::Core) != none {
+        setrlimit(Resource::Core, none)?;
+    }
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
 }
