@@ -27,6 +27,7 @@ use hallpass::{
     store::{Due, GrantFilter, RequestFilter, Slice, Store, StoreError, Write},
     vault::{GrantToken, Issuer, LeaseSeen, MissingCapability, Outcome, VaultError, Wrapped},
 };
+use tokio::sync::Notify;
 
 type Step = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Hook = Box<dyn Fn() -> Step + Send>;
@@ -38,6 +39,20 @@ pub struct Once(Mutex<Option<Hook>>);
 impl Once {
     pub fn set<F: Future<Output = ()> + Send + 'static>(&self, hook: impl Fn() -> F + Send + 'static) {
         *self.0.lock().unwrap() = Some(Box::new(move || Box::pin(hook())));
+    }
+
+    /// Stops whoever comes by: the first notification says that somebody is there, the second lets him go on.
+    pub fn hold(&self) -> (Arc<Notify>, Arc<Notify>) {
+        let (reached, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (told, waited) = (Arc::clone(&reached), Arc::clone(&go_on));
+        self.set(move || {
+            let (told, waited) = (Arc::clone(&told), Arc::clone(&waited));
+            async move {
+                told.notify_one();
+                waited.notified().await;
+            }
+        });
+        (reached, go_on)
     }
 
     async fn run(&self) {
@@ -158,6 +173,11 @@ impl MemoryStore {
     }
 
     /// What is recorded of one grant, by kind.
+    /// How many events of a kind are recorded.
+    pub fn count(&self, kind: &str) -> usize {
+        self.rows().events.iter().filter(|event| event.kind == kind).count()
+    }
+
     pub fn kinds(&self, grant: GrantId) -> Vec<String> {
         let events = self.rows().events;
         events.into_iter().filter(|event| event.about.grant == Some(grant)).map(|event| event.kind).collect()

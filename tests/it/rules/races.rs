@@ -117,16 +117,8 @@ async fn a_sweep_does_not_end_a_grant_that_became_active_meanwhile() {
     let world = world();
     let (first, second) = (world.approved().await, world.approved().await);
     world.claim(first, false).await.unwrap();
-    let (being_read, go_on, done) =
-        (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (reading, going_on) = (Arc::clone(&being_read), Arc::clone(&go_on));
-    world.vault.reading.set(move || {
-        let (reading, going_on) = (Arc::clone(&reading), Arc::clone(&going_on));
-        async move {
-            reading.notify_one();
-            going_on.notified().await;
-        }
-    });
+    let (being_read, go_on) = world.vault.reading.hold();
+    let done = Arc::new(Notify::new());
     let (go, finished) = (Arc::clone(&go_on), Arc::clone(&done));
     world.vault.looking.set(move || {
         let (go, finished) = (Arc::clone(&go), Arc::clone(&finished));
@@ -212,23 +204,13 @@ async fn a_read_without_an_answer_is_waited_for_as_long_as_it_can_last() {
 async fn waiting_for_the_path_shortens_the_wrapping() {
     let world = world();
     let (first, second) = (world.approved().await, world.approved().await);
-    let (being_read, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (reading, going_on) = (Arc::clone(&being_read), Arc::clone(&go_on));
-    world.vault.reading.set(move || {
-        let (reading, going_on) = (Arc::clone(&reading), Arc::clone(&going_on));
-        async move {
-            reading.notify_one();
-            going_on.notified().await;
-        }
-    });
+    let (being_read, go_on) = world.vault.reading.hold();
     let dev = caller(developer(), "dev");
     let meanwhile = async {
         being_read.notified().await;
         let waits = tokio::join!(world.broker.claim(&dev, second, false), async {
-            // The second claim gets as far as it can: to the path that the first one holds.
-            for _ in 0..100 {
-                tokio::task::yield_now().await;
-            }
+            // With its token on record, the next thing that the second claim does is to wait for the path.
+            eventually("both have a token", async || world.store.count("GrantTokenMinted") == 2).await;
             world.clock.advance(TimeDelta::from_std(WINDOW).unwrap() - TimeDelta::seconds(10));
             go_on.notify_one();
         });
@@ -246,15 +228,7 @@ async fn who_hangs_up_in_the_middle_of_a_release_has_released() {
     let request = world.approved().await;
     let grant = world.claim(request, false).await.unwrap().grant.id;
     world.broker.work_to_do().await;
-    let (committed, hung_up) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (told, go_on) = (Arc::clone(&committed), Arc::clone(&hung_up));
-    world.store.begun.set(move || {
-        let (told, go_on) = (Arc::clone(&told), Arc::clone(&go_on));
-        async move {
-            told.notify_one();
-            go_on.notified().await;
-        }
-    });
+    let (committed, hung_up) = world.store.begun.hold();
     let dev = caller(developer(), "dev");
     tokio::select! {
         _ = world.broker.release(&dev, grant) => panic!("it was answered"),
