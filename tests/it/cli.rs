@@ -6,7 +6,8 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 use crate::support::{servers::eventually, world::World};
 
@@ -109,6 +110,24 @@ async fn each_verb_does_its_part() {
     }
     let listed = audrey.json(&["list", "exceptions"]);
     assert_eq!(listed["exceptions"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn who_has_a_token_of_vaults_logs_in_with_it() {
+    let world = World::start().await;
+    let path = format!("auth/userpass-{}/login/alice", world.name);
+    let password = Some(json!({ "password": "open sesame" }));
+    let (_, login) = world.bao.call("", Method::POST, &path, password).await;
+    let token = login["auth"]["client_token"].as_str().unwrap();
+    let shell = Shell { world: &world, token_file: world.dir.join("alice.token") };
+    let role = format!("hallpass-{}", world.name);
+    let mut child = shell.start(&["login", "--method", "token", "--role", &role, "--secret-stdin"]);
+    child.stdin.take().unwrap().write_all(format!("{token}\n").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(shell.ok(&["targets"]).contains("orders-ro"));
+    let (status, _) = world.bao.call(token, Method::GET, "auth/token/lookup-self", None).await;
+    assert_eq!(status, 200, "a token that was given is not taken away");
 }
 
 #[tokio::test]
