@@ -2,9 +2,10 @@
 //!
 //! It can be set up while Vault is down, and takes nothing from the environment.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use rustify::endpoint::Endpoint;
 use tokio_util::sync::CancellationToken;
 use url::{Host, Url};
@@ -108,15 +109,6 @@ impl VaultIssuer {
     pub fn ready(&self) -> bool {
         self.0.login.live().is_some()
     }
-
-    /// How many leases Vault failed to revoke so often that it tries them only once a day, of all its users.
-    ///
-    /// # Errors
-    ///
-    /// If Vault doesn't say.
-    pub async fn irrevocable_leases(&self) -> Result<u64, VaultError> {
-        self.0.irrevocable().await
-    }
 }
 
 impl Shared {
@@ -125,13 +117,22 @@ impl Shared {
         &self,
         request: impl Fn() -> E + Send + Sync,
     ) -> Result<Answer<E::Response>, Failure> {
+        self.ask_wrapped(None, request).await
+    }
+
+    /// The same, with the answer wrapped if a time to keep it wrapped is given.
+    pub(super) async fn ask_wrapped<E: Endpoint>(
+        &self,
+        wrap: Option<Duration>,
+        request: impl Fn() -> E + Send + Sync,
+    ) -> Result<Answer<E::Response>, Failure> {
         let session = self.login.session(&self.client).await?;
-        let failure = match self.send_twice(&session, &request).await {
+        let failure = match self.send_twice(&session, wrap, &request).await {
             Err(failure) if failure.is(403) => failure,
             other => return other,
         };
         match self.login.instead_of(&self.client, &session).await {
-            Some(newer) => self.send_twice(&newer, &request).await,
+            Some(newer) => self.send_twice(&newer, wrap, &request).await,
             None => Err(failure),
         }
     }
@@ -140,9 +141,10 @@ impl Shared {
     async fn send_twice<E: Endpoint>(
         &self,
         session: &Session,
+        wrap: Option<Duration>,
         request: &(impl Fn() -> E + Send + Sync),
     ) -> Result<Answer<E::Response>, Failure> {
-        let carried = Carried { token: Some(&session.token), wrap: None };
+        let carried = Carried { token: Some(&session.token), wrap };
         match self.client.send(carried, request()).await {
             Err(Failure::Cut(_)) => self.client.send(carried, request()).await,
             other => other,
@@ -202,6 +204,18 @@ impl Issuer for VaultIssuer {
     async fn leases(&self, path: &str) -> Result<Vec<LeaseSeen>, VaultError> {
         let ids = self.0.lease_ids(path).await?;
         self.0.look_up_all(ids).await
+    }
+
+    async fn wrapping_unopened(&self, wrapping: &Accessor) -> Result<bool, VaultError> {
+        self.0.wrapping_unopened(wrapping).await
+    }
+
+    async fn gave_up(&self) -> Result<BTreeMap<String, u64>, VaultError> {
+        self.0.gave_up().await
+    }
+
+    async fn time(&self) -> Result<DateTime<Utc>, VaultError> {
+        self.0.time().await
     }
 
     async fn missing(&self, paths: &[&str]) -> Result<Vec<MissingCapability>, VaultError> {

@@ -11,6 +11,7 @@ mod errors;
 mod identity;
 mod issue;
 mod login;
+mod observe;
 mod simulated;
 mod world;
 

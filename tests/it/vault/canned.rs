@@ -1,7 +1,15 @@
 //! An HTTP server that says what it is told to, for what no real Vault does when it is well.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use hallpass::{
+    clock::SystemClock,
+    vault::{Settings, VaultIssuer},
+};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -9,6 +17,18 @@ use tokio::{
 
 /// Method, path below `/v1/`, status, further headers, and body.
 pub type Reply = (&'static str, &'static str, u16, &'static str, &'static str);
+
+/// A login that is not asked for much.
+pub const LOGIN: Reply = (
+    "POST",
+    "auth/approle/login",
+    200,
+    "",
+    r#"{"auth":{"client_token":"s.daemon","accessor":"a","lease_duration":1200,"renewable":true}}"#,
+);
+
+/// The login still holds.
+pub const ALIVE: Reply = ("GET", "auth/token/lookup-self", 200, "", r#"{"data":{}}"#);
 
 pub struct Canned {
     pub address: String,
@@ -68,4 +88,21 @@ async fn read(connection: &mut TcpStream) -> String {
             return request;
         }
     }
+}
+
+/// A daemon of some Vault that isn't one.
+pub fn issuer(address: &str, timeout: Duration) -> (VaultIssuer, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("secret-id"), "secret-id").unwrap();
+    let settings = Settings {
+        address: address.parse().unwrap(),
+        ca_file: None,
+        namespace: None,
+        approle_mount: "approle".into(),
+        role_id: "role-id".into(),
+        secret_id_file: dir.path().join("secret-id"),
+        token_role: "grant".into(),
+        timeout,
+    };
+    (VaultIssuer::new(settings, Arc::new(SystemClock)).unwrap(), dir)
 }
