@@ -9,7 +9,7 @@ use super::{
     VaultError,
     endpoints::RevokeLease,
     error::{Failure, Operation},
-    issuer::Shared,
+    lane::Lane,
     leases::says_gone,
 };
 use crate::access::handle::{Accessor, LeaseId};
@@ -20,7 +20,7 @@ pub(super) const REVOKE_WRAPPING: Operation =
     Operation::new("revoke the wrapped credential", "auth/token/revoke-accessor", "update");
 const REVOKE_LEASE: Operation = Operation::new("revoke the lease", "sys/leases/revoke", "update");
 
-impl Shared {
+impl Lane {
     /// Revokes a token by its accessor. For one that is gone Vault answers with a success and a warning, or with an
     /// error if it expires at this very moment.
     pub(super) async fn revoke_accessor(

@@ -12,7 +12,7 @@ use super::{
     LeaseSeen, VaultError,
     endpoints::{Lease, ListLeases, LookUpLease},
     error::{Failure, Operation},
-    issuer::Shared,
+    lane::Lane,
 };
 use crate::access::handle::LeaseId;
 
@@ -31,7 +31,7 @@ pub(super) fn listing(path: &str) -> Operation {
     Operation { name: "list the leases", path, capability: "list and sudo" }
 }
 
-impl Shared {
+impl Lane {
     /// The ids of the credential leases below a path. Entries that lead further down belong to other paths.
     pub(super) async fn lease_ids(&self, path: &str) -> Result<BTreeSet<String>, VaultError> {
         let answer = match self.ask(|| ListLeases { path: path.to_owned() }).await {
@@ -63,8 +63,8 @@ impl Shared {
         let (mut ids, mut running, mut seen) = (ids.into_iter(), JoinSet::new(), Vec::new());
         loop {
             for id in ids.by_ref().take(LOOKUPS_MAX - running.len()) {
-                let shared = Arc::clone(self);
-                running.spawn(async move { (shared.look_up(&id).await, id) });
+                let lane = Arc::clone(self);
+                running.spawn(async move { (lane.look_up(&id).await, id) });
             }
             let Some(done) = running.join_next().await else { return Ok(seen) };
             let (found, id) =

@@ -10,9 +10,11 @@ mod endpoints;
 mod error;
 mod issue;
 mod issuer;
+mod lane;
 mod leases;
 mod login;
 mod observe;
+mod settings;
 pub mod simulated;
 
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
@@ -27,7 +29,8 @@ use crate::access::{
 };
 
 pub use self::{
-    issuer::{Settings, SetupError, VaultIssuer},
+    issuer::VaultIssuer,
+    settings::{Settings, SetupError},
     simulated::SimulatedIssuer,
 };
 

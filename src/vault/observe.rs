@@ -11,7 +11,7 @@ use super::{
     VaultError,
     endpoints::{CountLeases, ListMounts, LookUpAccessor, LookUpSelf},
     error::{Failure, Operation},
-    issuer::Shared,
+    lane::Lane,
 };
 use crate::access::handle::Accessor;
 
@@ -23,7 +23,7 @@ const LOOK_AT_WRAPPING: Operation =
 const COUNT: Operation = Operation::new("count the leases that Vault gave up on", "sys/leases/count", "read");
 const TELL_TIME: Operation = Operation::new("ask for the time", "auth/token/lookup-self", "read");
 
-impl Shared {
+impl Lane {
     /// Whether the wrapping token lives. Being denied is no answer: it can as well be a missing right.
     pub(super) async fn wrapping_unopened(&self, wrapping: &Accessor) -> Result<bool, VaultError> {
         match self.ask(|| LookUpAccessor { accessor: wrapping.expose().to_owned() }).await {

@@ -10,6 +10,7 @@ mod end;
 mod errors;
 mod identity;
 mod issue;
+mod lanes;
 mod login;
 mod observe;
 mod simulated;
