@@ -57,6 +57,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod failpoint;
 pub mod grpc;
 pub mod http;
 pub mod identity;
