@@ -91,7 +91,8 @@ pub struct VaultError {
     pub outcome: Outcome,
 }
 
-/// What a failed call may have done.
+/// What a failed call may have done. Calls that may be repeated are sent again if their connection is cut, and this is of
+/// the last try; those that make something, [`Issuer::mint`] and [`Issuer::read_wrapped`], are sent once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Vault answered that it did not do it, or nothing was sent to it.

@@ -128,7 +128,6 @@ async fn a_read_without_a_clear_answer_may_have_made_a_lease_and_ends_its_token(
     }
 }
 
-/// A proxy that cuts a lasting connection, say, must not make a refusal of what was sent the first time.
 #[tokio::test]
 async fn an_end_without_a_clear_answer_may_have_been_set() {
     for target in [RENEW_TOKEN, RENEW_LEASE] {
