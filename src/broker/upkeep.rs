@@ -22,6 +22,9 @@ use crate::{
 /// that is no news: the deadline is about to be met.
 const LAST_MOMENTS: Duration = Duration::from_secs(2);
 
+/// How many open grants are held in memory at once while they are looked at.
+const SWEEP_PAGE: u32 = 500;
+
 impl Broker {
     /// What is due: the requests that have to lapse, and the grants whose window is over or that are ending, with their
     /// targets.
@@ -81,24 +84,32 @@ impl Broker {
     /// doesn't answer is left for the next time.
     pub async fn sweep(&self) -> Result<(), Error> {
         let (mut vault_answers, mut recorded) = (true, Ok(()));
-        for grant in self.store.open_grants().await? {
-            let cause = match &grant.state {
-                State::Issuing { .. } => (!self.issuing.is_at_work(grant.id)).then_some(Cause::IssueFailed),
-                _ if !self.policy.targets.contains_key(&grant.target) => Some(Cause::TargetRemoved),
-                State::Active { leased, .. } if vault_answers => {
-                    let gone = self.looked_up(&grant, leased).await;
-                    vault_answers = gone.is_some();
-                    let early = grant.window.left(self.clock.now()) > LAST_MOMENTS;
-                    (gone == Some(true) && early).then_some(Cause::EndedOutside)
+        let mut after = None;
+        loop {
+            let page = self.store.open_grants(after, SWEEP_PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            for grant in page {
+                let cause = match &grant.state {
+                    State::Issuing { .. } => {
+                        (!self.issuing.is_at_work(grant.id)).then_some(Cause::IssueFailed)
+                    }
+                    _ if !self.policy.targets.contains_key(&grant.target) => Some(Cause::TargetRemoved),
+                    State::Active { leased, .. } if vault_answers => {
+                        let gone = self.looked_up(&grant, leased).await;
+                        vault_answers = gone.is_some();
+                        let early = grant.window.left(self.clock.now()) > LAST_MOMENTS;
+                        (gone == Some(true) && early).then_some(Cause::EndedOutside)
+                    }
+                    _ => None,
+                };
+                let Some(cause) = cause else { continue };
+                match self.begin_as_read(grant, cause, &Actor::Daemon, None).await {
+                    // It moved on while others were looked at, so what was found needn't hold any more: a grant that was
+                    // being made may be held by now.
+                    Ok(_) | Err(Error::Conflict) => {}
+                    Err(failure) => recorded = recorded.and(Err(failure)),
                 }
-                _ => None,
-            };
-            let Some(cause) = cause else { continue };
-            match self.begin_as_read(grant, cause, &Actor::Daemon, None).await {
-                // It moved on while others were looked at, so what was found needn't hold any more: a grant that was
-                // being made may be held by now.
-                Ok(_) | Err(Error::Conflict) => {}
-                Err(failure) => recorded = recorded.and(Err(failure)),
             }
         }
         // Whatever a timer missed is due now.

@@ -296,8 +296,39 @@ impl Store for MemoryStore {
         Ok(lapses.chain(closes).filter(|at| *at > now).min())
     }
 
-    async fn open_grants(&self) -> Result<Vec<Grant>, StoreError> {
-        Ok(self.rows().open())
+    async fn grant_to_end(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
+        self.grant(id).await
+    }
+
+    async fn closing(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<Grant>, StoreError> {
+        let mut closing = self.rows().open();
+        closing.retain(|grant| grant.window.closes_at() <= until);
+        closing.sort_by_key(|grant| (grant.window.closes_at(), grant.id));
+        closing.truncate(limit.try_into().unwrap());
+        Ok(closing)
+    }
+
+    async fn open_grants(&self, after: Option<GrantId>, limit: u32) -> Result<Vec<Grant>, StoreError> {
+        let mut open = self.rows().open();
+        open.retain(|grant| after.is_none_or(|after| grant.id > after));
+        open.truncate(limit.try_into().unwrap());
+        Ok(open)
+    }
+
+    async fn endings(
+        &self,
+        after: Option<(DateTime<Utc>, GrantId)>,
+        limit: u32,
+    ) -> Result<Vec<Grant>, StoreError> {
+        let place = |grant: &Grant| match &grant.state {
+            State::Revoking(ending) => Some((ending.begun_at, grant.id)),
+            _ => None,
+        };
+        let mut endings: Vec<_> = self.rows().grants.into_values().filter(|g| place(g).is_some()).collect();
+        endings.retain(|grant| after.is_none() || place(grant) > after);
+        endings.sort_by_key(place);
+        endings.truncate(limit.try_into().unwrap());
+        Ok(endings)
     }
 
     async fn known_leases(&self, _: &str) -> Result<Vec<LeaseId>, StoreError> {

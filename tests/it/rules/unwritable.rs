@@ -39,7 +39,7 @@ async fn i7_nothing_is_submitted_approved_or_issued_that_cannot_be_recorded() {
         assert!(matches!(refused, Err(Error::StoreUnavailable(_))), "{refused:?}");
     }
     assert_eq!(world.vault.minted(), 0, "Vault was asked for nothing");
-    assert_eq!(world.store.open_grants().await.unwrap(), []);
+    assert_eq!(world.store.open_grants(None, 10).await.unwrap(), []);
     world.store.fail_commits(0, 0);
     world.claim(approved, false).await.unwrap();
 }
