@@ -123,6 +123,8 @@ pub struct Due {
     pub closing: Vec<(GrantId, TargetName)>,
     /// Grants that are ending, with their targets, the longest-ending first.
     pub revoking: Vec<(GrantId, TargetName)>,
+    /// Whether some target has more of these than it may have in one answer.
+    pub is_cut: bool,
 }
 
 /// Keeps requests, grants and the audit log. Every read sees all that was committed before it began.

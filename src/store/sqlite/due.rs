@@ -1,7 +1,7 @@
 //! What the sweep has to do, and when it has to look next. Both are asked for again and again, so neither reads more of
 //! a table than what is due.
 
-use std::str::FromStr;
+use std::{collections::BTreeMap, str::FromStr};
 
 use chrono::{DateTime, Utc};
 
@@ -10,7 +10,10 @@ use super::{
     rows::{corrupt, id, instant, millis, target},
 };
 use crate::{
-    access::{id::RequestId, target::TargetName},
+    access::{
+        id::{GrantId, RequestId},
+        target::TargetName,
+    },
     store::{Due, StoreError},
 };
 
@@ -57,11 +60,19 @@ pub(super) async fn due(readers: &Readers, now: DateTime<Utc>) -> Result<Due, St
     };
     let (lapsing, closing, revoking) = readers.answer("read what is due", reads).await?;
     let lapsing: Vec<(RequestId, TargetName)> = named(lapsing, "read the lapsing requests")?;
-    Ok(Due {
-        lapsing: lapsing.into_iter().map(|(id, _)| id).collect(),
-        closing: named(closing, "read the closing grants")?,
-        revoking: named(revoking, "read the ending grants")?,
-    })
+    let closing = named(closing, "read the closing grants")?;
+    let revoking = named(revoking, "read the ending grants")?;
+    let is_cut = is_cut(&closing) || is_cut(&revoking);
+    Ok(Due { lapsing: lapsing.into_iter().map(|(id, _)| id).collect(), closing, revoking, is_cut })
+}
+
+/// Whether a target has as many as it may have in one answer.
+fn is_cut(grants: &[(GrantId, TargetName)]) -> bool {
+    let mut counts = BTreeMap::new();
+    for (_, target) in grants {
+        *counts.entry(target).or_insert(0_i64) += 1;
+    }
+    counts.values().any(|count| *count >= PER_TARGET_MAX)
 }
 
 fn named<Id: FromStr>(
