@@ -144,7 +144,7 @@ impl Chores {
         let at = at.min(self.clock.now() + LOOK_AGAIN);
         tokio::select! {
             () = self.stopping.cancelled() => {}
-            () = self.clock.sleep_until(at) => {}
+            () = self.clock.meet(at) => {}
         }
     }
 }
