@@ -90,7 +90,7 @@ pub(super) async fn writer(options: &SqliteConnectOptions) -> Result<SqliteConne
 
 /// Opens the connections that read.
 pub(super) async fn readers(file: &Path) -> Result<SqlitePool, OpenError> {
-    let options = options(file).read_only(true).pragma(QUERY_ONLY.name, QUERY_ONLY.value);
+    let options = looking(file);
     let failed = OpenError::database("open the database for reading");
     // Once by hand, because the pool would try again and again and not say what is wrong.
     let mut first = options.connect().await.map_err(&failed)?;
@@ -110,6 +110,12 @@ pub(super) async fn readers(file: &Path) -> Result<SqlitePool, OpenError> {
         .connect_with(options)
         .await
         .map_err(failed)
+}
+
+/// What a connection is opened with that only looks. Its settings aren't read back: whatever they are, they only make
+/// it refuse to write.
+pub(super) fn looking(file: &Path) -> SqliteConnectOptions {
+    options(file).read_only(true).pragma(QUERY_ONLY.name, QUERY_ONLY.value)
 }
 
 fn options(file: &Path) -> SqliteConnectOptions {
