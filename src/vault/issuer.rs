@@ -15,6 +15,7 @@ use super::{
     end::{REVOKE_TOKEN, REVOKE_WRAPPING},
     endpoints::{Answer, LookUpSelf},
     error::Failure,
+    inspect::{self, Asked, Inspection},
     login::{AppRole, Login, Session},
 };
 use crate::{
@@ -74,7 +75,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) token_role: String,
     pub(super) namespace: Option<String>,
-    login: Login,
+    pub(super) login: Login,
 }
 
 impl std::fmt::Debug for VaultIssuer {
@@ -116,6 +117,15 @@ impl VaultIssuer {
     /// If Vault doesn't say.
     pub async fn irrevocable_leases(&self) -> Result<u64, VaultError> {
         self.0.irrevocable().await
+    }
+
+    /// Reads how Vault is set up, with a login that ends with this call's: for `hallpassd doctor`.
+    ///
+    /// # Errors
+    ///
+    /// If Vault can't be reached or refuses the login. Whatever else goes wrong is part of the answer.
+    pub async fn inspect(&self, asked: &Asked) -> Result<Inspection, VaultError> {
+        inspect::inspect(&self.0, asked).await
     }
 }
 
