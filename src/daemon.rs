@@ -80,6 +80,8 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         issuer: Arc::new(issuer.clone()),
         clock: Arc::clone(&clock),
         wrap_ttl: config.vault.wrap_ttl,
+        alarm_after: config.alarm_after,
+        revoke_unknown: config.reconcile.revoke_unknown,
         stopping: stopping(),
         tasks: lifecycle.tasks(),
     }));

@@ -59,6 +59,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod doctor;
+pub mod failpoint;
 pub mod grpc;
 pub mod http;
 pub mod identity;

@@ -24,6 +24,7 @@ use crate::{
         target::Target,
         window::Window,
     },
+    failpoint::{Point, reach},
     store::Write,
     vault::{GrantToken, Outcome, VaultError, Wrapped},
 };
@@ -98,6 +99,7 @@ impl Broker {
         let subject = Subject::Owned(&request.ask.target, &request.ask.requester);
         self.allow(Verb::ClaimGrant, caller, subject, about, &name).await?;
         let target = self.policy.targets.get(&request.ask.target);
+        reach(Point::ClaimAllowed);
         let (grant, at_work) = if matches!(request.state, State::Claimed { .. }) {
             self.intend_again(caller, &request, target, reissue).await?
         } else {
@@ -154,6 +156,7 @@ impl Broker {
     }
 
     async fn issue(&self, grant: Grant, target: &Target, at_work: AtWork<'_>) -> Result<Claimed, Error> {
+        reach(Point::IntentRecorded);
         let (id, about) = (grant.id, about(&grant));
         let made = self.make(grant, target).await;
         drop(at_work);
@@ -178,16 +181,20 @@ impl Broker {
 
     async fn make(&self, grant: Grant, target: &Target) -> Result<Claimed, Halt> {
         let minted = self.issuer.mint(grant.id, &target.vault_policy, FIRST_TTL).await?;
+        reach(Point::TokenMinted);
         let token = minted.accessor.clone();
         let grant = self.record_token(grant, &token).await?;
+        reach(Point::TokenRecorded);
         let (grant, wrapped, wrap_ttl) = self.read(grant, minted).await?;
         let leased = match &grant.state {
             grant::State::Issuing { issued: Issued::Lease(leased) } => leased,
             other => return Err(OutOfOrder { state: other.name(), action: "shortened" }.into()),
         };
         self.shorten(leased, grant.window).await?;
+        reach(Point::Shortened);
         let active = grant.activate(self.clock.now())?;
         self.commit(&[Write::Grant(&active)]).await?;
+        reach(Point::Activated);
         Ok(Claimed {
             grant: active.into_after(),
             wrapping_token: wrapped.token,
@@ -244,7 +251,9 @@ impl Broker {
             }
         };
         self.issuing.settle(grant.id);
+        reach(Point::LeaseFound);
         let recorded = self.record_lease(grant, &wrapped).await;
+        reach(Point::LeaseRecorded);
         if recorded.is_err() {
             // Ending finds this lease below the path as well; this only is sooner.
             let _ = self.issuer.revoke_wrapping(&wrapped.accessor).await;

@@ -33,6 +33,7 @@ mod watch;
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use tokio::sync::{Notify, watch as channel};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -65,6 +66,10 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// How long a wrapping token can be opened.
     pub wrap_ttl: Duration,
+    /// How long an ending may take before an alarm is raised.
+    pub alarm_after: Duration,
+    /// Whether leases that no grant knows of are revoked when they are found.
+    pub revoke_unknown: bool,
     /// The secret that Vault's handles are digested with in events.
     pub digest_key: [u8; 32],
     /// Cancelled when the daemon stops: streams end, claims are refused.
@@ -81,6 +86,8 @@ pub struct Broker {
     issuer: Arc<dyn Issuer>,
     clock: Arc<dyn Clock>,
     wrap_ttl: Duration,
+    alarm_after: TimeDelta,
+    revoke_unknown: bool,
     handles: handles::Digester,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -102,6 +109,8 @@ impl Broker {
             issuer: parts.issuer,
             clock: parts.clock,
             wrap_ttl: parts.wrap_ttl,
+            alarm_after: TimeDelta::from_std(parts.alarm_after).unwrap_or(TimeDelta::MAX),
+            revoke_unknown: parts.revoke_unknown,
             handles: handles::Digester::new(&parts.digest_key),
             stopping: parts.stopping,
             tasks: parts.tasks,

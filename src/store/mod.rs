@@ -90,6 +90,18 @@ pub struct GrantFilter {
     pub holder: Option<String>,
     /// The request.
     pub request: Option<RequestId>,
+    /// Only those that should be over.
+    pub overdue: Option<Overdue>,
+}
+
+/// Which grants should be over: those that are ending since `begun_by` or before, and those that are held or being made
+/// although their window closed at `closed_by` or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// The latest beginning of an ending.
+    pub begun_by: DateTime<Utc>,
+    /// The latest end of a window.
+    pub closed_by: DateTime<Utc>,
 }
 
 /// A part of a list, the newest first: what comes after `after`, at most `limit`.

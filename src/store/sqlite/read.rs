@@ -88,6 +88,11 @@ pub(super) async fn grants(
     push_equal(&mut query, "g.target", filter.target.as_ref().map(ToString::to_string));
     push_person(&mut query, "g.holder_subject", "g.holder_name", filter.holder.as_deref());
     push_equal(&mut query, "g.request_id", filter.request.map(|id| id.to_string()));
+    if let Some(overdue) = filter.overdue {
+        query.push(" AND ((g.state = 'REVOKING' AND g.begun_at <= ").push_bind(millis(overdue.begun_by));
+        query.push(") OR (g.state IN ('ISSUING', 'ACTIVE') AND g.closes_at <= ");
+        query.push_bind(millis(overdue.closed_by)).push("))");
+    }
     push_slice(&mut query, "g.id", slice.after.map(|id| id.to_string()), slice.limit);
     all_grants(readers, query, "list grants").await
 }

@@ -57,6 +57,8 @@ pub fn world_with(orders: Target) -> World {
         issuer: Arc::clone(&vault) as Arc<dyn Issuer>,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         wrap_ttl: WRAP_TTL,
+        alarm_after: Duration::from_mins(1),
+        revoke_unknown: false,
         digest_key: [7; 32],
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),

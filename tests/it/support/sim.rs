@@ -161,6 +161,8 @@ async fn broker(
         issuer: vault.clone(),
         clock,
         wrap_ttl: Duration::from_mins(5),
+        alarm_after: Duration::from_mins(1),
+        revoke_unknown: false,
         stopping: stopping.clone(),
         tasks: TaskTracker::new(),
     }))
