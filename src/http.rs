@@ -10,6 +10,10 @@ use reqwest::{Certificate, Client, redirect::Policy};
 /// How long setting up a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the other side's kernel may be silent. It acknowledges what was sent however long the server works on it; if
+/// it doesn't, the network is cut, and waiting for the call's whole time limit would put off the next try.
+const UNHEARD_MAX: Duration = Duration::from_secs(5);
+
 /// Why a client could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -46,6 +50,9 @@ pub fn client(ca_file: Option<&Path>, timeout: Duration) -> Result<Client, HttpE
         .no_proxy()
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_user_timeout(UNHEARD_MAX)
+        .tcp_keepalive(UNHEARD_MAX)
+        .tcp_keepalive_interval(UNHEARD_MAX)
         .timeout(timeout);
     let builder = match ca_file {
         Some(path) => builder.tls_certs_only(authorities(path)?),

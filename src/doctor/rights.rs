@@ -70,7 +70,8 @@ fn use_of(path: &str) -> &'static str {
         "auth/token/renew-self" | "auth/token/lookup-self" => "the login couldn't be kept",
         "sys/capabilities-self" => "the other rights couldn't be asked for",
         create if create.starts_with("auth/token/create/") => "no grant's token could be made",
-        _ => "a credential's lease couldn't be found",
+        list if list.starts_with("sys/leases/lookup/") => "a credential's lease couldn't be found",
+        _ => "hallpass works only with it",
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     MissingCapability, VaultError,
     endpoints::AskCapabilities,
     error::{Failure, Operation},
-    issuer::Shared,
+    lane::Lane,
 };
 
 const ASK: Operation = Operation::new("ask for the capabilities", "sys/capabilities-self", "update");
@@ -29,7 +29,7 @@ const NEEDED: [(&str, &str); 8] = [
 /// The capabilities that Vault says the daemon has, by path.
 pub(super) type Granted = HashMap<String, Vec<String>>;
 
-impl Shared {
+impl Lane {
     /// The rights that are missing, in one call. If asking is denied, that is what is missing.
     pub(super) async fn missing(&self, paths: &[&str]) -> Result<Vec<MissingCapability>, VaultError> {
         let needed = needed(&self.token_role, paths);

@@ -7,9 +7,9 @@ use vaultrs::api::token::requests::RevokeTokenAccessorRequest;
 
 use super::{
     VaultError,
-    endpoints::{CountLeases, RevokeLease},
+    endpoints::RevokeLease,
     error::{Failure, Operation},
-    issuer::Shared,
+    lane::Lane,
     leases::says_gone,
 };
 use crate::access::handle::{Accessor, LeaseId};
@@ -19,9 +19,8 @@ pub(super) const REVOKE_TOKEN: Operation =
 pub(super) const REVOKE_WRAPPING: Operation =
     Operation::new("revoke the wrapped credential", "auth/token/revoke-accessor", "update");
 const REVOKE_LEASE: Operation = Operation::new("revoke the lease", "sys/leases/revoke", "update");
-const COUNT: Operation = Operation::new("count the leases that Vault gave up on", "sys/leases/count", "read");
 
-impl Shared {
+impl Lane {
     /// Revokes a token by its accessor. For one that is gone Vault answers with a success and a warning, or with an
     /// error if it expires at this very moment.
     pub(super) async fn revoke_accessor(
@@ -45,14 +44,6 @@ impl Shared {
             Err(failure) if says_gone(&failure) => Ok(()),
             Err(failure) => Err(REVOKE_LEASE.error(&failure, &[lease.expose()])),
         }
-    }
-
-    /// How many leases Vault failed to revoke so often that it tries them only once a day.
-    pub(super) async fn irrevocable(&self) -> Result<u64, VaultError> {
-        let asked = self.ask(|| CountLeases { r#type: "irrevocable".into() }).await;
-        let answer = asked.map_err(|f| COUNT.error(&f, &[]))?;
-        let count = answer.data.ok_or_else(|| COUNT.error(&Failure::Unreadable, &[]))?;
-        Ok(count.lease_count)
     }
 }
 

@@ -6,11 +6,11 @@
 //! Source: <https://developer.hashicorp.com/vault/api-docs/system/leases>,
 //! <https://developer.hashicorp.com/vault/api-docs/system/capabilities-self>.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use rustify_derive::Endpoint;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 /// Every answer's outer form; `D` is what `data` holds.
 #[derive(Deserialize)]
@@ -79,6 +79,8 @@ pub(super) struct LookUpLease {
 #[derive(Deserialize)]
 pub(super) struct Lease {
     pub(super) issue_time: DateTime<Utc>,
+    /// Why Vault gave up on revoking it, if it did.
+    pub(super) revoke_error: Option<IgnoredAny>,
 }
 
 /// Lists the leases below a credential path: `LIST sys/leases/lookup/<path>/`. An empty list is a 404.
@@ -119,15 +121,39 @@ pub(super) struct CountLeases {
     pub(super) r#type: String,
 }
 
-/// How many leases there are.
+/// How many leases there are, by their mount's accessor.
 #[derive(Deserialize)]
 pub(super) struct LeaseCount {
-    pub(super) lease_count: u64,
+    pub(super) counts: BTreeMap<String, u64>,
+}
+
+/// Lists the mounts that the caller's policies let it see: `GET sys/internal/ui/mounts`. It takes no right of its own.
+#[derive(Endpoint)]
+#[endpoint(path = "sys/internal/ui/mounts", method = "GET", response = "Mounts")]
+pub(super) struct ListMounts {}
+
+/// The mounts of secrets engines, by path.
+#[derive(Deserialize)]
+pub(super) struct Mounts {
+    pub(super) secret: BTreeMap<String, Mount>,
+}
+
+/// One mount.
+#[derive(Deserialize)]
+pub(super) struct Mount {
+    pub(super) accessor: String,
+}
+
+/// Looks a token up by its accessor: `POST auth/token/lookup-accessor`. Only whether it lives is of interest.
+#[derive(Endpoint)]
+#[endpoint(path = "auth/token/lookup-accessor", method = "POST", response = "IgnoredAny")]
+pub(super) struct LookUpAccessor {
+    pub(super) accessor: String,
 }
 
 /// Reads a credential path. What `data` holds is never looked at: it may be the credential.
 #[derive(Endpoint)]
-#[endpoint(path = "{self.path}", method = "GET", response = "serde::de::IgnoredAny")]
+#[endpoint(path = "{self.path}", method = "GET", response = "IgnoredAny")]
 pub(super) struct ReadPath {
     #[endpoint(skip)]
     pub(super) path: String,
@@ -142,7 +168,7 @@ pub(super) struct AskCapabilities {
 
 /// Looks the caller's own token up: `GET auth/token/lookup-self`. Only whether it succeeds is of interest.
 #[derive(Endpoint)]
-#[endpoint(path = "auth/token/lookup-self", method = "GET", response = "serde::de::IgnoredAny")]
+#[endpoint(path = "auth/token/lookup-self", method = "GET", response = "IgnoredAny")]
 pub(super) struct LookUpSelf {}
 
 /// Renews the caller's own token: `POST auth/token/renew-self`. vaultrs has a tab in this path.

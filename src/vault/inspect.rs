@@ -8,7 +8,7 @@ mod answers;
 mod forms;
 mod places;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::ExposeSecret;
@@ -25,20 +25,16 @@ use self::{
 use super::{
     MissingCapability, VaultError,
     capabilities::{Granted, grants, reads},
-    client::Carried,
-    endpoints::{AskCapabilities, LookUpSelf},
+    endpoints::AskCapabilities,
     error::{Failure, Operation},
-    issuer::Shared,
+    lane::Lane,
 };
 use crate::access::handle::Accessor;
-
-/// How long Vault keeps the answer that only shows its clock. Nobody opens it.
-const CLOCK_WRAP: Duration = Duration::from_secs(1);
 
 const LOG_IN: Operation = Operation::new("log in", "auth/<mount>/login", "update");
 const LOG_OUT: Operation =
     Operation::new("end the login of this check", "auth/token/revoke-accessor", "update");
-const ASK_TIME: Operation = Operation::new("ask for Vault's time", "auth/token/lookup-self", "read");
+const ASK_TIME: Operation = Operation::new("ask for the time", "auth/token/lookup-self", "read");
 const ASK: Operation = Operation::new("ask for the capabilities", "sys/capabilities-self", "update");
 
 /// What ends more than one lease, or says that it ended what it didn't; with a credential path behind it.
@@ -54,16 +50,16 @@ pub struct Asked {
 }
 
 /// Looks at everything, one call after the other: nobody waits for it but a person.
-pub(super) async fn inspect(shared: &Arc<Shared>, asked: &Asked) -> Result<Inspection, VaultError> {
-    shared.login.session(&shared.client).await.map_err(|failure| LOG_IN.error(&failure, &[]))?;
-    let mut look = Look { shared, silent: false };
+pub(super) async fn inspect(lane: &Lane, asked: &Asked) -> Result<Inspection, VaultError> {
+    lane.login.session().await.map_err(|failure| LOG_IN.error(&failure, &[]))?;
+    let mut look = Look { lane, silent: false };
     let own = look.own_token().await;
     let mut seen = Inspection {
         clock_ahead: look.clock_ahead().await,
         missing: look.missing(&asked.paths).await,
         excess: look.excess(&asked.paths).await,
         secret_id: look.secret_id(&own).await,
-        token_role: look.settings(&format!("auth/token/roles/{}", shared.token_role)).await,
+        token_role: look.settings(&format!("auth/token/roles/{}", lane.token_role)).await,
         token_tuning: look.settings("sys/mounts/auth/token/tune").await,
         mounts: look.settings("sys/mounts").await,
         tunings: BTreeMap::new(),
@@ -83,7 +79,7 @@ pub(super) async fn inspect(shared: &Arc<Shared>, asked: &Asked) -> Result<Inspe
 
 /// The eye, which closes when Vault doesn't answer.
 struct Look<'a> {
-    shared: &'a Arc<Shared>,
+    lane: &'a Lane,
     silent: bool,
 }
 
@@ -94,7 +90,7 @@ impl Look<'_> {
             return Seen::NotAsked;
         }
         let operation = Operation { name: "read settings", path: path.to_owned().into(), capability: "read" };
-        match self.shared.ask(|| ReadSettings { path: path.to_owned() }).await {
+        match self.lane.ask(|| ReadSettings { path: path.to_owned() }).await {
             Ok(answer) => match answer.data.and_then(|data| serde_json::from_value(data).ok()) {
                 Some(found) => Seen::There(found),
                 None => Seen::Failed(operation.error(&Failure::Unreadable, &[])),
@@ -116,33 +112,28 @@ impl Look<'_> {
         }
     }
 
+    /// An error, if asking would only mean to wait again.
+    fn still_answers(&self, operation: &Operation) -> Result<(), VaultError> {
+        let stopped = || operation.error(&Failure::Unsent("Vault stopped answering".into()), &[]);
+        if self.silent { Err(stopped()) } else { Ok(()) }
+    }
+
     async fn own_token(&mut self) -> Seen<OwnToken> {
         self.settings("auth/token/lookup-self").await
     }
 
     /// How far this machine's clock is ahead of Vault's, at least.
     async fn clock_ahead(&mut self) -> Result<TimeDelta, VaultError> {
-        let before = self.shared.clock.now();
-        let vaults = self.vaults_time().await?;
-        Ok(certainly_ahead(before, vaults, self.shared.clock.now()))
-    }
-
-    /// Vault's present, to less than a second: that of a wrapping which nobody opens.
-    async fn vaults_time(&mut self) -> Result<DateTime<Utc>, VaultError> {
-        let session =
-            self.shared.login.session(&self.shared.client).await.map_err(|f| ASK_TIME.error(&f, &[]))?;
-        let carried = Carried { token: Some(&session.token), wrap: Some(CLOCK_WRAP) };
-        let answer = self.shared.client.send(carried, LookUpSelf {}).await;
-        let answer = answer.map_err(|f| ASK_TIME.error(&f, &[session.token.expose_secret()]))?;
-        answer
-            .wrap_info
-            .map(|info| info.creation_time)
-            .ok_or_else(|| ASK_TIME.error(&Failure::Unreadable, &[]))
+        self.still_answers(&ASK_TIME)?;
+        let before = self.lane.clock.now();
+        let vaults = self.lane.time().await?;
+        Ok(certainly_ahead(before, vaults, self.lane.clock.now()))
     }
 
     async fn missing(&mut self, paths: &[String]) -> Result<Vec<MissingCapability>, VaultError> {
+        self.still_answers(&ASK)?;
         let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-        self.shared.missing(&paths).await
+        self.lane.missing(&paths).await
     }
 
     /// The rights that the daemon has and shouldn't have.
@@ -152,7 +143,7 @@ impl Look<'_> {
         }
         let more = TOO_MUCH.iter().flat_map(|above| paths.iter().map(move |path| format!("{above}{path}")));
         let asked: Vec<String> = paths.iter().cloned().chain(more).collect();
-        match self.shared.ask(|| AskCapabilities { paths: asked.clone() }).await {
+        match self.lane.ask(|| AskCapabilities { paths: asked.clone() }).await {
             Ok(answer) => Seen::There(excess(&asked, &answer.data.unwrap_or_default())),
             Err(failure) => self.unseen(&ASK, &failure, &[]),
         }
@@ -162,11 +153,11 @@ impl Look<'_> {
     async fn secret_id(&mut self, own: &Seen<OwnToken>) -> Seen<SecretId> {
         let Seen::There(OwnToken { meta: Some(meta), .. }) = own else { return Seen::NotAsked };
         let Some(role) = meta.get("role_name").filter(|_| !self.silent) else { return Seen::NotAsked };
-        let Ok(secret) = self.shared.login.secret_id().await else { return Seen::NotAsked };
-        let (mount, role) = (self.shared.login.mount().to_owned(), role.clone());
+        let Ok(secret) = self.lane.login.secret_id().await else { return Seen::NotAsked };
+        let (mount, role) = (self.lane.login.mount().to_owned(), role.clone());
         let path = format!("auth/{mount}/role/{role}/secret-id/lookup");
         let operation = Operation { name: "look the secret id up", path: path.into(), capability: "update" };
-        let asked = self.shared.ask(|| LookUpSecretId {
+        let asked = self.lane.ask(|| LookUpSecretId {
             mount: mount.clone(),
             role: role.clone(),
             secret_id: secret.expose_secret().to_owned(),
@@ -181,7 +172,7 @@ impl Look<'_> {
     async fn log_out(&mut self, own: &Seen<OwnToken>) -> Result<(), VaultError> {
         match own {
             Seen::There(own) if !self.silent => {
-                self.shared.revoke_accessor(&LOG_OUT, &Accessor::new(own.accessor.clone())).await
+                self.lane.revoke_accessor(&LOG_OUT, &Accessor::new(own.accessor.clone())).await
             }
             _ => Err(LOG_OUT.error(&Failure::Unsent("its accessor isn't known".into()), &[])),
         }

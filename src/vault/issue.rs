@@ -15,7 +15,7 @@ use super::{
     end::{REVOKE_TOKEN, REVOKE_WRAPPING},
     endpoints::{Answer, Auth, ReadPath, RenewLease, WrapInfo},
     error::{Failure, Operation},
-    issuer::Shared,
+    lane::Lane,
     leases::only_one,
 };
 use crate::access::{
@@ -43,13 +43,15 @@ fn reading(path: &str) -> Operation {
     Operation { name: "read the credential", path: path.to_owned().into(), capability }
 }
 
-impl Shared {
-    /// Makes the grant's token by the token role, and takes it only if it is what was asked for.
+impl Lane {
+    /// Makes the grant's token by the token role, and takes it only if it is what was asked for. What isn't is revoked
+    /// through `endings`.
     pub(super) async fn mint(
         &self,
         grant: GrantId,
         policy: &str,
         ttl: Duration,
+        endings: &Self,
     ) -> Result<GrantToken, VaultError> {
         let making = making(&self.token_role);
         let asked = self.ask_once(creation(&self.token_role, grant, policy, ttl)).await;
@@ -59,23 +61,25 @@ impl Shared {
         let token = GrantToken { token: auth.client_token.into(), accessor: Accessor::new(auth.accessor) };
         let Some(flaw) = flaw else { return Ok(token) };
         // Revoked, it is as if it had never been made; otherwise it lives until its first TTL is over.
-        let revoked = self.revoke_accessor(&REVOKE_TOKEN, &token.accessor).await;
+        let revoked = endings.revoke_accessor(&REVOKE_TOKEN, &token.accessor).await;
         let outcome = if revoked.is_ok() { Outcome::Refused } else { Outcome::Unknown };
         Err(making.refuse(outcome, format!("{flaw}; correct the token role {}", self.token_role)))
     }
 
-    /// Reads, wrapped, and finds the lease. On an error what may have been made is revoked as well as it goes.
+    /// Reads, wrapped, and finds the lease. On an error what may have been made is revoked as well as it goes,
+    /// through `endings`.
     pub(super) async fn read_wrapped(
         self: &Arc<Self>,
         token: GrantToken,
         path: &str,
         wrap_ttl: Duration,
+        endings: &Self,
     ) -> Result<Wrapped, VaultError> {
         let mut wrapping = None;
         let result = self.read_and_find(&token, path, wrap_ttl, &mut wrapping).await;
         if result.is_err() {
             tokio::select! {
-                () = self.discard(&token.accessor, wrapping.as_ref()) => {}
+                () = endings.discard(&token.accessor, wrapping.as_ref()) => {}
                 () = self.clock.sleep_until(self.clock.now() + DISCARD_MAX) => {}
             }
         }
@@ -131,8 +135,8 @@ impl Shared {
         }
     }
 
-    /// What a failed read did. A refusal is certain if Vault denied it or is sealed; after any other the list must show
-    /// nothing new, because an answer can fail when the lease is made already.
+    /// What a failed read did. A refusal is certain if nothing was sent or Vault turned it away at the door; after any
+    /// other the list must show nothing new, because an answer can fail when the lease is made already.
     async fn unread(
         &self,
         token: &GrantToken,
@@ -142,7 +146,9 @@ impl Shared {
     ) -> VaultError {
         let hide = [token.token.expose_secret(), token.accessor.expose()];
         let error = reading(path).error(failure, &hide);
-        if error.outcome == Outcome::Unknown || failure.is(403) || failure.is(404) || failure.is(503) {
+        let at_the_door = [403, 404, 429, 503].into_iter().any(|status| failure.is(status));
+        let unsent = !matches!(failure, Failure::Said { .. });
+        if error.outcome == Outcome::Unknown || unsent || at_the_door {
             return error;
         }
         match self.lease_ids(path).await {

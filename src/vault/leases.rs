@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 
 use super::{
     LeaseSeen, VaultError,
-    endpoints::{ListLeases, LookUpLease},
+    endpoints::{Lease, ListLeases, LookUpLease},
     error::{Failure, Operation},
-    issuer::Shared,
+    lane::Lane,
 };
 use crate::access::handle::LeaseId;
 
@@ -31,7 +31,7 @@ pub(super) fn listing(path: &str) -> Operation {
     Operation { name: "list the leases", path, capability: "list and sudo" }
 }
 
-impl Shared {
+impl Lane {
     /// The ids of the credential leases below a path. Entries that lead further down belong to other paths.
     pub(super) async fn lease_ids(&self, path: &str) -> Result<BTreeSet<String>, VaultError> {
         let answer = match self.ask(|| ListLeases { path: path.to_owned() }).await {
@@ -44,10 +44,10 @@ impl Shared {
     }
 
     /// Looks a lease up; none if Vault says that it is gone.
-    pub(super) async fn look_up(&self, id: &str) -> Result<Option<DateTime<Utc>>, VaultError> {
+    pub(super) async fn look_up(&self, id: &str) -> Result<Option<Lease>, VaultError> {
         match self.ask(|| LookUpLease { lease_id: id.to_owned() }).await {
             Ok(answer) => match answer.data {
-                Some(lease) => Ok(Some(lease.issue_time)),
+                Some(lease) => Ok(Some(lease)),
                 None => Err(LOOK_UP.error(&Failure::Unreadable, &[])),
             },
             Err(failure) if says_gone(&failure) => Ok(None),
@@ -63,14 +63,20 @@ impl Shared {
         let (mut ids, mut running, mut seen) = (ids.into_iter(), JoinSet::new(), Vec::new());
         loop {
             for id in ids.by_ref().take(LOOKUPS_MAX - running.len()) {
-                let shared = Arc::clone(self);
-                running.spawn(async move { (shared.look_up(&id).await, id) });
+                let lane = Arc::clone(self);
+                running.spawn(async move { (lane.look_up(&id).await, id) });
             }
             let Some(done) = running.join_next().await else { return Ok(seen) };
-            let (issued_at, id) =
+            let (found, id) =
                 done.map_err(|_| LOOK_UP.error(&Failure::Cut("the lookup was given up".into()), &[]))?;
-            seen.extend(issued_at?.map(|issued_at| LeaseSeen { id: LeaseId::new(id), issued_at }));
+            seen.extend(found?.map(|lease| lease.seen(id)));
         }
+    }
+}
+
+impl Lease {
+    fn seen(self, id: String) -> LeaseSeen {
+        LeaseSeen { id: LeaseId::new(id), issued_at: self.issue_time, given_up: self.revoke_error.is_some() }
     }
 }
 
@@ -151,7 +157,8 @@ mod tests {
     }
 
     fn seen(id: &str, millis: i64) -> LeaseSeen {
-        LeaseSeen { id: LeaseId::new(id), issued_at: DateTime::UNIX_EPOCH + TimeDelta::milliseconds(millis) }
+        let issued_at = DateTime::UNIX_EPOCH + TimeDelta::milliseconds(millis);
+        LeaseSeen { id: LeaseId::new(id), issued_at, given_up: false }
     }
 
     #[test]

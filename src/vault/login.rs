@@ -45,6 +45,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// can be added to either.
 const TTL_MAX: Duration = Duration::from_hours(24 * 32);
 
+/// The time limit of each call that is about the login. It is shorter than that of others, because everybody waits for
+/// it, revocations included, while nothing slow stands behind it.
+pub(super) const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How large a secret id's file may be, in bytes. Vault's have 36; more is a wrong file.
 const SECRET_ID_MAX: u64 = 4096;
 
@@ -97,21 +101,29 @@ fn delta(of: Duration) -> TimeDelta {
 /// The login and how it is kept.
 pub(super) struct Login {
     app_role: AppRole,
+    /// Connections that nobody else's calls can take up.
+    client: Client,
     operation: Operation,
     clock: Arc<dyn Clock>,
     current: watch::Sender<Option<Arc<Session>>>,
     /// Held during a login or a renewal.
     flight: Mutex<()>,
-    /// How many logins were tried. Only who holds the flight changes it.
+    /// How many logins were tried, and how many of them are known to have failed. Only who holds the flight changes
+    /// them, as well as the next.
     tried: AtomicU64,
+    failed: AtomicU64,
+    /// How many times it was looked whether a login still holds.
+    examined: AtomicU64,
 }
 
 impl Login {
-    pub(super) fn new(app_role: AppRole, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(app_role: AppRole, client: Client, clock: Arc<dyn Clock>) -> Self {
         let path = format!("auth/{}/login", app_role.mount);
         let operation = Operation { name: "log in", path: path.into(), capability: "update" };
         let current = watch::Sender::new(None);
-        Self { app_role, operation, clock, current, flight: Mutex::new(()), tried: AtomicU64::new(0) }
+        let flight = Mutex::new(());
+        let (tried, failed, examined) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Self { app_role, client, operation, clock, current, flight, tried, failed, examined }
     }
 
     /// The login, if there is one that hasn't expired.
@@ -119,39 +131,49 @@ impl Login {
         self.current.borrow().clone().filter(|session| self.clock.now() < session.expires_at)
     }
 
-    /// The login; if there is none, one try to make it.
-    pub(super) async fn session(&self, client: &Client) -> Result<Arc<Session>, Failure> {
+    /// The login; if there is none, one try to make it. Of one that is under way the outcome is taken, good or bad, so
+    /// that nobody waits longer than a single try takes.
+    pub(super) async fn session(&self) -> Result<Arc<Session>, Failure> {
         if let Some(session) = self.live() {
             return Ok(session);
         }
-        let tried = self.tried();
+        let failed = self.failed.load(Ordering::Relaxed);
         let _flight = self.flight.lock().await;
         match self.live() {
             Some(session) => Ok(session),
-            None if self.tried() != tried => Err(Failure::Unsent("not logged in to Vault".into())),
-            None => self.log_in(client).await.map_err(|e| Failure::Unsent(e.reason)),
+            None if self.failed.load(Ordering::Relaxed) != failed => {
+                Err(Failure::Unsent("not logged in to Vault".into()))
+            }
+            None => self.log_in().await.map_err(|e| Failure::Unsent(e.reason)),
         }
     }
 
     /// For who was denied with `denied`: another login, if that token has ended; none, if it was the policy that denied.
-    pub(super) async fn instead_of(&self, client: &Client, denied: &Session) -> Option<Arc<Session>> {
+    ///
+    /// Of many who were denied, one finds out for all that were denied before it looked.
+    pub(super) async fn instead_of(&self, denied: &Session) -> Option<Arc<Session>> {
+        let examined = self.examined.load(Ordering::Relaxed);
         let _flight = self.flight.lock().await;
         if let Some(newer) = self.live().filter(|session| session.number != denied.number) {
             return Some(newer);
         }
+        if self.examined.load(Ordering::Relaxed) != examined {
+            return None;
+        }
+        self.examined.fetch_add(1, Ordering::Relaxed);
         let carried = Carried { token: Some(&denied.token), wrap: None };
-        match client.send(carried, LookUpSelf {}).await {
-            Err(failure) if failure.is(403) => self.log_in(client).await.ok(),
+        match self.client.send(carried, LookUpSelf {}).await {
+            Err(failure) if failure.is(403) => self.log_in().await.ok(),
             _ => None,
         }
     }
 
     /// Keeps the login until `stop`. Failures are logged and tried again.
-    pub(super) async fn keep(&self, client: &Client, stop: CancellationToken) {
+    pub(super) async fn keep(&self, stop: CancellationToken) {
         let mut pause = BACKOFF_FIRST;
         let mut changed = self.current.subscribe();
         loop {
-            let at = match self.tend(client).await {
+            let at = match self.tend().await {
                 Ok(renew_at) => {
                     pause = BACKOFF_FIRST;
                     renew_at
@@ -180,27 +202,27 @@ impl Login {
     }
 
     /// Does what is due, if anything, and says when to look again.
-    async fn tend(&self, client: &Client) -> Result<DateTime<Utc>, VaultError> {
+    async fn tend(&self) -> Result<DateTime<Utc>, VaultError> {
         let _flight = self.flight.lock().await;
         let session = match self.live() {
-            None => self.log_in(client).await?,
+            None => self.log_in().await?,
             Some(session) if self.clock.now() < session.renew_at => session,
-            Some(session) => match self.renew(client, &session).await {
+            Some(session) => match self.renew(&session).await {
                 Some(renewed) => renewed,
-                None => self.log_in(client).await?,
+                None => self.log_in().await?,
             },
         };
         Ok(session.renew_at)
     }
 
     /// Renews; none if it can't be, or if that gains too little.
-    async fn renew(&self, client: &Client, session: &Session) -> Option<Arc<Session>> {
+    async fn renew(&self, session: &Session) -> Option<Arc<Session>> {
         if !session.renewable {
             return None;
         }
         let asked_at = self.clock.now();
         let carried = Carried { token: Some(&session.token), wrap: None };
-        let auth = match client.send(carried, RenewSelf {}).await {
+        let auth = match self.client.send(carried, RenewSelf {}).await {
             Ok(answer) => answer.auth?,
             Err(failure) => {
                 let error = RENEW.error(&failure, &[session.token.expose_secret()]);
@@ -220,8 +242,16 @@ impl Login {
     }
 
     /// Logs in. The caller holds the flight.
-    async fn log_in(&self, client: &Client) -> Result<Arc<Session>, VaultError> {
+    async fn log_in(&self) -> Result<Arc<Session>, VaultError> {
         self.tried.fetch_add(1, Ordering::Relaxed);
+        let done = self.try_to_log_in().await;
+        if done.is_err() {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        done
+    }
+
+    async fn try_to_log_in(&self) -> Result<Arc<Session>, VaultError> {
         let secret_id = self.secret_id().await?;
         let asked_at = self.clock.now();
         let request = LoginWithApproleRequest {
@@ -230,7 +260,7 @@ impl Login {
             secret_id: secret_id.expose_secret().to_owned(),
         };
         let hide = [secret_id.expose_secret(), &self.app_role.role_id];
-        let sent = client.send(Carried::default(), request).await;
+        let sent = self.client.send(Carried::default(), request).await;
         let answer = sent.map_err(|failure| self.operation.error(&failure, &hide))?;
         let auth = answer.auth.filter(|auth| !auth.client_token.is_empty());
         let auth = auth.ok_or_else(|| self.operation.error(&Failure::Unreadable, &[]))?;

@@ -11,11 +11,14 @@ mod error;
 pub mod inspect;
 mod issue;
 mod issuer;
+mod lane;
 mod leases;
 mod login;
+mod observe;
+mod settings;
 pub mod simulated;
 
-use std::{fmt::Debug, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -27,7 +30,8 @@ use crate::access::{
 };
 
 pub use self::{
-    issuer::{Settings, SetupError, VaultIssuer},
+    issuer::VaultIssuer,
+    settings::{Settings, SetupError},
     simulated::SimulatedIssuer,
 };
 
@@ -60,6 +64,9 @@ pub struct LeaseSeen {
     pub id: LeaseId,
     /// When it was issued, by Vault's clock.
     pub issued_at: DateTime<Utc>,
+    /// Whether Vault gave up on revoking it after several tries, and tries it only once a day. Not every version of
+    /// Vault tells; one that doesn't shows in [`Issuer::gave_up`] only.
+    pub given_up: bool,
 }
 
 /// A right that the daemon needs in Vault and lacks.
@@ -85,7 +92,8 @@ pub struct VaultError {
     pub outcome: Outcome,
 }
 
-/// What a failed call may have done.
+/// What a failed call may have done. Calls that may be repeated are sent again if their connection is cut, and this is of
+/// the last try; those that make something, [`Issuer::mint`] and [`Issuer::read_wrapped`], are sent once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Vault answered that it did not do it, or nothing was sent to it.
@@ -129,6 +137,19 @@ pub trait Issuer: Debug + Send + Sync {
 
     /// The credential leases that exist below a credential path; wrapping tokens' own leases are left out.
     async fn leases(&self, path: &str) -> Result<Vec<LeaseSeen>, VaultError>;
+
+    /// Whether nobody opened the wrapped credential yet. One that was opened, that expired or that was destroyed by
+    /// [`Issuer::revoke_wrapping`] can't be told apart afterwards: false.
+    async fn wrapping_unopened(&self, wrapping: &Accessor) -> Result<bool, VaultError>;
+
+    /// How many leases Vault gave up on, of all its users: it failed to revoke them several times and tries them only
+    /// once a day, while their accounts may work. By the path of their mount, which ends in a slash, or by the mount's
+    /// accessor where the daemon's policy doesn't let it see the path. Mounts without any are left out.
+    async fn gave_up(&self) -> Result<BTreeMap<String, u64>, VaultError>;
+
+    /// Vault's present, by its own clock and as exact as it tells (nanoseconds). It lies between the call and its
+    /// return.
+    async fn time(&self) -> Result<DateTime<Utc>, VaultError>;
 
     /// The rights that are missing for issuing from these credential paths and for ending what was issued.
     async fn missing(&self, paths: &[&str]) -> Result<Vec<MissingCapability>, VaultError>;

@@ -12,13 +12,14 @@
 mod state;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use self::state::{Call, Effect, LiveLease, Operation};
@@ -85,6 +86,12 @@ impl SimulatedIssuer {
     /// Sets what [`Issuer::missing`] answers.
     pub fn set_missing(&self, missing: Vec<MissingCapability>) {
         self.state().missing = missing;
+    }
+
+    /// Sets how far Vault's clock is ahead of the daemon's; behind, if negative. Only [`Issuer::time`] tells: expiry
+    /// goes by the daemon's clock.
+    pub fn clock_ahead(&self, by: TimeDelta) {
+        self.state().ahead = by;
     }
 
     /// Has each call shown to `watcher` before anything is done.
@@ -257,9 +264,25 @@ impl Issuer for SimulatedIssuer {
     async fn leases(&self, path: &str) -> Result<Vec<LeaseSeen>, VaultError> {
         self.call(Operation::Leases, None, |state| {
             let below = state.leases.values().filter(|(lease, _)| lease.path == path);
-            Ok(below.map(|(l, _)| LeaseSeen { id: l.id.clone(), issued_at: l.issued_at }).collect())
+            let seen =
+                |l: &LiveLease| LeaseSeen { id: l.id.clone(), issued_at: l.issued_at, given_up: false };
+            Ok(below.map(|(lease, _)| seen(lease)).collect())
         })
         .await
+    }
+
+    async fn wrapping_unopened(&self, wrapping: &Accessor) -> Result<bool, VaultError> {
+        let unopened = |state: &mut State| Ok(state.wrappings.contains_key(wrapping.expose()));
+        self.call(Operation::WrappingUnopened, self.owner(wrapping.expose()), unopened).await
+    }
+
+    async fn gave_up(&self) -> Result<BTreeMap<String, u64>, VaultError> {
+        self.call(Operation::GaveUp, None, |_| Ok(BTreeMap::new())).await
+    }
+
+    async fn time(&self) -> Result<DateTime<Utc>, VaultError> {
+        let now = self.clock.now();
+        self.call(Operation::Time, None, |state| Ok(now + state.ahead)).await
     }
 
     async fn missing(&self, _paths: &[&str]) -> Result<Vec<MissingCapability>, VaultError> {

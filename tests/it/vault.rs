@@ -10,8 +10,11 @@ mod end;
 mod errors;
 mod identity;
 mod issue;
+mod lanes;
 mod login;
+mod observe;
 mod simulated;
+mod unknown;
 mod world;
 
 use std::sync::Arc;

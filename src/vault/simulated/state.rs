@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     access::{handle::LeaseId, id::GrantId},
@@ -21,6 +21,9 @@ pub enum Operation {
     RevokeLease,
     LeaseGone,
     Leases,
+    WrappingUnopened,
+    GaveUp,
+    Time,
     Missing,
 }
 
@@ -75,6 +78,8 @@ pub(super) struct State {
     pub(super) down: bool,
     pub(super) targets_down: BTreeSet<String>,
     pub(super) missing: Vec<MissingCapability>,
+    /// How far Vault's clock is ahead.
+    pub(super) ahead: TimeDelta,
 }
 
 pub(super) struct Token {

@@ -430,7 +430,21 @@ impl Issuer for MemoryVault {
     async fn leases(&self, path: &str) -> Result<Vec<LeaseSeen>, VaultError> {
         let leases = self.leases.lock().unwrap();
         let below = leases.iter().filter(|(id, _)| id.starts_with(path));
-        Ok(below.map(|(id, at)| LeaseSeen { id: LeaseId::new(id.clone()), issued_at: *at }).collect())
+        Ok(below
+            .map(|(id, at)| LeaseSeen { id: LeaseId::new(id.clone()), issued_at: *at, given_up: false })
+            .collect())
+    }
+
+    async fn wrapping_unopened(&self, _: &Accessor) -> Result<bool, VaultError> {
+        Ok(true)
+    }
+
+    async fn gave_up(&self) -> Result<BTreeMap<String, u64>, VaultError> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn time(&self) -> Result<DateTime<Utc>, VaultError> {
+        Ok(self.clock.now())
     }
 
     async fn missing(&self, _: &[&str]) -> Result<Vec<MissingCapability>, VaultError> {

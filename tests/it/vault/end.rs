@@ -149,12 +149,6 @@ async fn what_has_ended_cannot_be_given_a_new_end() {
 }
 
 #[tokio::test]
-async fn vault_counts_the_leases_that_it_gave_up_on() {
-    let world = world("count").await;
-    assert_eq!(world.issuer.irrevocable_leases().await.unwrap(), 0);
-}
-
-#[tokio::test]
 async fn many_leases_are_looked_up_a_few_at_a_time() {
     let world = world("many").await;
     for _ in 0..20 {

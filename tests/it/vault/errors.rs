@@ -8,44 +8,15 @@ use std::{
 
 use hallpass::{
     access::handle::{Accessor, LeaseId},
-    clock::SystemClock,
-    vault::{GrantToken, Issuer, Outcome, Settings, VaultError, VaultIssuer},
+    vault::{GrantToken, Issuer, Outcome, VaultError},
 };
 use secrecy::ExposeSecret;
-use tempfile::TempDir;
 
 use super::{
-    canned::{Canned, Reply},
+    canned::{ALIVE, Canned, LOGIN, Reply, issuer},
     world::{MINUTE, World, leaked, new_grant},
 };
 use crate::support::servers::{Bao, Postgres, openbao, postgres};
-
-const LOGIN: Reply = (
-    "POST",
-    "auth/approle/login",
-    200,
-    "",
-    r#"{"auth":{"client_token":"s.daemon","accessor":"a","lease_duration":1200,"renewable":true}}"#,
-);
-
-const ALIVE: Reply = ("GET", "auth/token/lookup-self", 200, "", r#"{"data":{}}"#);
-
-/// A daemon of some Vault that isn't one.
-fn issuer(address: &str, timeout: Duration) -> (VaultIssuer, TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("secret-id"), "secret-id").unwrap();
-    let settings = Settings {
-        address: address.parse().unwrap(),
-        ca_file: None,
-        namespace: None,
-        approle_mount: "approle".into(),
-        role_id: "role-id".into(),
-        secret_id_file: dir.path().join("secret-id"),
-        token_role: "grant".into(),
-        timeout,
-    };
-    (VaultIssuer::new(settings, Arc::new(SystemClock)).unwrap(), dir)
-}
 
 fn assert_hides(error: &VaultError, handle: &str) {
     let told = format!("{error} {error:?}");
