@@ -18,7 +18,7 @@ use crate::{
         Store, StoreError,
         sqlite::{Migrate, OpenError, SqliteStore, inspect},
     },
-    sweep::{self, Sweeper},
+    sweep::{Chores, Sweeper},
     vault::{self, SetupError, VaultIssuer},
 };
 
@@ -94,8 +94,10 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let stop = stopping();
     lifecycle.supervise("vault login", async move { issuer.keep_login(stop).await });
     lifecycle.supervise("sweeper", Sweeper::new(Arc::clone(&broker), Arc::clone(&clock)).run(stopping()));
-    let on_schedule = sweep::on_schedule(Arc::clone(&broker), Arc::clone(&clock), config.sweep, stopping());
-    lifecycle.supervise("schedule", on_schedule);
+    let chores = Chores { broker: Arc::clone(&broker), clock: Arc::clone(&clock), stopping: stopping() };
+    for (name, chore) in chores.all(config.sweep, config.reconcile.schedule) {
+        lifecycle.supervise(name, chore);
+    }
     let (watchdog, health, stop) = (notifier.clone(), Arc::clone(&broker), stopping());
     lifecycle.supervise("watchdog", async move { watchdog.watch(stop, || health.is_healthy()).await });
     let serving = grpc::serve(listener, tls, broker, Arc::new(verifier), clock, stopping());

@@ -47,6 +47,8 @@ pub struct Claimed {
     pub wrapping_ttl: Duration,
     /// The path that it was read from.
     pub creation_path: String,
+    /// Whether somebody had opened the credential that this one replaces. If it wasn't the holder, it was stolen.
+    pub earlier_opened: bool,
 }
 
 /// Why making a credential stopped half way.
@@ -81,8 +83,10 @@ impl Broker {
         }
         let (broker, caller) = (Arc::clone(self), caller.clone());
         self.to_its_end(async move {
+            let earlier_opened = broker.end_earlier(&caller, id, reissue).await?;
             let (grant, target, at_work) = again_on_conflict!(broker.intend(&caller, id, reissue))?;
-            broker.issue(grant, &target, at_work).await
+            let claimed = broker.issue(grant, &target, at_work).await?;
+            Ok(Claimed { earlier_opened, ..claimed })
         })
         .await
     }
@@ -127,7 +131,8 @@ impl Broker {
         Ok((opened.into_after(), at_work))
     }
 
-    /// Opens another grant in the window of the one before, which begins to end unless it does so already.
+    /// Opens another grant in the window of the one before, which begins to end unless it does so already: it was being
+    /// made, so nobody has its credential.
     async fn intend_again(
         &self,
         caller: &Caller,
@@ -200,6 +205,7 @@ impl Broker {
             wrapping_token: wrapped.token,
             wrapping_ttl: wrap_ttl,
             creation_path: wrapped.creation_path,
+            earlier_opened: false,
         })
     }
 

@@ -17,7 +17,9 @@ macro_rules! again_on_conflict {
     }};
 }
 
+mod alarm;
 mod announce;
+mod armed;
 mod blockers;
 mod claim;
 mod decide;
@@ -25,9 +27,14 @@ mod end;
 mod error;
 mod handles;
 mod issuing;
+mod journal;
 mod query;
+mod reconcile;
+mod recording;
 mod refuse;
+mod reissue;
 mod submit;
+mod undo;
 mod upkeep;
 mod watch;
 
@@ -38,10 +45,13 @@ use tokio::sync::{Notify, watch as channel};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
+    armed::Due,
     claim::Claimed,
     decide::Written,
+    end::Tried,
     error::{BadField, Error},
     query::{Exception, RequestView, TargetView},
+    reconcile::Findings,
     submit::Submission,
     watch::{Seen, Watch},
 };
@@ -93,6 +103,13 @@ pub struct Broker {
     tasks: TaskTracker,
     news: channel::Sender<i64>,
     work: Notify,
+    rescan: Notify,
+    lapses: Notify,
+    unrecorded: Notify,
+    armed: armed::Armed,
+    journal: journal::Journal,
+    reported: reconcile::Reported,
+    reconciling: tokio::sync::Mutex<()>,
     issuing: issuing::Issuing,
     paths: issuing::PathLocks,
     blockers: blockers::Blockers,
@@ -116,6 +133,13 @@ impl Broker {
             tasks: parts.tasks,
             news: channel::Sender::new(0),
             work: Notify::new(),
+            rescan: Notify::new(),
+            lapses: Notify::new(),
+            unrecorded: Notify::new(),
+            armed: armed::Armed::default(),
+            journal: journal::Journal::default(),
+            reported: reconcile::Reported::default(),
+            reconciling: tokio::sync::Mutex::default(),
             issuing: issuing::Issuing::default(),
             paths: issuing::PathLocks::default(),
             blockers: blockers::Blockers::default(),
@@ -130,10 +154,5 @@ impl Broker {
         verb: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         self.tasks.spawn(verb).await.map_err(|failure| Error::Internal(Box::new(failure)))?
-    }
-
-    /// Returns when there may be something to do that no deadline announces: a grant began to end.
-    pub async fn work_to_do(&self) {
-        self.work.notified().await;
     }
 }

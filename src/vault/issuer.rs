@@ -7,7 +7,11 @@
 //!
 //! It can be set up while Vault is down, and takes nothing from the environment.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -160,6 +164,10 @@ impl Issuer for VaultIssuer {
 
     async fn lease_gone(&self, lease: &LeaseId) -> Result<bool, VaultError> {
         Ok(self.0.endings.look_up(lease.expose()).await?.is_none())
+    }
+
+    async fn lease_ids(&self, path: &str) -> Result<BTreeSet<LeaseId>, VaultError> {
+        Ok(self.0.endings.lease_ids(path).await?.into_iter().map(LeaseId::new).collect())
     }
 
     async fn leases(&self, path: &str) -> Result<Vec<LeaseSeen>, VaultError> {

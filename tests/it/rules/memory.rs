@@ -286,6 +286,7 @@ impl Store for MemoryStore {
                 .map(|g| (g.id, g.target))
                 .collect(),
             revoking: rows.grants.values().filter(revoking).map(|g| (g.id, g.target.clone())).collect(),
+            is_cut: false,
         })
     }
 
@@ -296,8 +297,39 @@ impl Store for MemoryStore {
         Ok(lapses.chain(closes).filter(|at| *at > now).min())
     }
 
-    async fn open_grants(&self) -> Result<Vec<Grant>, StoreError> {
-        Ok(self.rows().open())
+    async fn grant_to_end(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
+        self.grant(id).await
+    }
+
+    async fn closing(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<Grant>, StoreError> {
+        let mut closing = self.rows().open();
+        closing.retain(|grant| grant.window.closes_at() <= until);
+        closing.sort_by_key(|grant| (grant.window.closes_at(), grant.id));
+        closing.truncate(limit as usize);
+        Ok(closing)
+    }
+
+    async fn open_grants(&self, after: Option<GrantId>, limit: u32) -> Result<Vec<Grant>, StoreError> {
+        let mut open = self.rows().open();
+        open.retain(|grant| after.is_none_or(|after| grant.id > after));
+        open.truncate(limit as usize);
+        Ok(open)
+    }
+
+    async fn endings(
+        &self,
+        after: Option<(DateTime<Utc>, GrantId)>,
+        limit: u32,
+    ) -> Result<Vec<Grant>, StoreError> {
+        let begun = |grant: &Grant| match &grant.state {
+            State::Revoking(ending) => Some((ending.begun_at, grant.id)),
+            _ => None,
+        };
+        let mut endings: Vec<Grant> =
+            self.rows().grants.into_values().filter(|grant| begun(grant) > after).collect();
+        endings.sort_by_key(begun);
+        endings.truncate(limit as usize);
+        Ok(endings)
     }
 
     async fn known_leases(&self, _: &str) -> Result<Vec<LeaseId>, StoreError> {
@@ -425,6 +457,10 @@ impl Issuer for MemoryVault {
     async fn lease_gone(&self, lease: &LeaseId) -> Result<bool, VaultError> {
         self.looking.run().await;
         Ok(!self.leases.lock().unwrap().contains_key(lease.expose()))
+    }
+
+    async fn lease_ids(&self, path: &str) -> Result<BTreeSet<LeaseId>, VaultError> {
+        Ok(self.leases(path).await?.into_iter().map(|lease| lease.id).collect())
     }
 
     async fn leases(&self, path: &str) -> Result<Vec<LeaseSeen>, VaultError> {

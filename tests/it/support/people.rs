@@ -125,7 +125,11 @@ impl Person {
     }
 
     pub async fn release(&mut self, grant: &Grant) -> Result<Grant, Status> {
-        Ok(self.grants.release_grant(ReleaseGrantRequest { name: grant.name.clone() }).await?.into_inner())
+        Ok(self
+            .grants
+            .release_grant(ReleaseGrantRequest { name: grant.name.clone(), wrapping_opened: false })
+            .await?
+            .into_inner())
     }
 
     pub async fn grant(&mut self, name: &str) -> Result<Grant, Status> {

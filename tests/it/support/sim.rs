@@ -14,12 +14,14 @@ use hallpass::{
         target::{EarlyRevocation, Target},
         text::Prose,
     },
-    broker::{Broker, Claimed, Error, Parts, RequestView, Submission, Written},
+    broker::{Broker, Claimed, Error, Parts, RequestView, Submission, Tried, Written},
     clock::{Clock, ManualClock},
+    schedule::Schedule,
     store::{
         Store,
         sqlite::{Migrate, SqliteStore},
     },
+    sweep::{Chores, Sweeper},
     vault::SimulatedIssuer,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -93,11 +95,13 @@ impl Sim {
     pub async fn settle(&self) {
         for _ in 0..60 {
             self.broker.sweep().await.unwrap();
-            let (lapsing, ending) = self.broker.due(self.clock.now()).await.unwrap();
-            self.broker.let_lapse(lapsing).await.unwrap();
+            self.broker.reconcile().await.unwrap();
+            self.broker.let_lapse().await.unwrap();
+            self.broker.rescan().await.unwrap();
+            let (due, _) = self.broker.take_due(self.clock.now());
             let mut all_over = true;
-            for (id, _) in ending {
-                all_over &= self.broker.pursue(id).await.unwrap();
+            for (id, _, _) in due {
+                all_over &= self.broker.pursue(id).await == Tried::Over;
             }
             if all_over {
                 return;
@@ -123,6 +127,23 @@ impl Sim {
     pub fn leases(&self) -> Vec<LeaseId> {
         self.vault.live_leases().into_iter().map(|lease| lease.id).collect()
     }
+}
+
+/// The sweeper at work, with all that recurs beside it, as in the daemon.
+pub fn at_work(
+    broker: &Arc<Broker>,
+    clock: &Arc<dyn Clock>,
+    stopping: &CancellationToken,
+) -> tokio::task::JoinHandle<()> {
+    let sweeper = Sweeper::new(Arc::clone(broker), Arc::clone(clock)).run(stopping.clone());
+    let chores = Chores { broker: Arc::clone(broker), clock: Arc::clone(clock), stopping: stopping.clone() };
+    let minutely: Schedule = "0 * * * * *".parse().unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(sweeper);
+    for (_, chore) in chores.all(minutely.clone(), minutely) {
+        tasks.spawn(chore);
+    }
+    tokio::spawn(async move { while tasks.join_next().await.is_some() {} })
 }
 
 pub fn path(target: &str) -> String {
