@@ -1,7 +1,7 @@
 //! The wiring, from the configuration to a process that serves: the only file that names every concrete type. It reads
 //! from top to bottom; the order in which things stop is [`lifecycle`](crate::lifecycle)'s.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc};
+use std::{fs, io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use chrono::TimeDelta;
 use rustix::{
@@ -17,13 +17,13 @@ use crate::{
     broker::{self, Broker, Parts},
     clock::{Clock, SystemClock},
     config::{self, Config},
-    grpc,
+    doctor, grpc,
     http::HttpError,
     identity::{self, Verifier},
     lifecycle::{Ended, Lifecycle, Notifier, SystemSignals},
     store::{
         Store, StoreError,
-        sqlite::{Migrate, OpenError, SqliteStore, holder},
+        sqlite::{Migrate, OpenError, SqliteStore, holder, inspect},
     },
     sweep::{Chores, Sweeper},
     vault::{self, SetupError, VaultIssuer},
@@ -211,6 +211,34 @@ async fn reconcile_there(file: &Path, pid: i32) -> Result<Value, StartError> {
 /// If the database can't be opened or changed.
 pub async fn migrate(database: &Path) -> Result<Vec<i64>, OpenError> {
     SqliteStore::migrate(database, &SystemClock).await
+}
+
+/// Looks at everything around the daemon, which may be running meanwhile, and changes nothing.
+///
+/// # Errors
+///
+/// If Vault can't be called with this configuration. Whatever else is wrong stands in the report.
+pub async fn doctor(config: Config) -> Result<doctor::Report, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (vault, database) = (config.vault, config.store.path);
+    let setup = doctor::Setup {
+        vault: vault.address.as_str(),
+        approle_mount: &vault.approle_mount,
+        token_role: &vault.token_role,
+        wrap_ttl: vault.wrap_ttl,
+        secret_id_file: &vault.secret_id_file,
+        targets: &config.policy.targets,
+        database: &database,
+    };
+    let issuer =
+        VaultIssuer::new(vault_settings(vault.clone()), Arc::clone(&clock)).map_err(StartError::Vault)?;
+    let facts = doctor::Facts {
+        now: clock.now(),
+        vault: issuer.inspect(&setup.asked()).await,
+        secret_id_mode: fs::metadata(&vault.secret_id_file).ok().map(|found| found.permissions().mode()),
+        database: inspect::inspect(&database, &*clock).await,
+    };
+    Ok(doctor::examine(&setup, &facts))
 }
 
 async fn open(path: &Path, clock: &dyn Clock) -> Result<SqliteStore, StartError> {

@@ -47,7 +47,8 @@ pub(super) fn identity(file: &Path) -> io::Result<Identity> {
     Ok(Identity { device: metadata.dev(), inode: metadata.ino() })
 }
 
-fn directory(file: &Path) -> PathBuf {
+/// The directory that a file is in.
+pub(super) fn directory(file: &Path) -> PathBuf {
     match file.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),

@@ -10,6 +10,7 @@ mod events;
 mod files;
 mod grant_row;
 pub mod holder;
+pub mod inspect;
 mod migrations;
 mod open;
 mod read;

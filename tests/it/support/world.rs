@@ -243,7 +243,8 @@ impl World {
     pub fn deployed_text(&self, file: &str) -> String {
         let name = &self.name;
         let text = fs::read_to_string(format!("{DEPLOY}{file}")).unwrap();
-        text.replace("database/creds/", &format!("database-{name}/creds/"))
+        text.replace("database/", &format!("database-{name}/"))
+            .replace("role/hallpassd/", &format!("role/hallpassd-{name}/"))
             .replace("hallpass-grant", &format!("hallpass-grant-{name}"))
             .replace("\"hallpassd\"", &format!("\"hallpassd-{name}\""))
             .replace("\"hallpass\"", &format!("\"hallpass-{name}\""))
