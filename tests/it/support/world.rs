@@ -251,7 +251,7 @@ impl World {
             .replace("IN ROLE orders_ro", &format!("IN ROLE {}", self.database()))
     }
 
-    fn deployed(&self, file: &str) -> Value {
+    pub fn deployed(&self, file: &str) -> Value {
         serde_json::from_str(&self.deployed_text(file)).unwrap()
     }
 
