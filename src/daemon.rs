@@ -116,6 +116,8 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         stopping: stopping(),
         tasks: lifecycle.tasks(),
     }));
+    // Before anybody is served: what closes in the next minutes is known.
+    broker.arm().await;
     let tls = tls(&config.server.tls)?;
     let address = config.server.listen;
     let listener =
