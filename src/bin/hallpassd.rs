@@ -43,6 +43,11 @@ enum Command {
     /// Bring the database to this version's schema, and do nothing else.
     #[command(after_help = "Example: hallpassd migrate --config /etc/hallpass/hallpassd.toml")]
     Migrate(File),
+    /// Compare Vault with the records now, and say what was found: leases that no grant knows of, grants that lost their
+    /// lease, leases that Vault gave up revoking, and how far the clocks are apart. Asks the daemon if it runs.
+    #[command(after_help = "Example: hallpassd reconcile --config /etc/hallpass/hallpassd.toml\n\n\
+                      Exit status: 0 all is in order; 1 something is not; 64 bad configuration.")]
+    Reconcile(File),
     /// Look at everything around the daemon, in Vault and on this machine, and say what is wrong and what to do about
     /// it. Changes nothing, and can be run while the daemon runs.
     #[command(after_help = "Example: hallpassd doctor --config /etc/hallpass/hallpassd.toml\n\n\
@@ -79,6 +84,7 @@ fn main() -> ExitCode {
     let (Command::Serve(File { path })
     | Command::Check(File { path })
     | Command::Migrate(File { path })
+    | Command::Reconcile(File { path })
     | Command::Doctor { file: File { path }, .. }) = &command;
     // Where systemd put the files that LoadCredential= names.
     let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
@@ -92,6 +98,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Check(_) => Ok(checked(path)),
         Command::Migrate(_) => migrate(&config.store.path),
+        Command::Reconcile(_) => reconcile(config),
         Command::Doctor { output, .. } => doctor(config, output),
         Command::Serve(_) => serve(config),
     };
@@ -113,6 +120,17 @@ fn migrate(database: &Path) -> Result<ExitCode, Box<dyn Error>> {
         [..] => println!("{}: applied {applied:?}", database.display()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn reconcile(config: Config) -> Result<ExitCode, Box<dyn Error>> {
+    let found = Runtime::new()?.block_on(daemon::reconcile(config))?;
+    println!("{found:#}");
+    let is_zero = |key: &str| found[key] == 0;
+    let clocks_agree = found["vault_clock_ahead_ms"].as_i64().is_some_and(|ahead| ahead.abs() <= 1000);
+    let answered = found["unanswered"].as_array().is_some_and(Vec::is_empty);
+    let in_order =
+        is_zero("unknown") && is_zero("vanished") && is_zero("gave_up") && clocks_agree && answered;
+    Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn doctor(config: Config, output: Output) -> Result<ExitCode, Box<dyn Error>> {

@@ -9,6 +9,7 @@ mod due;
 mod events;
 mod files;
 mod grant_row;
+pub mod holder;
 pub mod inspect;
 mod migrations;
 mod open;

@@ -136,7 +136,12 @@ pub fn at_work(
     stopping: &CancellationToken,
 ) -> tokio::task::JoinHandle<()> {
     let sweeper = Sweeper::new(Arc::clone(broker), Arc::clone(clock)).run(stopping.clone());
-    let chores = Chores { broker: Arc::clone(broker), clock: Arc::clone(clock), stopping: stopping.clone() };
+    let chores = Chores {
+        broker: Arc::clone(broker),
+        clock: Arc::clone(clock),
+        reconcile: Arc::default(),
+        stopping: stopping.clone(),
+    };
     let minutely: Schedule = "0 * * * * *".parse().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(sweeper);
