@@ -123,6 +123,57 @@ pub enum Fact {
         /// What it ran into.
         error: String,
     },
+    /// An ending takes longer than it may. Told again at growing intervals.
+    RevocationOverdue {
+        /// Since when it is ending.
+        begun_at: DateTime<Utc>,
+        /// The step that has to succeed next.
+        step: Step,
+        /// What the last try ran into, if there was one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        /// The how-manieth alarm about it this is.
+        alarms: u32,
+    },
+    /// A wrapping token had been opened before its holder could.
+    WrappingTokenOpened {
+        /// Who noticed: `HOLDER`, who couldn't open it, or `CLAIM`, when it was issued again.
+        noticed_by: &'static str,
+    },
+    /// Vault has a lease below a credential path that no grant knows of.
+    UnknownLeaseFound {
+        /// The path.
+        credential_path: String,
+        /// The lease id's digest.
+        lease_digest: HandleDigest,
+        /// Whether it was revoked, and Vault confirmed that it is gone.
+        revoked: bool,
+    },
+    /// Vault and the records were compared.
+    ReconciliationDone {
+        /// How many leases Vault has below the credential paths.
+        leases: u64,
+        /// How many of them no grant knows of.
+        unknown: u64,
+        /// How many held grants had lost their lease, and are ending now.
+        vanished: u64,
+        /// How many leases Vault has given up revoking, in the mounts of the credential paths.
+        gave_up: u64,
+        /// What Vault's clock is ahead by, in milliseconds; unknown if it didn't say.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        vault_clock_ahead_ms: Option<i64>,
+        /// The credential paths that Vault gave no answer about.
+        unanswered: Vec<String>,
+    },
+    /// Events could be recorded again. What ended meanwhile is recorded after this, with the times at which it happened.
+    RecordingResumed {
+        /// Since when nothing could be recorded.
+        lost_from: DateTime<Utc>,
+        /// How many ends follow.
+        kept: u64,
+        /// How many more there were than could be kept. Their grants' ends are recorded when they are found.
+        dropped: u64,
+    },
     /// Vault confirmed that the grant is over.
     GrantRevoked {
         /// Why it ended.

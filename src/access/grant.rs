@@ -8,7 +8,7 @@
 //! A grant that never was active ends as FAILED: nothing was delivered. The path is the same, since what may exist has to
 //! be ended alike.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     actor::{Actor, Person},
@@ -150,6 +150,26 @@ pub struct Ending {
     pub step: Step,
     /// What the last try ran into.
     pub error: Option<String>,
+    /// How many alarms were raised because it takes too long.
+    pub alarms: u32,
+}
+
+/// The longest pause between two alarms about one ending.
+const ALARM_PAUSE_MAX: TimeDelta = TimeDelta::days(1);
+
+impl Ending {
+    /// When the next alarm is due: `longer_than` after the beginning, then after as long again, twice as long, four
+    /// times, until the pause is a day.
+    #[must_use]
+    pub fn alarm_at(&self, longer_than: TimeDelta) -> DateTime<Utc> {
+        let pause_max = longer_than.max(ALARM_PAUSE_MAX);
+        let (mut at, mut pause) = (self.begun_at + longer_than, longer_than);
+        for _ in 0..self.alarms {
+            at += pause;
+            pause = (pause * 2).min(pause_max);
+        }
+        at
+    }
 }
 
 impl State {
@@ -281,7 +301,7 @@ impl Grant {
             State::Revoking(_) | State::Revoked { .. } | State::Failed { .. } => return None,
         };
         let step = issued.first_step();
-        let ending = Ending { cause, issued, activated_at, begun_at: now, step, error: None };
+        let ending = Ending { cause, issued, activated_at, begun_at: now, step, error: None, alarms: 0 };
         let fact = Fact::RevocationBegun { cause, reason: reason.map(ToString::to_string) };
         Some(self.moved(State::Revoking(ending), now, actor, fact))
     }
@@ -295,6 +315,19 @@ impl Grant {
         }
         let fact = Fact::RevocationRetried { step, error: error.clone() };
         let state = State::Revoking(Ending { step, error: Some(error), ..ending.clone() });
+        Some(self.moved(state, now, Actor::Daemon, fact))
+    }
+
+    /// Raises an alarm about an ending that takes longer than this; `None` if none is due, or if it isn't ending.
+    #[must_use]
+    pub fn alarm(self, longer_than: TimeDelta, now: DateTime<Utc>) -> Option<Change<Self>> {
+        let State::Revoking(ending) = &self.state else { return None };
+        if now < ending.alarm_at(longer_than) {
+            return None;
+        }
+        let (alarms, error) = (ending.alarms.saturating_add(1), ending.error.clone());
+        let fact = Fact::RevocationOverdue { begun_at: ending.begun_at, step: ending.step, error, alarms };
+        let state = State::Revoking(Ending { alarms, ..ending.clone() });
         Some(self.moved(state, now, Actor::Daemon, fact))
     }
 

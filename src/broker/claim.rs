@@ -24,6 +24,7 @@ use crate::{
         target::Target,
         window::Window,
     },
+    failpoint::{Point, reach},
     store::Write,
     vault::{GrantToken, Outcome, VaultError, Wrapped},
 };
@@ -46,6 +47,8 @@ pub struct Claimed {
     pub wrapping_ttl: Duration,
     /// The path that it was read from.
     pub creation_path: String,
+    /// Whether somebody had opened the credential that this one replaces. If it wasn't the holder, it was stolen.
+    pub earlier_opened: bool,
 }
 
 /// Why making a credential stopped half way.
@@ -80,8 +83,10 @@ impl Broker {
         }
         let (broker, caller) = (Arc::clone(self), caller.clone());
         self.to_its_end(async move {
+            let earlier_opened = broker.end_earlier(&caller, id, reissue).await?;
             let (grant, target, at_work) = again_on_conflict!(broker.intend(&caller, id, reissue))?;
-            broker.issue(grant, &target, at_work).await
+            let claimed = broker.issue(grant, &target, at_work).await?;
+            Ok(Claimed { earlier_opened, ..claimed })
         })
         .await
     }
@@ -98,6 +103,7 @@ impl Broker {
         let subject = Subject::Owned(&request.ask.target, &request.ask.requester);
         self.allow(Verb::ClaimGrant, caller, subject, about, &name).await?;
         let target = self.policy.targets.get(&request.ask.target);
+        reach(Point::ClaimAllowed);
         let (grant, at_work) = if matches!(request.state, State::Claimed { .. }) {
             self.intend_again(caller, &request, target, reissue).await?
         } else {
@@ -125,7 +131,8 @@ impl Broker {
         Ok((opened.into_after(), at_work))
     }
 
-    /// Opens another grant in the window of the one before, which begins to end unless it does so already.
+    /// Opens another grant in the window of the one before, which begins to end unless it does so already: it was being
+    /// made, so nobody has its credential.
     async fn intend_again(
         &self,
         caller: &Caller,
@@ -154,6 +161,7 @@ impl Broker {
     }
 
     async fn issue(&self, grant: Grant, target: &Target, at_work: AtWork<'_>) -> Result<Claimed, Error> {
+        reach(Point::IntentRecorded);
         let (id, about) = (grant.id, about(&grant));
         let made = self.make(grant, target).await;
         drop(at_work);
@@ -178,21 +186,26 @@ impl Broker {
 
     async fn make(&self, grant: Grant, target: &Target) -> Result<Claimed, Halt> {
         let minted = self.issuer.mint(grant.id, &target.vault_policy, FIRST_TTL).await?;
+        reach(Point::TokenMinted);
         let token = minted.accessor.clone();
         let grant = self.record_token(grant, &token).await?;
+        reach(Point::TokenRecorded);
         let (grant, wrapped, wrap_ttl) = self.read(grant, minted).await?;
         let leased = match &grant.state {
             grant::State::Issuing { issued: Issued::Lease(leased) } => leased,
             other => return Err(OutOfOrder { state: other.name(), action: "shortened" }.into()),
         };
         self.shorten(leased, grant.window).await?;
+        reach(Point::Shortened);
         let active = grant.activate(self.clock.now())?;
         self.commit(&[Write::Grant(&active)]).await?;
+        reach(Point::Activated);
         Ok(Claimed {
             grant: active.into_after(),
             wrapping_token: wrapped.token,
             wrapping_ttl: wrap_ttl,
             creation_path: wrapped.creation_path,
+            earlier_opened: false,
         })
     }
 
@@ -244,7 +257,9 @@ impl Broker {
             }
         };
         self.issuing.settle(grant.id);
+        reach(Point::LeaseFound);
         let recorded = self.record_lease(grant, &wrapped).await;
+        reach(Point::LeaseRecorded);
         if recorded.is_err() {
             // Ending finds this lease below the path as well; this only is sooner.
             let _ = self.issuer.revoke_wrapping(&wrapped.accessor).await;

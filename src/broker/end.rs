@@ -2,53 +2,59 @@
 //! one path that ends access, and this is it.
 //!
 //! Beginning is a commit; everything after it is idempotent, so a crash repeats a step at worst. A grant is over only
-//! when Vault said that its lease is gone (I3); until then it says REVOKING, and how far it got.
+//! when Vault said that its lease is gone (I3); until then it says REVOKING, and how far it got. A window's end is on
+//! record since the grant was opened, so when it comes, Vault is asked at once, beside the commit.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use tracing::error;
 
-use super::{Broker, Error, claim::FIRST_TTL, claim::about};
+use super::{
+    Broker, Error,
+    claim::about,
+    journal::{Begun, Unrecorded},
+    undo::Stopped,
+};
 use crate::{
     access::{
         actor::{Actor, Caller},
-        grant::{Ending, Grant, Issued, Leased, State},
-        handle::{Accessor, LeaseId},
+        event::{Event, Fact},
+        grant::{Ending, Grant, Issued, State},
         id::GrantId,
         policy::{Subject, Verb},
-        revocation::{Cause, Confirmation, Step},
+        revocation::{Cause, Confirmation},
         text::Prose,
     },
+    failpoint::{Point, reach},
     store::Write,
-    vault::VaultError,
 };
 
-/// How long Vault works on one request at most, by default (`default_max_request_duration`).
-const VAULT_REQUEST_MAX: Duration = Duration::from_secs(90);
-/// How far Vault's clock and ours may be apart when a lease is told by its time of issue.
-const CLOCK_SKEW_MAX: Duration = Duration::from_secs(30);
-
-/// What stopped an ending, and at which step.
-struct Stopped {
-    step: Step,
-    error: String,
-}
-
-impl Stopped {
-    fn at(step: Step) -> impl Fn(VaultError) -> Self {
-        move |error| Self { step, error: error.to_string() }
-    }
+/// How a try to bring an ending to its end went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// The grant is over, or needn't end. If that couldn't be recorded, it is kept and will be.
+    Over,
+    /// Something didn't work.
+    Failed,
+    /// Nothing failed, but it can't be over yet.
+    NotYet,
 }
 
 impl Broker {
-    /// Ends the caller's own grant.
+    /// Ends the caller's own grant. `wrapping_opened` says that somebody else had opened the wrapped credential, which is
+    /// recorded as an alarm.
     ///
     /// # Errors
     ///
     /// If it doesn't exist or isn't the caller's, or if the store fails.
-    pub async fn release(self: &Arc<Self>, caller: &Caller, id: GrantId) -> Result<Grant, Error> {
-        self.end(Verb::ReleaseGrant, caller, id, Cause::Released, None).await
+    pub async fn release(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: GrantId,
+        wrapping_opened: bool,
+    ) -> Result<Grant, Error> {
+        let notice = wrapping_opened.then_some(Fact::WrappingTokenOpened { noticed_by: "HOLDER" });
+        self.end(Verb::ReleaseGrant, caller, id, Cause::Released, None, notice).await
     }
 
     /// Ends anybody's grant.
@@ -62,7 +68,7 @@ impl Broker {
         id: GrantId,
         reason: Prose,
     ) -> Result<Grant, Error> {
-        self.end(Verb::RevokeGrant, caller, id, Cause::RevokedByOperator, Some(reason)).await
+        self.end(Verb::RevokeGrant, caller, id, Cause::RevokedByOperator, Some(reason), None).await
     }
 
     async fn end(
@@ -72,13 +78,21 @@ impl Broker {
         id: GrantId,
         cause: Cause,
         reason: Option<Prose>,
+        notice: Option<Fact>,
     ) -> Result<Grant, Error> {
         let name = format!("grants/{id}");
         let Some(grant) = self.store.grant(id).await? else { return Err(Error::NotFound { name }) };
-        let subject = Subject::Owned(&grant.target, &grant.holder);
-        self.allow(verb, caller, subject, about(&grant), &name).await?;
+        let (subject, about) = (Subject::Owned(&grant.target, &grant.holder), about(&grant));
+        self.allow(verb, caller, subject, about.clone(), &name).await?;
         let (broker, actor) = (Arc::clone(self), Actor::Person(caller.person.clone()));
-        self.to_its_end(async move { broker.begin_ending(id, cause, actor, reason.as_ref()).await }).await
+        self.to_its_end(async move {
+            if let Some(fact) = notice {
+                let event = Event { at: broker.clock.now(), actor: actor.clone(), about, fact };
+                broker.commit(&[Write::Fact(&event)]).await.or_else(unless_unavailable)?;
+            }
+            broker.begin_ending(id, cause, actor, reason.as_ref()).await
+        })
+        .await
     }
 
     /// Commits that a grant begins to end, unless it does already. The sweeper does the rest. If the store fails, what
@@ -100,7 +114,7 @@ impl Broker {
         actor: &Actor,
         reason: Option<&Prose>,
     ) -> Result<Grant, Error> {
-        let found = self.store.grant(id).await?;
+        let found = self.store.grant_to_end(id).await?;
         let grant = found.ok_or_else(|| Error::NotFound { name: format!("grants/{id}") })?;
         self.begin_as_read(grant, cause, actor, reason).await
     }
@@ -113,141 +127,183 @@ impl Broker {
         actor: &Actor,
         reason: Option<&Prose>,
     ) -> Result<Grant, Error> {
-        match grant.clone().begin(cause, actor.clone(), reason, self.clock.now()) {
-            Some(change) => {
-                let recorded = self.commit(&[Write::Grant(&change)]).await;
-                let after = change.into_after();
-                if let (Err(Error::StoreUnavailable(_)), State::Revoking(ending)) = (&recorded, &after.state)
-                {
-                    self.end_unrecorded(&after, ending).await;
-                }
-                recorded.map(|()| after)
+        let at = self.clock.now();
+        let Some(change) = grant.clone().begin(cause, actor.clone(), reason, at) else { return Ok(grant) };
+        reach(Point::EndingDue);
+        let recorded = self.commit(&[Write::Grant(&change)]).await;
+        let after = change.into_after();
+        if let Err(Error::StoreUnavailable(_)) = &recorded {
+            let begun = Begun { cause, actor: actor.clone(), reason: reason.cloned(), at };
+            self.end_unrecorded(&after, begun).await;
+        }
+        reach(Point::EndingRecorded);
+        recorded.map(|()| after)
+    }
+
+    async fn end_unrecorded(&self, grant: &Grant, begun: Begun) {
+        let State::Revoking(ending) = &grant.state else { return };
+        let done = self.undo(grant, ending).await;
+        self.keep(grant, Some(begun), &done);
+    }
+
+    /// Tries once to bring a grant to its end, if its window is over or if it is ending.
+    pub async fn pursue(&self, id: GrantId) -> Tried {
+        self.try_to_end(id).await.unwrap_or_else(|failure| {
+            self.armed.forget(id);
+            let failure: &dyn std::error::Error = &failure;
+            error!(
+                "event.action" = "ending-not-recorded",
+                "hallpass.grant.id" = %id,
+                error = failure,
+                "an ending could not be read or recorded"
+            );
+            Tried::Failed
+        })
+    }
+
+    async fn try_to_end(&self, id: GrantId) -> Result<Tried, Error> {
+        if let Some(unrecorded) = self.journal.get(id) {
+            return Ok(self.try_unrecorded(unrecorded).await);
+        }
+        let grant = match self.armed.ending(id) {
+            Some(grant) => grant,
+            None => match self.store.grant_to_end(id).await? {
+                Some(grant) => grant,
+                None => return Ok(Tried::Over),
+            },
+        };
+        match &grant.state {
+            State::Active { .. } if grant.window.is_closed(self.clock.now()) => self.close(grant).await,
+            State::Issuing { .. } if grant.window.is_closed(self.clock.now()) => {
+                // What exists is known only once nobody can add to it: the claim that is at work loses against this,
+                // and cleans up after itself.
+                let begun = self.begin_ending(id, Cause::WindowClosed, Actor::Daemon, None).await?;
+                self.finish(begun).await
             }
-            None => Ok(grant),
+            _ => self.finish(grant).await,
         }
     }
 
-    async fn end_unrecorded(&self, grant: &Grant, ending: &Ending) {
-        let (ended, error) = match self.undo(grant, ending).await {
-            Ok(_) => (true, None),
-            Err(stopped) => (false, Some(stopped.error)),
+    /// Ends a held grant whose window is over: in Vault and on record at the same time.
+    async fn close(&self, grant: Grant) -> Result<Tried, Error> {
+        let (id, at) = (grant.id, self.clock.now());
+        let Some(change) = grant.begin(Cause::WindowClosed, Actor::Daemon, None, at) else {
+            return Ok(Tried::Over);
         };
+        let State::Revoking(ending) = &change.after().state else { return Ok(Tried::Over) };
+        reach(Point::EndingDue);
+        let writes = [Write::Grant(&change)];
+        let (done, recorded) = tokio::join!(self.undo(change.after(), ending), self.commit(&writes));
+        reach(Point::EndingRecorded);
+        match recorded {
+            Ok(()) => self.record_try(change.into_after(), done).await,
+            Err(Error::Conflict) => {
+                // It moved on while it was held in memory. What was done in Vault counts all the same.
+                self.armed.forget(id);
+                match self.store.grant_to_end(id).await? {
+                    Some(grant) if matches!(grant.state, State::Revoking(_)) => {
+                        self.record_try(grant, done).await
+                    }
+                    Some(grant) if matches!(grant.state, State::Active { .. }) => Ok(Tried::Failed),
+                    _ => Ok(Tried::Over),
+                }
+            }
+            Err(Error::StoreUnavailable(_)) => {
+                let (cause, actor) = (Cause::WindowClosed, Actor::Daemon);
+                Ok(self.keep(change.after(), Some(Begun { cause, actor, reason: None, at }), &done))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn finish(&self, grant: Grant) -> Result<Tried, Error> {
+        let State::Revoking(ending) = &grant.state else { return Ok(Tried::Over) };
+        let done = self.undo(&grant, ending).await;
+        self.record_try(grant, done).await
+    }
+
+    /// Records how a try went. Somebody else may have recorded something meanwhile (an alarm, another try), so the grant is
+    /// read again and again.
+    async fn record_try(
+        &self,
+        mut grant: Grant,
+        done: Result<Confirmation, Stopped>,
+    ) -> Result<Tried, Error> {
+        let id = grant.id;
+        for _ in 0..super::COMMIT_ATTEMPTS {
+            match self.record_once(grant.clone(), &done).await {
+                Err(Error::Conflict) => {
+                    self.armed.forget(id);
+                    let Some(found) = self.store.grant_to_end(id).await? else { return Ok(Tried::Over) };
+                    grant = found;
+                }
+                Err(Error::StoreUnavailable(_)) => return Ok(self.keep(&grant, None, &done)),
+                recorded => return recorded,
+            }
+        }
+        Err(Error::Conflict)
+    }
+
+    async fn record_once(&self, grant: Grant, done: &Result<Confirmation, Stopped>) -> Result<Tried, Error> {
+        let State::Revoking(ending) = &grant.state else { return Ok(Tried::Over) };
+        match done {
+            Ok(confirmation) => {
+                let lease = self.lease_digest(ending);
+                let confirmed = grant.confirm(*confirmation, lease, self.clock.now());
+                let change = confirmed.map_err(|failure| Error::Internal(Box::new(failure)))?;
+                self.commit(&[Write::Grant(&change)]).await?;
+                reach(Point::EndRecorded);
+                self.issuing.forget(change.after().id);
+                Ok(Tried::Over)
+            }
+            Err(stopped) => {
+                let tried = if stopped.is_only_early { Tried::NotYet } else { Tried::Failed };
+                if let Some(change) = grant.retry(stopped.step, stopped.error.clone(), self.clock.now()) {
+                    self.commit(&[Write::Grant(&change)]).await?;
+                }
+                Ok(tried)
+            }
+        }
+    }
+
+    /// Tries again to end what can't be recorded now.
+    async fn try_unrecorded(&self, unrecorded: Unrecorded) -> Tried {
+        let Unrecorded { grant, confirmed, .. } = unrecorded;
+        match &grant.state {
+            State::Revoking(ending) if confirmed.is_none() => {
+                let done = self.undo(&grant, ending).await;
+                self.keep(&grant, None, &done)
+            }
+            _ => Tried::Over,
+        }
+    }
+
+    /// Keeps what can't be recorded now.
+    fn keep(&self, grant: &Grant, begun: Option<Begun>, done: &Result<Confirmation, Stopped>) -> Tried {
+        let now = self.clock.now();
+        let confirmed = done.as_ref().ok().map(|confirmation| (*confirmation, now));
+        self.journal.keep(Unrecorded { grant: grant.clone(), begun, confirmed }, now);
+        self.unrecorded.notify_one();
         error!(
             "event.action" = "grant-ended-unrecorded",
             "hallpass.grant.id" = %grant.id,
-            "hallpass.ended" = ended,
-            "error.message" = error,
+            "hallpass.ended" = confirmed.is_some(),
+            "error.message" = done.as_ref().err().map(|stopped| stopped.error.as_str()),
             "the end of a grant can't be recorded; ended it in Vault as far as possible",
         );
+        if confirmed.is_some() { Tried::Over } else { Tried::Failed }
     }
 
-    /// Begins to end a grant whose window is over, and tries once to bring an ending to its end. True if the grant is
-    /// over, or needn't end.
-    ///
-    /// # Errors
-    ///
-    /// If the store fails; what Vault did stays done, and the next try repeats it harmlessly.
-    pub async fn pursue(&self, id: GrantId) -> Result<bool, Error> {
-        let Some(mut grant) = self.store.grant(id).await? else { return Ok(true) };
-        if grant.window.is_closed(self.clock.now()) {
-            // A claim that is at work when its window closes loses against this, and cleans up after itself.
-            grant = self.begin_ending(id, Cause::WindowClosed, Actor::Daemon, None).await?;
-        }
-        let State::Revoking(ending) = &grant.state else { return Ok(true) };
-        match self.undo(&grant, ending).await {
-            Ok(confirmation) => {
-                let lease = match &ending.issued {
-                    Issued::Lease(leased) => Some(self.handles.digest(leased.lease.expose())),
-                    Issued::Nothing | Issued::Token(_) => None,
-                };
-                let confirmed = grant.confirm(confirmation, lease, self.clock.now());
-                let change = confirmed.map_err(|failure| Error::Internal(Box::new(failure)))?;
-                self.commit(&[Write::Grant(&change)]).await?;
-                self.issuing.forget(id);
-                Ok(true)
-            }
-            Err(Stopped { step, error }) => {
-                if let Some(change) = grant.retry(step, error, self.clock.now()) {
-                    self.commit(&[Write::Grant(&change)]).await?;
-                }
-                Ok(false)
-            }
-        }
-    }
-
-    async fn undo(&self, grant: &Grant, ending: &Ending) -> Result<Confirmation, Stopped> {
+    /// What names the lease in the event of the end.
+    pub(super) fn lease_digest(&self, ending: &Ending) -> Option<crate::access::event::HandleDigest> {
         match &ending.issued {
-            Issued::Nothing => Ok(Confirmation::NothingIssued),
-            Issued::Token(token) => self.undo_unknown(grant, ending, token).await,
-            Issued::Lease(leased) => self.undo_lease(leased).await,
-        }
-    }
-
-    /// Tries every step, also after one that failed: a wrapping token that resists must not keep the account alive.
-    async fn undo_lease(&self, leased: &Leased) -> Result<Confirmation, Stopped> {
-        let (wrapping, token) = tokio::join!(
-            self.issuer.revoke_wrapping(&leased.wrapping),
-            self.issuer.revoke_token(&leased.token)
-        );
-        let lease = self.issuer.revoke_lease(&leased.lease).await;
-        wrapping.map_err(Stopped::at(Step::Wrapping))?;
-        token.map_err(Stopped::at(Step::Token))?;
-        lease.map_err(Stopped::at(Step::Lease))?;
-        self.must_be_gone(&leased.lease).await?;
-        Ok(Confirmation::LeaseGone)
-    }
-
-    /// Ends a grant whose token may have read a credential that nobody knows of. With the token revoked and the path to
-    /// ourselves, a lease below it that no grant recorded, and that was issued while the token could read, is taken for
-    /// ours. A read that had no answer may still be under way in Vault, so it isn't over before that is impossible.
-    async fn undo_unknown(
-        &self,
-        grant: &Grant,
-        ending: &Ending,
-        token: &Accessor,
-    ) -> Result<Confirmation, Stopped> {
-        self.issuer.revoke_token(token).await.map_err(Stopped::at(Step::Token))?;
-        let _alone = self.paths.lock(&grant.credential_path).await;
-        for lease in self.unrecorded_leases(grant, ending).await? {
-            self.issuer.revoke_lease(&lease).await.map_err(Stopped::at(Step::Lease))?;
-            self.must_be_gone(&lease).await?;
-        }
-        let settled_at = settled_at(ending);
-        if !self.issuing.is_settled(grant.id) && self.clock.now() < settled_at {
-            let error =
-                format!("nothing found so far, but Vault may be at work on a read until {settled_at}");
-            return Err(Stopped { step: Step::Confirmation, error });
-        }
-        Ok(Confirmation::NoLeaseLeft)
-    }
-
-    async fn unrecorded_leases(&self, grant: &Grant, ending: &Ending) -> Result<Vec<LeaseId>, Stopped> {
-        let known = self.store.known_leases(&grant.credential_path).await;
-        let known = known.map_err(|error| Stopped { step: Step::Lease, error: error.to_string() })?;
-        let seen = self.issuer.leases(&grant.credential_path).await.map_err(Stopped::at(Step::Lease))?;
-        let from = grant.opened_at - CLOCK_SKEW_MAX;
-        let until = settled_at(ending) + CLOCK_SKEW_MAX;
-        let could_be_ours = |issued_at: DateTime<Utc>| from <= issued_at && issued_at <= until;
-        let unrecorded =
-            seen.into_iter().filter(|lease| could_be_ours(lease.issued_at) && !known.contains(&lease.id));
-        Ok(unrecorded.map(|lease| lease.id).collect())
-    }
-
-    async fn must_be_gone(&self, lease: &LeaseId) -> Result<(), Stopped> {
-        match self.issuer.lease_gone(lease).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Stopped {
-                step: Step::Confirmation,
-                error: "Vault still has the lease, although its revocation was answered".to_owned(),
-            }),
-            Err(error) => Err(Stopped::at(Step::Confirmation)(error)),
+            Issued::Lease(leased) => Some(self.handles.digest(leased.lease.expose())),
+            Issued::Nothing | Issued::Token(_) => None,
         }
     }
 }
 
-/// When no read of the grant's token can be under way any more. The token was on record when the ending began, can be
-/// used until its first TTL is over, and its last read takes one request's time. Counted from there and not from the
-/// intent, because nothing bounds what lies between: a login, other people's reads, a Vault that is slow to make the token.
-fn settled_at(ending: &Ending) -> DateTime<Utc> {
-    ending.begun_at + FIRST_TTL + VAULT_REQUEST_MAX
+/// What can't be recorded keeps nothing from being ended.
+fn unless_unavailable(failure: Error) -> Result<(), Error> {
+    if matches!(failure, Error::StoreUnavailable(_)) { Ok(()) } else { Err(failure) }
 }

@@ -72,6 +72,14 @@ pub enum Error {
         /// What went wrong, without secrets.
         reason: String,
     },
+    /// What an earlier claim delivered is still being revoked.
+    #[error(
+        "the credential that you were given before isn't revoked yet; it is being tried again and again, so claim again in a moment"
+    )]
+    EarlierRemains {
+        /// The earlier grant.
+        grant: GrantId,
+    },
     /// Somebody else changed the same record at the same time, again and again.
     #[error("others changed the same record at the same time; try again")]
     Conflict,

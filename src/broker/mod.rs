@@ -17,7 +17,9 @@ macro_rules! again_on_conflict {
     }};
 }
 
+mod alarm;
 mod announce;
+mod armed;
 mod blockers;
 mod claim;
 mod decide;
@@ -25,22 +27,31 @@ mod end;
 mod error;
 mod handles;
 mod issuing;
+mod journal;
 mod query;
+mod reconcile;
+mod recording;
 mod refuse;
+mod reissue;
 mod submit;
+mod undo;
 mod upkeep;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use tokio::sync::{Notify, watch as channel};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
+    armed::Due,
     claim::Claimed,
     decide::Written,
+    end::Tried,
     error::{BadField, Error},
     query::{Exception, RequestView, TargetView},
+    reconcile::Findings,
     submit::Submission,
     watch::{Seen, Watch},
 };
@@ -65,6 +76,10 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// How long a wrapping token can be opened.
     pub wrap_ttl: Duration,
+    /// How long an ending may take before an alarm is raised.
+    pub alarm_after: Duration,
+    /// Whether leases that no grant knows of are revoked when they are found.
+    pub revoke_unknown: bool,
     /// The secret that Vault's handles are digested with in events.
     pub digest_key: [u8; 32],
     /// Cancelled when the daemon stops: streams end, claims are refused.
@@ -81,11 +96,20 @@ pub struct Broker {
     issuer: Arc<dyn Issuer>,
     clock: Arc<dyn Clock>,
     wrap_ttl: Duration,
+    alarm_after: TimeDelta,
+    revoke_unknown: bool,
     handles: handles::Digester,
     stopping: CancellationToken,
     tasks: TaskTracker,
     news: channel::Sender<i64>,
     work: Notify,
+    rescan: Notify,
+    lapses: Notify,
+    unrecorded: Notify,
+    armed: armed::Armed,
+    journal: journal::Journal,
+    reported: reconcile::Reported,
+    reconciling: tokio::sync::Mutex<()>,
     issuing: issuing::Issuing,
     paths: issuing::PathLocks,
     blockers: blockers::Blockers,
@@ -102,11 +126,20 @@ impl Broker {
             issuer: parts.issuer,
             clock: parts.clock,
             wrap_ttl: parts.wrap_ttl,
+            alarm_after: TimeDelta::from_std(parts.alarm_after).unwrap_or(TimeDelta::MAX),
+            revoke_unknown: parts.revoke_unknown,
             handles: handles::Digester::new(&parts.digest_key),
             stopping: parts.stopping,
             tasks: parts.tasks,
             news: channel::Sender::new(0),
             work: Notify::new(),
+            rescan: Notify::new(),
+            lapses: Notify::new(),
+            unrecorded: Notify::new(),
+            armed: armed::Armed::default(),
+            journal: journal::Journal::default(),
+            reported: reconcile::Reported::default(),
+            reconciling: tokio::sync::Mutex::default(),
             issuing: issuing::Issuing::default(),
             paths: issuing::PathLocks::default(),
             blockers: blockers::Blockers::default(),
@@ -121,10 +154,5 @@ impl Broker {
         verb: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         self.tasks.spawn(verb).await.map_err(|failure| Error::Internal(Box::new(failure)))?
-    }
-
-    /// Returns when there may be something to do that no deadline announces: a grant began to end.
-    pub async fn work_to_do(&self) {
-        self.work.notified().await;
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         request::Request,
         target::{Target, TargetName},
     },
-    store::Slice as StoreSlice,
+    store::{Overdue, Slice as StoreSlice},
 };
 
 /// A request as callers see it.
@@ -123,6 +123,13 @@ impl Broker {
         let subject = Subject::Owned(&grant.target, &grant.holder);
         self.may_read(Verb::GetGrant, caller, subject, about(&grant), name).await?;
         Ok(grant)
+    }
+
+    /// What counts as overdue now.
+    #[must_use]
+    pub fn overdue(&self) -> Overdue {
+        let now = self.clock.now();
+        Overdue { begun_by: now - self.alarm_after, closed_by: now - self.alarm_after }
     }
 
     /// Grants that match, the newest first.

@@ -1,63 +1,115 @@
 //! What the daemon does by itself: deadlines, and finishing what a crash, an outage or a change of configuration left.
 //! Without input and idempotent: running it once more than needed does no harm.
 
-use std::time::Duration;
+use chrono::{DateTime, TimeDelta, Utc};
 
-use chrono::{DateTime, Utc};
-use tracing::warn;
-
-use super::{Broker, Error};
+use super::{
+    Broker, Error,
+    armed::{CLOSING_MAX, Due},
+};
 use crate::{
     access::{
         actor::Actor,
-        grant::{Grant, Leased, State},
+        grant::State,
         id::{GrantId, RequestId},
         revocation::Cause,
-        target::TargetName,
     },
-    store::{Due, Write},
+    store::Write,
 };
 
-/// Vault counts in whole seconds, so a lease may be gone a second before its window closes. In a window's last moments
-/// that is no news: the deadline is about to be met.
-const LAST_MOMENTS: Duration = Duration::from_secs(2);
+/// How many open grants are read at a time.
+const PAGE: u32 = 500;
+/// The pause between two looks for a loading that fails.
+const LOAD_AGAIN: TimeDelta = TimeDelta::seconds(1);
 
 impl Broker {
-    /// What is due: the requests that have to lapse, and the grants whose window is over or that are ending, with their
-    /// targets.
+    /// Returns when there may be something to do that no deadline announces: a grant began to end.
+    pub async fn work_to_do(&self) {
+        self.work.notified().await;
+    }
+
+    /// Returns when a request may lapse sooner than any before.
+    pub async fn lapse_to_note(&self) {
+        self.lapses.notified().await;
+    }
+
+    /// Returns when the store should be asked for endings that aren't known.
+    pub async fn rescan_wanted(&self) {
+        self.rescan.notified().await;
+    }
+
+    /// Asks for the store to be looked through for endings that aren't known.
+    pub fn want_rescan(&self) {
+        self.rescan.notify_one();
+    }
+
+    /// Takes the endings that are due by now or were begun, as far as they are in memory, and says when the next is.
+    #[must_use]
+    pub fn take_due(&self, now: DateTime<Utc>) -> (Vec<Due>, Option<DateTime<Utc>>) {
+        let due = self.armed.take_due(now);
+        (due, self.armed.next_at())
+    }
+
+    /// Loads the deadlines of the next minutes, and answers with when to load again.
+    pub async fn arm(&self) -> DateTime<Utc> {
+        let now = self.clock.now();
+        let until = self.armed.begin_loading(now);
+        match self.store.closing(until, CLOSING_MAX).await {
+            Ok(grants) => {
+                self.armed.load(grants);
+                self.work.notify_one();
+                self.armed.load_at().max(now + LOAD_AGAIN)
+            }
+            Err(failure) => {
+                self.armed.give_up_loading(now);
+                let failure: &dyn std::error::Error = &failure;
+                tracing::error!(
+                    "event.action" = "sweep-failed",
+                    error = failure,
+                    "the next deadlines could not be read"
+                );
+                now + LOAD_AGAIN
+            }
+        }
+    }
+
+    /// Finds the endings that are due or under way, as the store has them: at most so many for each target.
     ///
     /// # Errors
     ///
     /// If the store can't be read.
-    pub async fn due(
-        &self,
-        now: DateTime<Utc>,
-    ) -> Result<(Vec<RequestId>, Vec<(GrantId, TargetName)>), Error> {
-        let Due { lapsing, mut closing, revoking } = self.store.due(now).await?;
-        closing.extend(revoking);
-        Ok((lapsing, closing))
+    pub async fn rescan(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        let due = self.store.due(now).await?;
+        let all: Vec<Due> =
+            due.closing.into_iter().chain(due.revoking).map(|(id, target)| (id, target, now)).collect();
+        self.armed.found(all, due.is_cut);
+        self.work.notify_one();
+        Ok(())
     }
 
-    /// Lets requests lapse.
+    /// Whether the last look through the store left something out, and nobody has asked yet.
+    pub fn may_have_more(&self) -> bool {
+        self.armed.take_cut()
+    }
+
+    /// Lets the requests lapse whose time has come. Answers with when the next one's comes; at once, if there were some.
     ///
     /// # Errors
     ///
-    /// With the first failure to record a lapse, which doesn't keep the others from being recorded.
-    pub async fn let_lapse(&self, requests: Vec<RequestId>) -> Result<(), Error> {
+    /// If the store can't be read, or with the first failure to record a lapse, which doesn't keep the others from being
+    /// recorded.
+    pub async fn let_lapse(&self) -> Result<Option<DateTime<Utc>>, Error> {
+        let now = self.clock.now();
+        let lapsing = self.store.due(now).await?.lapsing;
+        if lapsing.is_empty() {
+            return Ok(self.store.next_deadline(now).await?);
+        }
         let mut recorded = Ok(());
-        for id in requests {
+        for id in lapsing {
             recorded = recorded.and(self.lapse(id).await);
         }
-        recorded
-    }
-
-    /// When the next request lapses or the next window closes, later than `now`.
-    ///
-    /// # Errors
-    ///
-    /// If the store can't be read.
-    pub async fn next_deadline(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Error> {
-        Ok(self.store.next_deadline(now).await?)
+        recorded.map(|()| Some(now))
     }
 
     async fn lapse(&self, id: RequestId) -> Result<(), Error> {
@@ -72,53 +124,37 @@ impl Broker {
     }
 
     /// Looks at every open grant, for what no deadline tells: grants being made that nobody is at work on (after a
-    /// crash), grants of targets that were taken out of the configuration, and leases that are gone although their window
-    /// is open.
+    /// crash), and grants of targets that were taken out of the configuration.
     ///
     /// # Errors
     ///
-    /// If the store fails; a failure to record one grant's end doesn't keep the others from being looked at. What Vault
-    /// doesn't answer is left for the next time.
+    /// If the store fails; a failure to record one grant's end doesn't keep the others from being looked at.
     pub async fn sweep(&self) -> Result<(), Error> {
-        let (mut vault_answers, mut recorded) = (true, Ok(()));
-        for grant in self.store.open_grants().await? {
-            let cause = match &grant.state {
-                State::Issuing { .. } => (!self.issuing.is_at_work(grant.id)).then_some(Cause::IssueFailed),
-                _ if !self.policy.targets.contains_key(&grant.target) => Some(Cause::TargetRemoved),
-                State::Active { leased, .. } if vault_answers => {
-                    let gone = self.looked_up(&grant, leased).await;
-                    vault_answers = gone.is_some();
-                    let early = grant.window.left(self.clock.now()) > LAST_MOMENTS;
-                    (gone == Some(true) && early).then_some(Cause::EndedOutside)
+        let (mut after, mut recorded): (Option<GrantId>, _) = (None, Ok(()));
+        loop {
+            let page = self.store.open_grants(after, PAGE).await?;
+            let is_last = page.len() < PAGE as usize;
+            for grant in page {
+                after = Some(grant.id);
+                let cause = match &grant.state {
+                    State::Issuing { .. } if !self.issuing.is_at_work(grant.id) => Cause::IssueFailed,
+                    _ if !self.policy.targets.contains_key(&grant.target) => Cause::TargetRemoved,
+                    _ => continue,
+                };
+                match self.begin_as_read(grant, cause, &Actor::Daemon, None).await {
+                    // It moved on while others were looked at, so what was found needn't hold any more: a grant that
+                    // was being made may be held by now.
+                    Ok(_) | Err(Error::Conflict) => {}
+                    Err(failure) => recorded = recorded.and(Err(failure)),
                 }
-                _ => None,
-            };
-            let Some(cause) = cause else { continue };
-            match self.begin_as_read(grant, cause, &Actor::Daemon, None).await {
-                // It moved on while others were looked at, so what was found needn't hold any more: a grant that was
-                // being made may be held by now.
-                Ok(_) | Err(Error::Conflict) => {}
-                Err(failure) => recorded = recorded.and(Err(failure)),
+            }
+            if is_last {
+                break;
             }
         }
         // Whatever a timer missed is due now.
-        self.work.notify_one();
+        self.rescan.notify_one();
         recorded
-    }
-
-    /// Whether the lease is gone; `None` if Vault doesn't say.
-    async fn looked_up(&self, grant: &Grant, leased: &Leased) -> Option<bool> {
-        let answer = self.issuer.lease_gone(&leased.lease).await;
-        if let Err(failure) = &answer {
-            let failure: &dyn std::error::Error = failure;
-            warn!(
-                "event.action" = "lease-unknown",
-                "hallpass.grant.id" = %grant.id,
-                error = failure,
-                "can't look at the lease of an open grant"
-            );
-        }
-        answer.ok()
     }
 
     /// Whether the store answers: the sign of life that the process's supervisor asks for.

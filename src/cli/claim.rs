@@ -19,7 +19,7 @@ use super::{
     vault::{Credential, Field, Vault, VaultError},
     view,
 };
-use crate::wire::{ClaimGrantRequest, ClaimGrantResponse, Grant};
+use crate::wire::{ClaimGrantRequest, ClaimGrantResponse, Grant, ReleaseGrantRequest};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -28,6 +28,11 @@ Examples:
   hallpass claim 01kb0x3v9m2d4e5f6g7h8j9kab --reissue
 
 In a shell: eval \"$(hallpass claim ID --format env)\"; psql -U \"$HALLPASS_USERNAME\" …";
+
+/// The reason of the failure that a credential may be in somebody else's hands.
+const INTERCEPTED: &str = "WRAPPING_TOKEN_INTERCEPTED";
+const EARLIER_OPENED: &str = "the credential that this one replaces had been opened. If that wasn't you, somebody has it: \
+    it is revoked by now, but inform the operators, because it has to be investigated";
 
 /// Variables that steer this client, and those that `--format env` sets itself. A credential's field doesn't get one of
 /// these names: the shell's next `hallpass` would go by it.
@@ -84,7 +89,16 @@ pub async fn run(app: &App, args: ClaimArgs) -> Result<(), Failure> {
     let Some(vault) = vault else {
         return print_wrapped(app, &claimed);
     };
-    let (grant, credential) = open(&vault, claimed, &request).await?;
+    if claimed.earlier_opened {
+        app.out.note(EARLIER_OPENED);
+    }
+    let grant_name = claimed.grant.as_ref().map(|grant| grant.name.clone()).unwrap_or_default();
+    let (grant, credential) = match open(&vault, claimed, &request).await {
+        Err(failure) if failure.is(INTERCEPTED) => {
+            return Err(give_back(&server, grant_name, failure).await);
+        }
+        opened => opened?,
+    };
     let printed = match args.format.unwrap_or(if app.out.is_json() { Format::Json } else { Format::Table }) {
         Format::Table => app.out.raw(&table(app, &grant, &credential)),
         Format::Env => app.out.raw(&exports(&grant, &credential)),
@@ -144,12 +158,24 @@ fn unopened(error: &VaultError, grant: &Grant, request: &str) -> Failure {
         .hint(format!("{first}{}", again(request)))
 }
 
+/// Has the credential revoked and the alarm recorded, and says whether that went well.
+async fn give_back(server: &Server, name: String, failure: Failure) -> Failure {
+    let message = ReleaseGrantRequest { name, wrapping_opened: true };
+    match server.answer(server.grants().release_grant(server.call(message))).await {
+        Ok(_) => failure.hint(
+            "it is being revoked, and an alarm is recorded; inform the operators: it has to be investigated",
+        ),
+        // The hint that is there says how to do it by hand.
+        Err(_) => failure,
+    }
+}
+
 /// The credential may be in somebody else's hands. That isn't a case for trying again.
 fn intercepted(grant: &Grant, what: &str) -> Failure {
     let name = &grant.name;
     let mut failure =
         Failure::local(format!("POSSIBLE INTERCEPTION: {what}; the credential is not safe to use"));
-    failure.reason = Some("WRAPPING_TOKEN_INTERCEPTED".into());
+    failure.reason = Some(INTERCEPTED.into());
     failure.hint(format!(
         "run `hallpass release {name}` now and inform the operators: it has to be investigated"
     ))

@@ -27,6 +27,7 @@ const AFTER_HELP: &str = "\
 Examples:
   hallpass list --state pending
   hallpass list grants --state active,revoking
+  hallpass list --overdue
   hallpass list exceptions --since 2026-11-01 --until 2026-12-01 --limit 1000 --output json
 
 States of requests and exceptions: pending, approved, denied, withdrawn, lapsed, claimed.
@@ -48,9 +49,12 @@ pub enum What {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct ListArgs {
-    /// What to list.
-    #[arg(value_enum, default_value = "requests")]
-    what: What,
+    /// What to list [default: requests, or grants with `--overdue`].
+    #[arg(value_enum)]
+    what: Option<What>,
+    /// Only grants that should be over and aren't, with what is in the way.
+    #[arg(long)]
+    overdue: bool,
     /// Only these states, separated by commas.
     #[arg(long, value_name = "STATES", value_delimiter = ',')]
     state: Vec<String>,
@@ -71,6 +75,19 @@ pub struct ListArgs {
     limit: u32,
 }
 
+impl ListArgs {
+    fn what(&self) -> Result<What, Failure> {
+        match self.what {
+            None if self.overdue => Ok(What::Grants),
+            Some(What::Requests | What::Exceptions) if self.overdue => {
+                let failure = Failure::usage("only grants can be overdue");
+                Err(failure.hint("`hallpass list --overdue` lists them"))
+            }
+            what => Ok(what.unwrap_or_default()),
+        }
+    }
+}
+
 /// Runs the verb.
 ///
 /// # Errors
@@ -78,7 +95,7 @@ pub struct ListArgs {
 /// If the server refuses, or the filter makes no sense.
 pub async fn run(app: &App, args: ListArgs) -> Result<(), Failure> {
     let limit = args.limit;
-    match args.what {
+    match args.what()? {
         What::Requests => {
             let filter = request_filter(args)?;
             let (items, more) = requests(&app.server()?, &filter, limit).await?;
@@ -87,7 +104,8 @@ pub async fn run(app: &App, args: ListArgs) -> Result<(), Failure> {
         What::Grants => {
             let filter = grant_filter(args)?;
             let (items, more) = grants(&app.server()?, &filter, limit).await?;
-            print(app, "grants", to_json_list(&items), || grant_grid(app, &items), more)
+            let grid = if filter.overdue { overdue_grid } else { grant_grid };
+            print(app, "grants", to_json_list(&items), || grid(app, &items), more)
         }
         What::Exceptions => {
             let filter = request_filter(args)?;
@@ -209,6 +227,7 @@ fn grant_filter(args: ListArgs) -> Result<GrantFilter, Failure> {
         target: target(args.target)?,
         holder: args.requester.unwrap_or_default(),
         request: String::new(),
+        overdue: args.overdue,
     })
 }
 
@@ -258,6 +277,25 @@ fn grant_grid(app: &App, grants: &[Grant]) -> Grid {
             times.distance(grant.opens_at.as_ref()),
             times.distance(closes_at),
             times.distance(grant.ended_at.as_ref()),
+        ]);
+    }
+    grid
+}
+
+fn overdue_grid(app: &App, grants: &[Grant]) -> Grid {
+    let times = app.times();
+    let columns = ["GRANT", "STATE", "TARGET", "HOLDER", "CLOSES", "ENDING SINCE", "ALARMS"];
+    let mut grid = Grid::new(&columns).with_extra("IN THE WAY");
+    for grant in grants {
+        grid.row([
+            name::last(&grant.name).to_owned(),
+            view::grant_state(grant),
+            name::last(&grant.target).to_owned(),
+            view::person(grant.holder.as_ref()),
+            times.distance(grant.closes_at.as_ref()),
+            times.distance(grant.revocation_begun_at.as_ref()),
+            grant.alarms.to_string(),
+            brief(&view::in_the_way(grant)),
         ]);
     }
     grid

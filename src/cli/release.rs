@@ -65,7 +65,8 @@ pub async fn run(app: &App, args: ReleaseArgs) -> Result<(), Failure> {
 }
 
 async fn release(server: &Server, name: String) -> Result<Grant, Failure> {
-    server.answer(server.grants().release_grant(server.call(ReleaseGrantRequest { name }))).await
+    let message = ReleaseGrantRequest { name, wrapping_opened: false };
+    server.answer(server.grants().release_grant(server.call(message))).await
 }
 
 async fn grant_of(server: &Server, name: String) -> Result<String, Failure> {

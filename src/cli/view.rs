@@ -159,7 +159,22 @@ pub fn grant(grant: &Grant, times: &Times) -> Block {
         .at("ending since", grant.revocation_begun_at.as_ref(), times)
         .field("next step", step(grant.revocation_step()))
         .field("last try", &grant.revocation_error)
+        .field("alarms", alarms(grant.alarms))
         .at("ended", grant.ended_at.as_ref(), times)
+}
+
+fn alarms(count: u32) -> String {
+    if count == 0 { String::new() } else { format!("{count}: its end takes too long") }
+}
+
+/// What keeps a grant from being over, in words.
+#[must_use]
+pub fn in_the_way(grant: &Grant) -> String {
+    match (step(grant.revocation_step()), grant.revocation_error.as_str()) {
+        ("", _) => "its end has not begun".to_owned(),
+        (step, "") => format!("{step}: not tried yet, or under way"),
+        (step, error) => format!("{step}: {error}"),
+    }
 }
 
 /// Everything about a target.

@@ -16,6 +16,7 @@ mod problem;
 mod section;
 mod server;
 mod targets;
+mod upkeep;
 mod value;
 mod vault;
 
@@ -24,6 +25,7 @@ use std::{
     fs::File,
     io::Read as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use toml::de::DeTable;
@@ -37,14 +39,13 @@ pub use self::{
     log::Log,
     problem::{Problem, Problems},
     server::{Server, Tls},
+    upkeep::Reconcile,
     vault::Vault,
 };
 use crate::{access::policy::Policy, schedule::Schedule};
 
 /// A thousand targets take a third of it; what is longer is not a configuration.
 const FILE_MAX_BYTES: u64 = 1024 * 1024;
-/// Each minute, because a sweep with nothing to do costs next to nothing.
-const SWEEP: &str = "0 * * * * *";
 
 /// What the program needs.
 #[derive(Clone, Debug)]
@@ -59,6 +60,10 @@ pub struct Config {
     pub identity: Identity,
     /// When the sweep runs, even if no timer asks for it: at least once an hour.
     pub sweep: Schedule,
+    /// When Vault and the records are compared, and what is done about what is found.
+    pub reconcile: Reconcile,
+    /// How long an ending may take before an alarm is raised.
+    pub alarm_after: Duration,
     /// What it logs.
     pub log: Log,
     /// Who may do what, from `[roles]` and `[targets]`.
@@ -128,7 +133,9 @@ fn read(mut root: Section<'_>, files: Files<'_>) -> Option<Config> {
     let store = read_store(root.section("store"));
     let vault = vault::read(root.section("vault"), files);
     let identity = identity::read(root.section("identity"), files);
-    let sweep = read_schedule(root.section("schedule"));
+    let sweep = upkeep::read_sweep(root.section("schedule"));
+    let reconcile = upkeep::read_reconcile(root.section("reconcile"));
+    let alarm_after = upkeep::read_alarm(root.section("alarm"));
     let log = log::read(root.section("log"));
     let roles = read_roles(root.section("roles"));
     let targets = targets::read(root.section("targets"));
@@ -141,6 +148,8 @@ fn read(mut root: Section<'_>, files: Files<'_>) -> Option<Config> {
         vault: vault?,
         identity: identity?,
         sweep: sweep?,
+        reconcile: reconcile?,
+        alarm_after: alarm_after?,
         log: log?,
         policy,
     })
@@ -151,21 +160,6 @@ fn read_store(mut section: Section<'_>) -> Option<Store> {
     let path = section.required("path", write, value::absolute);
     section.finish();
     Some(Store { path: path? })
-}
-
-fn read_schedule(mut section: Section<'_>) -> Option<Schedule> {
-    let given = section.optional("sweep", |found| {
-        let schedule: Schedule = value::parsed(found)?;
-        let rare =
-            "must come true at least once an hour, because it catches what a timer missed; try \"* * * * *\"";
-        if schedule.is_hourly() { Ok(schedule) } else { Err(rare.to_owned()) }
-    });
-    let sweep = match given? {
-        Some(schedule) => Some(schedule),
-        None => section.checked("sweep", SWEEP.parse()),
-    };
-    section.finish();
-    sweep
 }
 
 /// Both must be written, even if nobody is meant: that no operator could end a grant should be a decision.

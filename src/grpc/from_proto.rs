@@ -125,6 +125,7 @@ pub(super) fn grant_page(message: wire::ListGrantsRequest) -> Result<(GrantFilte
         target: bad.take(optional("filter.target", "targets", &filter.target)).flatten(),
         holder: bad.take(person("filter.holder", &filter.holder)).flatten(),
         request: bad.take(optional("filter.request", "requests", &filter.request)).flatten(),
+        overdue: None,
     };
     bad.none_or((filter, page))
 }

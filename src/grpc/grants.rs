@@ -22,7 +22,7 @@ impl GrantService for Api {
     async fn release_grant(&self, call: Request<ReleaseGrantRequest>) -> Result<Response<Grant>, Status> {
         let (caller, message) = Self::open(call)?;
         let id = from_proto::name("name", "grants", &message.name)?;
-        Ok(Response::new(to_proto::grant(self.broker.release(&caller, id).await?)))
+        Ok(Response::new(to_proto::grant(self.broker.release(&caller, id, message.wrapping_opened).await?)))
     }
 
     async fn revoke_grant(&self, call: Request<RevokeGrantRequest>) -> Result<Response<Grant>, Status> {
@@ -42,7 +42,9 @@ impl GrantService for Api {
         call: Request<ListGrantsRequest>,
     ) -> Result<Response<ListGrantsResponse>, Status> {
         let (caller, message) = Self::open(call)?;
-        let (filter, page) = from_proto::grant_page(message)?;
+        let overdue = message.filter.as_ref().is_some_and(|filter| filter.overdue);
+        let (mut filter, page) = from_proto::grant_page(message)?;
+        filter.overdue = overdue.then(|| self.broker.overdue());
         let grants = self.broker.grants(&caller, &filter, page.slice()).await?;
         let (grants, next_page_token) = page.fill(grants, |grant| grant.id, to_proto::grant);
         Ok(Response::new(ListGrantsResponse { grants, next_page_token }))

@@ -43,6 +43,9 @@ impl From<Error> for Status {
             Error::IssueBlocked { name, .. } => {
                 precondition(ErrorReason::IssueBlocked, message, &name).status()
             }
+            Error::EarlierRemains { grant } => unavailable(ErrorReason::EarlierRemains, message)
+                .metadata("grant", format!("grants/{grant}"))
+                .status(),
             Error::IssueFailed { grant, .. } => unavailable(ErrorReason::IssueFailed, message)
                 .metadata("grant", format!("grants/{grant}"))
                 .status(),
@@ -304,8 +307,9 @@ mod tests {
                 Error::IssueFailed { grant: grant(), reason: "x".into() },
                 Code::Unavailable,
                 "ISSUE_FAILED",
-                Some(held),
+                Some(held.clone()),
             ),
+            (Error::EarlierRemains { grant: grant() }, Code::Unavailable, "EARLIER_REMAINS", Some(held)),
             (Error::Conflict, Code::Aborted, "CONFLICT", None),
             (Error::StoreUnavailable(store("secret")), Code::Unavailable, "STORE_UNAVAILABLE", None),
             (Error::Stopping, Code::Unavailable, "STOPPING", None),

@@ -136,6 +136,7 @@ pub(super) fn grant(grant: Grant) -> wire::Grant {
     if let grant::State::Revoking(ending) = grant.state {
         message.revocation_step = step_of(ending.step).into();
         message.revocation_error = ending.error.unwrap_or_default();
+        message.alarms = ending.alarms;
     }
     message
 }
@@ -196,6 +197,7 @@ pub(super) fn claimed(claimed: Claimed) -> wire::ClaimGrantResponse {
         wrapping_token: claimed.wrapping_token.expose_secret().to_owned(),
         wrapping_ttl: Some(duration(claimed.wrapping_ttl)),
         creation_path: claimed.creation_path,
+        earlier_opened: claimed.earlier_opened,
     }
 }
 

@@ -90,6 +90,18 @@ pub struct GrantFilter {
     pub holder: Option<String>,
     /// The request.
     pub request: Option<RequestId>,
+    /// Only those that should be over.
+    pub overdue: Option<Overdue>,
+}
+
+/// Which grants should be over: those that are ending since `begun_by` or before, and those that are held or being made
+/// although their window closed at `closed_by` or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// The latest beginning of an ending.
+    pub begun_by: DateTime<Utc>,
+    /// The latest end of a window.
+    pub closed_by: DateTime<Utc>,
 }
 
 /// A part of a list, the newest first: what comes after `after`, at most `limit`.
@@ -111,6 +123,8 @@ pub struct Due {
     pub closing: Vec<(GrantId, TargetName)>,
     /// Grants that are ending, with their targets, the longest-ending first.
     pub revoking: Vec<(GrantId, TargetName)>,
+    /// Whether some target has more of these than it may have in one answer.
+    pub is_cut: bool,
 }
 
 /// Keeps requests, grants and the audit log. Every read sees all that was committed before it began.
@@ -172,8 +186,24 @@ pub trait Store: Debug + Send + Sync {
     /// When the next request lapses or the next window closes, later than `now`.
     async fn next_deadline(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError>;
 
-    /// Every grant that is held or being made: those that have to end one day.
-    async fn open_grants(&self) -> Result<Vec<Grant>, StoreError>;
+    /// One grant, for the daemon, which has to end it: like [`Self::grant`], but people's reads can't delay it.
+    async fn grant_to_end(&self, id: GrantId) -> Result<Option<Grant>, StoreError>;
+
+    /// The grants that are held or being made and whose window closes at `until` or before, the earliest first (by the
+    /// window's end and the id), at most `limit`.
+    async fn closing(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<Grant>, StoreError>;
+
+    /// The grants that are held or being made, those that have to end one day, in the order of their ids: what comes
+    /// after `after`, at most `limit`.
+    async fn open_grants(&self, after: Option<GrantId>, limit: u32) -> Result<Vec<Grant>, StoreError>;
+
+    /// The grants that are ending, the longest-ending first (by the beginning of the ending and the id): what comes after
+    /// that place, at most `limit`.
+    async fn endings(
+        &self,
+        after: Option<(DateTime<Utc>, GrantId)>,
+        limit: u32,
+    ) -> Result<Vec<Grant>, StoreError>;
 
     /// The leases that are recorded for grants which aren't over, below a credential path.
     async fn known_leases(&self, credential_path: &str) -> Result<Vec<LeaseId>, StoreError>;

@@ -8,6 +8,9 @@ use std::borrow::Cow;
 
 use super::{Outcome, VaultError};
 
+/// What a sealed Vault says to every request.
+const SEALED: &str = "Vault is sealed";
+
 /// How much of an answer's text an error repeats, in characters: enough for a database's complaint.
 const TEXT_MAX: usize = 400;
 
@@ -43,12 +46,23 @@ pub(super) enum Failure {
 impl Failure {
     /// Whether Vault certainly did nothing.
     ///
-    /// A server error other than "sealed" doesn't say: it may come after the effect, or from a node that gave up
-    /// waiting for the one that acts.
+    /// | answer | outcome |
+    /// |---|---|
+    /// | no connection, or nothing sent | refused |
+    /// | Vault's own 4xx; 429 comes from its rate limit, which stands before everything else | refused |
+    /// | Vault's own 503 that says "sealed" and nothing else: it is looked for before the request is | refused |
+    /// | any other 5xx: it may come after the effect, or from a node that gave up waiting for the one that acts | unknown |
+    /// | a success that can't be understood | unknown |
+    /// | any status without Vault's words, such as a proxy's or a redirect | unknown |
+    /// | a time-out, or a connection cut, before or within the answer | unknown |
+    ///
+    /// Source: <https://developer.hashicorp.com/vault/api-docs#http-status-codes>,
+    /// <https://developer.hashicorp.com/vault/docs/concepts/resource-quotas>; that sealing waits for requests under way
+    /// was read in OpenBao's source.
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Self::Said { status: 400..=499, .. } | Self::Unreached(_) | Self::Unsent(_) => Outcome::Refused,
-            Self::Said { .. } if self.is_sealed() => Outcome::Refused,
+            Self::Said { .. } if self.said(503, SEALED) => Outcome::Refused,
             _ => Outcome::Unknown,
         }
     }
@@ -63,8 +77,9 @@ impl Failure {
         matches!(self, Self::Said { status, .. } if *status == code)
     }
 
+    /// Whether Vault is sealed, or was while it worked: then the text is part of another, and something may be done.
     fn is_sealed(&self) -> bool {
-        matches!(self, Self::Said { status: 503, errors } if errors.iter().any(|e| e.contains("sealed")))
+        matches!(self, Self::Said { status: 503, errors } if errors.iter().any(|e| e.contains(SEALED)))
     }
 }
 
@@ -251,6 +266,7 @@ mod tests {
         let refused = [
             said(403, "permission denied"),
             said(400, "unknown role"),
+            said(429, "request path \"x\": rate limit quota exceeded"),
             said(503, "Vault is sealed"),
             Failure::Unreached("refused".into()),
             Failure::Unsent("no login".into()),
@@ -259,6 +275,8 @@ mod tests {
         let unknown = [
             said(500, "internal error"),
             said(503, "something else"),
+            said(503, "failed to persist the entry: Vault is sealed"),
+            Failure::Said { status: 503, errors: Vec::new() },
             Failure::Foreign { status: 403 },
             Failure::Foreign { status: 502 },
             Failure::Silent,

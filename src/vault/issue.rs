@@ -135,8 +135,8 @@ impl Lane {
         }
     }
 
-    /// What a failed read did. A refusal is certain if Vault denied it or is sealed; after any other the list must show
-    /// nothing new, because an answer can fail when the lease is made already.
+    /// What a failed read did. A refusal is certain if nothing was sent or Vault turned it away at the door; after any
+    /// other the list must show nothing new, because an answer can fail when the lease is made already.
     async fn unread(
         &self,
         token: &GrantToken,
@@ -146,7 +146,9 @@ impl Lane {
     ) -> VaultError {
         let hide = [token.token.expose_secret(), token.accessor.expose()];
         let error = reading(path).error(failure, &hide);
-        if error.outcome == Outcome::Unknown || failure.is(403) || failure.is(404) || failure.is(503) {
+        let at_the_door = [403, 404, 429, 503].into_iter().any(|status| failure.is(status));
+        let unsent = !matches!(failure, Failure::Said { .. });
+        if error.outcome == Outcome::Unknown || unsent || at_the_door {
             return error;
         }
         match self.lease_ids(path).await {

@@ -7,7 +7,11 @@
 //!
 //! It can be set up while Vault is down, and takes nothing from the environment.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -18,6 +22,7 @@ use super::{
     GrantToken, Issuer, LeaseSeen, MissingCapability, Outcome, VaultError, Wrapped,
     client::Client,
     end::{REVOKE_TOKEN, REVOKE_WRAPPING},
+    inspect::{self, Asked, Inspection},
     lane::Lane,
     login::{AppRole, LOGIN_TIMEOUT, Login},
     settings::{Settings, SetupError, check},
@@ -97,6 +102,15 @@ impl VaultIssuer {
         self.0.endings.login.live().is_some()
     }
 
+    /// Reads how Vault is set up, with a login that ends with this call's: for `hallpassd doctor`.
+    ///
+    /// # Errors
+    ///
+    /// If Vault can't be reached or refuses the login. Whatever else goes wrong is part of the answer.
+    pub async fn inspect(&self, asked: &Asked) -> Result<Inspection, VaultError> {
+        inspect::inspect(&self.0.endings, asked).await
+    }
+
     /// A place among the people's calls. Who comes first is served first, and who waits too long is refused, before
     /// anything was sent.
     async fn place(&self) -> Result<SemaphorePermit<'_>, VaultError> {
@@ -150,6 +164,10 @@ impl Issuer for VaultIssuer {
 
     async fn lease_gone(&self, lease: &LeaseId) -> Result<bool, VaultError> {
         Ok(self.0.endings.look_up(lease.expose()).await?.is_none())
+    }
+
+    async fn lease_ids(&self, path: &str) -> Result<BTreeSet<LeaseId>, VaultError> {
+        Ok(self.0.endings.lease_ids(path).await?.into_iter().map(LeaseId::new).collect())
     }
 
     async fn leases(&self, path: &str) -> Result<Vec<LeaseSeen>, VaultError> {

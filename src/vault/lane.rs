@@ -64,14 +64,19 @@ impl Lane {
         }
     }
 
-    /// Sends what must not be sent twice. A question that may be goes ahead and finds out about a dead connection or an
-    /// ended login; if it gets no answer, nothing more is sent.
+    /// Sends what must not be sent twice. A question that may be goes ahead and finds out about a dead connection, an
+    /// ended login, or a proxy without a Vault behind it; if it gets no answer of Vault's, nothing more is sent.
     pub(super) async fn ask_once<E: Endpoint>(&self, request: E) -> Result<Answer<E::Response>, Failure> {
         match self.ask(|| LookUpSelf {}).await {
             Err(Failure::Silent) => return Err(Failure::Unsent("no answer within the time limit".into())),
             Err(Failure::Cut(why)) => return Err(Failure::Unsent(format!("no answer ({why})"))),
+            Err(Failure::Foreign { status }) => {
+                return Err(Failure::Unsent(format!(
+                    "status {status} without Vault's words; check the address and what stands before Vault"
+                )));
+            }
             Err(failure @ (Failure::Unreached(_) | Failure::Unsent(_))) => return Err(failure),
-            // Any other answer is one: the request gets its own.
+            // Any other answer is Vault's: the request gets its own.
             _ => {}
         }
         let session = self.login.session().await?;

@@ -8,6 +8,7 @@ mod client;
 mod end;
 mod endpoints;
 mod error;
+pub mod inspect;
 mod issue;
 mod issuer;
 mod lane;
@@ -17,7 +18,11 @@ mod observe;
 mod settings;
 pub mod simulated;
 
-use std::{collections::BTreeMap, fmt::Debug, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -91,7 +96,8 @@ pub struct VaultError {
     pub outcome: Outcome,
 }
 
-/// What a failed call may have done.
+/// What a failed call may have done. Calls that may be repeated are sent again if their connection is cut, and this is of
+/// the last try; those that make something, [`Issuer::mint`] and [`Issuer::read_wrapped`], are sent once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Vault answered that it did not do it, or nothing was sent to it.
@@ -133,7 +139,10 @@ pub trait Issuer: Debug + Send + Sync {
     /// Whether the lease is gone: true only if Vault's lookup said so.
     async fn lease_gone(&self, lease: &LeaseId) -> Result<bool, VaultError>;
 
-    /// The credential leases that exist below a credential path; wrapping tokens' own leases are left out.
+    /// The ids of the credential leases below a credential path, in one call; wrapping tokens' own leases are left out.
+    async fn lease_ids(&self, path: &str) -> Result<BTreeSet<LeaseId>, VaultError>;
+
+    /// The credential leases that exist below a credential path, each looked up.
     async fn leases(&self, path: &str) -> Result<Vec<LeaseSeen>, VaultError>;
 
     /// Whether nobody opened the wrapped credential yet. One that was opened, that expired or that was destroyed by

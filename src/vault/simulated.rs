@@ -12,7 +12,7 @@
 mod state;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -259,6 +259,14 @@ impl Issuer for SimulatedIssuer {
     async fn lease_gone(&self, lease: &LeaseId) -> Result<bool, VaultError> {
         let gone = |state: &mut State| Ok(!state.leases.contains_key(lease.expose()));
         self.call(Operation::LeaseGone, self.owner(lease.expose()), gone).await
+    }
+
+    async fn lease_ids(&self, path: &str) -> Result<BTreeSet<LeaseId>, VaultError> {
+        self.call(Operation::Leases, None, |state| {
+            let below = state.leases.values().filter(|(lease, _)| lease.path == path);
+            Ok(below.map(|(lease, _)| lease.id.clone()).collect())
+        })
+        .await
     }
 
     async fn leases(&self, path: &str) -> Result<Vec<LeaseSeen>, VaultError> {

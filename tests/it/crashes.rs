@@ -10,10 +10,9 @@ use hallpass::{
         id::RequestId,
         revocation::Cause,
     },
-    broker::{Claimed, Error},
+    broker::{Claimed, Error, Tried},
     clock::Clock,
     store::Store,
-    sweep::Sweeper,
     vault::{
         Outcome,
         simulated::{Effect, Operation},
@@ -22,7 +21,7 @@ use hallpass::{
 
 use crate::support::{
     servers::eventually,
-    sim::{HOUR, Sim, TARGETS, alice, caller, path},
+    sim::{HOUR, Sim, TARGETS, alice, at_work, caller, path},
 };
 
 const EFFECTS: [Effect; 2] = [Effect::DidNot, Effect::Happened];
@@ -116,12 +115,12 @@ async fn a_read_without_an_answer_is_not_over_before_vault_can_have_given_up() {
     sim.broker.sweep().await.unwrap();
     let id = sim.grants(request).await[0].id;
     for _ in 0..3 {
-        assert!(!sim.broker.pursue(id).await.unwrap());
+        assert_eq!(sim.broker.pursue(id).await, Tried::NotYet);
         assert!(matches!(sim.state(id).await, State::Revoking(_)));
         sim.clock.advance(TimeDelta::seconds(49));
     }
     sim.clock.advance(TimeDelta::seconds(3));
-    assert!(sim.broker.pursue(id).await.unwrap());
+    assert_eq!(sim.broker.pursue(id).await, Tried::Over);
     failed(&sim, request).await;
 }
 
@@ -135,7 +134,7 @@ async fn a_crash_while_ending_is_finished_by_the_next_start() {
             let mut sim = Sim::start().await;
             let request = sim.approved("orders-ro").await;
             let grant = sim.claim(request).await.unwrap().grant;
-            sim.broker.release(&alice(), grant.id).await.unwrap();
+            sim.broker.release(&alice(), grant.id, false).await.unwrap();
             sim.vault.stall_next(operation, effect);
             let (broker, id) = (Arc::clone(&sim.broker), grant.id);
             begin(&sim, operation, async move { broker.pursue(id).await }).await;
@@ -181,16 +180,16 @@ async fn a_failed_step_of_ending_is_tried_again_and_told_honestly() {
         let sim = Sim::start().await;
         let request = sim.approved("orders-ro").await;
         let grant = sim.claim(request).await.unwrap().grant;
-        sim.broker.release(&alice(), grant.id).await.unwrap();
+        sim.broker.release(&alice(), grant.id, false).await.unwrap();
         for _ in 0..2 {
             sim.vault.fail_next(operation, Outcome::Unknown, Effect::DidNot);
-            assert!(!sim.broker.pursue(grant.id).await.unwrap());
+            assert_eq!(sim.broker.pursue(grant.id).await, Tried::Failed);
         }
         let State::Revoking(ending) = sim.state(grant.id).await else { panic!("it is ending") };
         assert_eq!(ending.step.name(), step);
         let retries = sim.kinds(request).await.iter().filter(|kind| *kind == "RevocationRetried").count();
         assert_eq!(retries, 1, "the same failure is told once");
-        assert!(sim.broker.pursue(grant.id).await.unwrap());
+        assert_eq!(sim.broker.pursue(grant.id).await, Tried::Over);
         assert_eq!(sim.leases(), []);
     }
 }
@@ -249,7 +248,8 @@ async fn an_operator_who_ends_a_grant_being_made_wins() {
 
 /// The sweeper at work, with a clock to turn.
 fn swept(sim: &Sim) -> tokio::task::JoinHandle<()> {
-    tokio::spawn(Sweeper::new(Arc::clone(&sim.broker), sim.clock.clone()).run(sim.stopping.clone()))
+    let clock: Arc<dyn Clock> = sim.clock.clone();
+    at_work(&sim.broker, &clock, &sim.stopping)
 }
 
 async fn held(sim: &Sim, target: &str) -> Claimed {
@@ -312,10 +312,10 @@ async fn a_dead_target_delays_nobody_else_and_is_ended_once_it_is_back() {
     })
     .await;
     for id in &dead {
-        eventually(
-            "each of the dead target's was tried",
-            async || matches!(sim.state(*id).await, State::Revoking(ending) if ending.error.is_some()),
-        )
+        eventually("each of the dead target's is tried, in turn", async || {
+            sim.clock.advance(TimeDelta::milliseconds(100));
+            matches!(sim.state(*id).await, State::Revoking(ending) if ending.error.is_some())
+        })
         .await;
     }
     sim.vault.target_down(&path(TARGETS[0]), false);
@@ -340,7 +340,7 @@ async fn a_clock_that_is_set_back_keeps_no_ending_waiting() {
     let sweeper = swept(&sim);
     let grant = held(&sim, "orders-ro").await.grant.id;
     sim.vault.target_down(&path("orders-ro"), true);
-    sim.broker.release(&alice(), grant).await.unwrap();
+    sim.broker.release(&alice(), grant, false).await.unwrap();
     eventually(
         "it was tried in vain",
         async || matches!(sim.state(grant).await, State::Revoking(ending) if ending.error.is_some()),
@@ -377,7 +377,7 @@ async fn all_clocks_end_no_later_than_the_window() {
 async fn an_interrupted_grant_keeps_what_it_needs_to_end_and_one_that_is_over_keeps_nothing() {
     let sim = Sim::start().await;
     let grant = held(&sim, "orders-ro").await.grant;
-    let ending = sim.broker.release(&alice(), grant.id).await.unwrap();
+    let ending = sim.broker.release(&alice(), grant.id, false).await.unwrap();
     assert!(matches!(ending.state, State::Revoking(ending) if matches!(ending.issued, Issued::Lease(_))));
     assert_eq!(sim.store.known_leases(&path("orders-ro")).await.unwrap(), sim.leases());
     sim.settle().await;

@@ -57,18 +57,18 @@ async fn an_approval_is_claimed_until_the_last_millisecond() {
 #[tokio::test]
 async fn the_next_deadline_is_the_earliest_of_all() {
     let sim = Sim::start().await;
-    assert_eq!(sim.broker.next_deadline(sim.clock.now()).await.unwrap(), None);
+    assert_eq!(sim.store.next_deadline(sim.clock.now()).await.unwrap(), None);
     let begun = sim.clock.now();
     let request = sim.approved("orders-ro").await;
     sim.clock.advance(TimeDelta::minutes(10));
     sim.claim(request).await.unwrap();
     assert_eq!(
-        sim.broker.next_deadline(sim.clock.now()).await.unwrap(),
+        sim.store.next_deadline(sim.clock.now()).await.unwrap(),
         Some(begun + TimeDelta::minutes(10) + hour())
     );
     sim.submit("orders-ro").await;
     assert_eq!(
-        sim.broker.next_deadline(sim.clock.now()).await.unwrap(),
+        sim.store.next_deadline(sim.clock.now()).await.unwrap(),
         Some(begun + TimeDelta::minutes(10) + hour())
     );
     sim.settle().await;

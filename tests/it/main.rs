@@ -14,6 +14,8 @@ mod crashes;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod endings;
 #[cfg(test)]
 mod identity;

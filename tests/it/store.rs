@@ -69,6 +69,7 @@ conformance!(
         lists_show_what_matches,
         what_is_due_is_due_by_the_millisecond,
         no_target_crowds_out_another,
+        what_has_to_end_comes_in_pages,
         grants_come_with_their_requests,
         leases_are_known_until_they_are_gone,
         handles_stay_out_of_the_log,
@@ -221,12 +222,12 @@ async fn of_many_claims_at_once_one_opens_a_grant(backend: impl Backend) {
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     assert!(results.iter().all(|result| result.is_ok() || is_conflict(result)), "{results:?}");
     // One that is held is replaced by ending it and opening the next at once.
-    let held = world.store.open_grants().await.unwrap().pop().unwrap();
+    let held = world.store.open_grants(None, 10).await.unwrap().pop().unwrap();
     let ending = held.clone().begin(Cause::Reissued, Actor::Daemon, None, now).unwrap();
     let warrant = request.claim_again(now, Some(&target), &held, true).unwrap();
     let next = Grant::open(GrantId::new(now, world.clock.random()), warrant, now);
     world.store.commit(&[Write::Grant(&ending), Write::Grant(&next)]).await.unwrap();
-    assert_eq!(world.store.open_grants().await.unwrap(), [next.into_after()]);
+    assert_eq!(world.store.open_grants(None, 10).await.unwrap(), [next.into_after()]);
 }
 
 async fn a_key_names_one_submission(backend: impl Backend) {
@@ -462,6 +463,59 @@ async fn no_target_crowds_out_another(backend: impl Backend) {
     assert!(due.lapsing.contains(&one.id));
 }
 
+/// The pages end and begin in the middle of what is of the same millisecond.
+async fn what_has_to_end_comes_in_pages(backend: impl Backend) {
+    let (world, target) = (World::new(&**backend.store()), target("orders", 1));
+    let store = world.store;
+    let far = beginning() + TimeDelta::days(1);
+    assert_eq!(store.closing(far, 10).await.unwrap(), []);
+    assert_eq!(store.endings(None, 10).await.unwrap(), []);
+    let mut held = Vec::new();
+    for number in 0..7 {
+        held.push(if number % 2 == 0 {
+            world.active(&target, "dev").await
+        } else {
+            world.opened(&target, "dev").await.1
+        });
+    }
+    let over = world.begun(world.opened(&target, "dev").await.1, Cause::Released).await;
+    world.confirmed(over, Confirmation::NothingIssued).await;
+
+    // The windows close in the order in which they were opened, and so do the ids.
+    let closes_at = held[3].window.closes_at();
+    assert_eq!(store.closing(far, 4).await.unwrap(), held[..4]);
+    assert_eq!(store.closing(closes_at, 10).await.unwrap(), held[..4]);
+    assert_eq!(store.closing(closes_at - TimeDelta::milliseconds(1), 10).await.unwrap(), held[..3]);
+    assert_eq!(store.open_grants(None, 3).await.unwrap(), held[..3]);
+    assert_eq!(store.open_grants(Some(held[2].id), 3).await.unwrap(), held[3..6]);
+    assert_eq!(store.open_grants(Some(held[6].id), 3).await.unwrap(), []);
+    assert_eq!(store.grant_to_end(held[1].id).await.unwrap().as_ref(), Some(&held[1]));
+
+    // The later ones end first, two of them in the same millisecond.
+    let now = world.tick();
+    let mut ending = vec![world.begun(held.pop().unwrap(), Cause::Released).await];
+    for grant in [held.remove(1), held.remove(0)] {
+        let begun = grant.begin(Cause::Released, Actor::Daemon, None, now + TimeDelta::hours(1)).unwrap();
+        ending.insert(1, world.store_grant(begun).await);
+    }
+    assert_eq!(store.endings(None, 10).await.unwrap(), ending);
+    let mut paged: Vec<Grant> = Vec::new();
+    while let Some(next) = {
+        let after = paged.last().map(|last| (begun_at(last), last.id));
+        store.endings(after, 1).await.unwrap().pop()
+    } {
+        paged.push(next);
+    }
+    assert_eq!(paged, ending);
+    assert_eq!(store.open_grants(None, 10).await.unwrap(), held);
+    assert_eq!(store.closing(far, 10).await.unwrap(), held);
+}
+
+fn begun_at(grant: &Grant) -> chrono::DateTime<chrono::Utc> {
+    let State::Revoking(ending) = &grant.state else { unreachable!("it is ending") };
+    ending.begun_at
+}
+
 async fn grants_come_with_their_requests(backend: impl Backend) {
     let (world, target) = (World::new(&**backend.store()), target("orders", 1));
     let (request, failed) = world.opened(&target, "dev").await;
@@ -491,12 +545,12 @@ async fn leases_are_known_until_they_are_gone(backend: impl Backend) {
     let State::Active { leased, .. } = held.state.clone() else { unreachable!("it is active") };
     let known = async || world.store.known_leases(&orders.credential_path).await.unwrap();
     assert_eq!(known().await, std::slice::from_ref(&leased.lease));
-    assert_eq!(world.store.open_grants().await.unwrap().len(), 3);
+    assert_eq!(world.store.open_grants(None, 10).await.unwrap().len(), 3);
     let ending = world.begun(held, Cause::Released).await;
     assert_eq!(known().await, [leased.lease]);
     world.confirmed(ending, Confirmation::LeaseGone).await;
     assert_eq!(known().await, []);
-    assert_eq!(world.store.open_grants().await.unwrap().len(), 2);
+    assert_eq!(world.store.open_grants(None, 10).await.unwrap().len(), 2);
     assert_eq!(world.store.known_leases(&other.credential_path).await.unwrap().len(), 1);
     assert_eq!(world.store.known_leases("database/creds").await.unwrap(), []);
 }

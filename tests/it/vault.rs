@@ -14,6 +14,7 @@ mod lanes;
 mod login;
 mod observe;
 mod simulated;
+mod unknown;
 mod world;
 
 use std::sync::Arc;

@@ -134,6 +134,7 @@ fn ending(activated_at: Option<DateTime<Utc>>) -> Ending {
         begun_at: at(30),
         step: Step::Lease,
         error: Some("the database is down".into()),
+        alarms: 2,
     }
 }
 

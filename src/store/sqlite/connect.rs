@@ -17,12 +17,6 @@ const SQLITE_MIN: [u32; 3] = [3, 51, 3];
 /// How long a connection waits for another one's lock. Only a tool that an operator runs can hold one this long.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
-/// How many read at once: more would make no disk faster, and each is a thread.
-const READERS_MAX: u32 = 4;
-
-/// How long a read waits for those before it.
-const READER_WAIT_MAX: Duration = Duration::from_secs(10);
-
 /// A pragma that a connection must have.
 struct Setting {
     name: &'static str,
@@ -88,17 +82,19 @@ pub(super) async fn writer(options: &SqliteConnectOptions) -> Result<SqliteConne
     Ok(connection)
 }
 
-/// Opens the connections that read.
-pub(super) async fn readers(file: &Path) -> Result<SqlitePool, OpenError> {
-    let options = options(file).read_only(true).pragma(QUERY_ONLY.name, QUERY_ONLY.value);
+/// Opens so many connections that read, all of them now: a disk that hangs later is not made to open more. Who waits
+/// longer for one than `wait_max` gets none.
+pub(super) async fn readers(file: &Path, count: u32, wait_max: Duration) -> Result<SqlitePool, OpenError> {
+    let options = looking(file);
     let failed = OpenError::database("open the database for reading");
     // Once by hand, because the pool would try again and again and not say what is wrong.
     let mut first = options.connect().await.map_err(&failed)?;
     check(&mut first, &[WAL, QUERY_ONLY]).await?;
     first.close().await.map_err(&failed)?;
     SqlitePoolOptions::new()
-        .max_connections(READERS_MAX)
-        .acquire_timeout(READER_WAIT_MAX)
+        .min_connections(count)
+        .max_connections(count)
+        .acquire_timeout(wait_max)
         .idle_timeout(None)
         .max_lifetime(None)
         .after_connect(|connection, _| {
@@ -110,6 +106,12 @@ pub(super) async fn readers(file: &Path) -> Result<SqlitePool, OpenError> {
         .connect_with(options)
         .await
         .map_err(failed)
+}
+
+/// What a connection is opened with that only looks. Its settings aren't read back: whatever they are, they only make
+/// it refuse to write.
+pub(super) fn looking(file: &Path) -> SqliteConnectOptions {
+    options(file).read_only(true).pragma(QUERY_ONLY.name, QUERY_ONLY.value)
 }
 
 fn options(file: &Path) -> SqliteConnectOptions {

@@ -1,14 +1,19 @@
 //! What the sweep has to do, and when it has to look next. Both are asked for again and again, so neither reads more of
 //! a table than what is due.
 
-use std::str::FromStr;
+use std::{collections::BTreeMap, str::FromStr};
 
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqlitePool;
 
-use super::rows::{corrupt, failed, id, instant, millis, target};
+use super::{
+    readers::Readers,
+    rows::{corrupt, id, instant, millis, target},
+};
 use crate::{
-    access::{id::RequestId, target::TargetName},
+    access::{
+        id::{GrantId, RequestId},
+        target::TargetName,
+    },
     store::{Due, StoreError},
 };
 
@@ -45,61 +50,58 @@ const NEXT_DEADLINE: &str = "\
                           WHERE state IN ('ISSUING', 'ACTIVE') AND closes_at > ?1)";
 
 /// What is due at `now`.
-pub(super) async fn due(readers: &SqlitePool, now: DateTime<Utc>) -> Result<Due, StoreError> {
+pub(super) async fn due(readers: &Readers, now: DateTime<Utc>) -> Result<Due, StoreError> {
     let lapsing = sqlx::query_as(LAPSING).bind(millis(now)).bind(PER_TARGET_MAX);
     let closing = sqlx::query_as(CLOSING).bind(millis(now)).bind(PER_TARGET_MAX);
     let revoking = sqlx::query_as(REVOKING).bind(PER_TARGET_MAX);
-    let lapsing: Vec<(RequestId, TargetName)> =
-        named(lapsing.fetch_all(readers).await, "read the lapsing requests")?;
-    Ok(Due {
-        lapsing: lapsing.into_iter().map(|(id, _)| id).collect(),
-        closing: named(closing.fetch_all(readers).await, "read the closing grants")?,
-        revoking: named(revoking.fetch_all(readers).await, "read the ending grants")?,
-    })
+    let pool = readers.pool();
+    let reads = async {
+        Ok((lapsing.fetch_all(pool).await?, closing.fetch_all(pool).await?, revoking.fetch_all(pool).await?))
+    };
+    let (lapsing, closing, revoking) = readers.answer("read what is due", reads).await?;
+    let lapsing: Vec<(RequestId, TargetName)> = named(lapsing, "read the lapsing requests")?;
+    let closing = named(closing, "read the closing grants")?;
+    let revoking = named(revoking, "read the ending grants")?;
+    let is_cut = is_cut(&closing) || is_cut(&revoking);
+    Ok(Due { lapsing: lapsing.into_iter().map(|(id, _)| id).collect(), closing, revoking, is_cut })
+}
+
+/// Whether a target has as many as it may have in one answer.
+fn is_cut(grants: &[(GrantId, TargetName)]) -> bool {
+    let mut counts = BTreeMap::new();
+    for (_, target) in grants {
+        *counts.entry(target).or_insert(0_i64) += 1;
+    }
+    counts.values().any(|count| *count >= PER_TARGET_MAX)
 }
 
 fn named<Id: FromStr>(
-    rows: Result<Vec<(String, String)>, sqlx::Error>,
+    rows: Vec<(String, String)>,
     operation: &'static str,
 ) -> Result<Vec<(Id, TargetName)>, StoreError> {
     let read = |(row, name): (String, String)| Ok((id(&row)?, target(&name)?));
     let read = |row| read(row).map_err(|problem| corrupt(operation, "a row", problem));
-    rows.map_err(failed(operation))?.into_iter().map(read).collect()
+    rows.into_iter().map(read).collect()
 }
 
 /// When the next request lapses or the next window closes, later than `now`.
 pub(super) async fn next_deadline(
-    readers: &SqlitePool,
+    readers: &Readers,
     now: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
     let operation = "read the next deadline";
-    let query = sqlx::query_scalar(NEXT_DEADLINE).bind(millis(now));
-    let at: Option<i64> = query.fetch_one(readers).await.map_err(failed(operation))?;
+    let read = sqlx::query_scalar(NEXT_DEADLINE).bind(millis(now)).fetch_one(readers.pool());
+    let at: Option<i64> = readers.answer(operation, read).await?;
     at.map(instant).transpose().map_err(|problem| corrupt(operation, "a deadline", problem))
 }
 
 #[cfg(test)]
 mod tests {
-    use sqlx::Row;
-
     use super::*;
-    use crate::{
-        clock::ManualClock,
-        store::sqlite::{Migrate, SqliteStore},
-    };
-
-    /// The plan's steps, of the statement as it is run.
-    async fn plan(store: &SqliteStore, statement: &str) -> Vec<String> {
-        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
-        let rows = sqlx::query(explain).fetch_all(&store.readers).await.unwrap();
-        rows.iter().map(|row| row.get::<String, _>("detail")).collect()
-    }
+    use crate::store::sqlite::rows::tests::plan;
 
     #[tokio::test]
     async fn nothing_due_costs_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let clock = ManualClock::new(DateTime::UNIX_EPOCH);
-        let store = SqliteStore::open(&directory.path().join("db"), Migrate::Yes, &clock).await.unwrap();
         let cases = [
             (LAPSING.replace('?', "1"), &["requests_lapsing"][..]),
             (CLOSING.replace('?', "1"), &["grants_closing"][..]),
@@ -107,7 +109,7 @@ mod tests {
             (NEXT_DEADLINE.replace("?1", "1"), &["requests_lapsing", "grants_closing"][..]),
         ];
         for (statement, indexes) in cases {
-            let plan = plan(&store, &statement).await;
+            let plan = plan(&statement).await;
             for index in indexes {
                 assert!(plan.iter().any(|step| step.contains(index)), "{index} is unused: {plan:#?}");
             }

@@ -1,14 +1,12 @@
 //! The audit log: appending to it, and reading it in order. Nothing here changes or removes an event, and the table's
 //! triggers refuse it.
 
-use sqlx::{
-    FromRow, QueryBuilder, Sqlite,
-    sqlite::{SqliteConnection, SqlitePool},
-};
+use sqlx::{FromRow, QueryBuilder, Sqlite, sqlite::SqliteConnection};
 
 use super::{
     read::push_scope,
-    rows::{Problem, corrupt, failed, id, instant, millis, person, target},
+    readers::Readers,
+    rows::{Problem, corrupt, id, instant, millis, person, target},
 };
 use crate::{
     access::{
@@ -59,7 +57,7 @@ pub(super) async fn append(
 }
 
 /// Everything that is recorded of one request and its grants, in order.
-pub(super) async fn timeline(readers: &SqlitePool, request: RequestId) -> Result<Vec<Recorded>, StoreError> {
+pub(super) async fn timeline(readers: &Readers, request: RequestId) -> Result<Vec<Recorded>, StoreError> {
     let mut query = QueryBuilder::new(SELECT);
     query.push(" WHERE e.request_id = ").push_bind(request.to_string()).push(" ORDER BY e.sequence");
     all(readers, query, "read a timeline").await
@@ -67,7 +65,7 @@ pub(super) async fn timeline(readers: &SqlitePool, request: RequestId) -> Result
 
 /// Events of requests in the scope after a place in the log, in order. Events of no request aren't among them.
 pub(super) async fn after(
-    readers: &SqlitePool,
+    readers: &Readers,
     scope: &Scope,
     request: Option<RequestId>,
     sequence: i64,
@@ -89,19 +87,19 @@ pub(super) async fn after(
 }
 
 /// The place of the last event; 0 if there is none.
-pub(super) async fn last_sequence(readers: &SqlitePool) -> Result<i64, StoreError> {
-    sqlx::query_scalar("SELECT coalesce(max(sequence), 0) FROM audit_events")
-        .fetch_one(readers)
-        .await
-        .map_err(failed("read the log's length"))
+pub(super) async fn last_sequence(readers: &Readers) -> Result<i64, StoreError> {
+    let read =
+        sqlx::query_scalar("SELECT coalesce(max(sequence), 0) FROM audit_events").fetch_one(readers.pool());
+    readers.answer("read the log's length", read).await
 }
 
 async fn all(
-    readers: &SqlitePool,
+    readers: &Readers,
     mut query: QueryBuilder<Sqlite>,
     operation: &'static str,
 ) -> Result<Vec<Recorded>, StoreError> {
-    let rows: Vec<EventRow> = query.build_query_as().fetch_all(readers).await.map_err(failed(operation))?;
+    let read = query.build_query_as().fetch_all(readers.pool());
+    let rows: Vec<EventRow> = readers.answer(operation, read).await?;
     rows.into_iter().map(|row| row.read(operation)).collect()
 }
 

@@ -19,7 +19,7 @@ use crate::{
 pub(super) const SELECT: &str = "\
     SELECT g.id, g.request_id, g.target, g.credential_path, g.holder_subject, g.holder_name, g.opens_at, g.closes_at, \
            g.opened_at, g.state, g.revision, g.token_accessor, g.wrapping_accessor, g.lease_id, g.activated_at, \
-           g.cause, g.begun_at, g.step, g.error, g.revoked_at, g.failed_at \
+           g.cause, g.begun_at, g.step, g.error, g.revoked_at, g.failed_at, g.alarms \
       FROM grants g";
 
 #[derive(FromRow)]
@@ -52,6 +52,7 @@ pub(super) struct Columns {
     pub(super) error: Option<String>,
     pub(super) revoked_at: Option<i64>,
     pub(super) failed_at: Option<i64>,
+    pub(super) alarms: i64,
 }
 
 impl GrantRow {
@@ -85,7 +86,8 @@ impl Columns {
             State::Active { leased, activated_at } => {
                 Self { activated_at: Some(millis(*activated_at)), ..Self::leased(leased) }
             }
-            State::Revoking(Ending { cause, issued, activated_at, begun_at, step, error }) => Self {
+            State::Revoking(Ending { cause, issued, activated_at, begun_at, step, error, alarms }) => Self {
+                alarms: i64::from(*alarms),
                 activated_at: activated_at.map(millis),
                 step: Some(step.name().to_owned()),
                 error: error.clone(),
@@ -147,6 +149,7 @@ impl Columns {
                     begun_at: instant(begun_at)?,
                     step: step(next)?,
                     error,
+                    alarms: u32::try_from(self.alarms).map_err(|_| "its count of alarms is none")?,
                 })
             }
             (
@@ -216,6 +219,7 @@ mod tests {
             error: text(7, "e"),
             revoked_at: at(8),
             failed_at: at(9),
+            alarms: 0,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The store in one SQLite file: a single daemon's requests, grants and audit log.
 //!
-//! One connection writes, a few only read, and a lock file keeps a second daemon out. A connection is used only after its
-//! settings were read back. The writing one is closed, which rolls back, unless its transaction was committed or refused
+//! One connection writes, a few only read, some for people and some for the daemon, and a lock file keeps a second daemon
+//! out. A connection is used only after its settings were read back. The writing one is closed, which rolls back, unless its transaction was committed or refused
 //! as a conflict; the next commit opens another.
 
 mod connect;
@@ -9,20 +9,23 @@ mod due;
 mod events;
 mod files;
 mod grant_row;
+pub mod holder;
+pub mod inspect;
 mod migrations;
 mod open;
 mod read;
+mod readers;
 mod request_row;
 mod rows;
 mod settings;
+mod upkeep;
 mod write;
 mod writer;
 
-use std::{collections::BTreeMap, fs::File, path::Path};
+use std::{collections::BTreeMap, fs::File, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqlitePool;
 
 use crate::{
     access::{
@@ -40,6 +43,10 @@ use crate::{
 
 pub use self::open::OpenError;
 
+/// How long whoever waits for the store is kept waiting: less than the second within which a claim is refused when the
+/// record is lost, so that the answer gets to the caller within it. A disk that works needs milliseconds.
+const ANSWER_MAX: Duration = Duration::from_millis(900);
+
 /// Whether opening the database may change its schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Migrate {
@@ -52,7 +59,10 @@ pub enum Migrate {
 /// A database file that this process has for itself.
 #[derive(Debug)]
 pub struct SqliteStore {
-    readers: SqlitePool,
+    /// For what people ask.
+    people: readers::Readers,
+    /// For what the daemon does by itself, so that people's reads can't delay it.
+    daemon: readers::Readers,
     writer: writer::Writer,
     /// Held, not read: the lock ends with it.
     _lock: File,
@@ -83,7 +93,8 @@ impl SqliteStore {
     /// Closes the connections, which moves everything into the one file. Calls that come later fail. Dropping the store
     /// instead loses nothing: the next start finds the rest in the `-wal` file.
     pub async fn close(&self) {
-        self.readers.close().await;
+        self.people.close().await;
+        self.daemon.close().await;
         self.writer.close().await;
     }
 }
@@ -95,7 +106,7 @@ impl Store for SqliteStore {
     }
 
     async fn request(&self, id: RequestId) -> Result<Option<Request>, StoreError> {
-        read::request(&self.readers, id).await
+        read::request(&self.people, id).await
     }
 
     async fn request_by_key(
@@ -103,7 +114,7 @@ impl Store for SqliteStore {
         requester_subject: &str,
         key: &IdempotencyKey,
     ) -> Result<Option<Request>, StoreError> {
-        read::request_by_key(&self.readers, requester_subject, key).await
+        read::request_by_key(&self.people, requester_subject, key).await
     }
 
     async fn requests(
@@ -112,11 +123,11 @@ impl Store for SqliteStore {
         filter: &RequestFilter,
         slice: Slice<RequestId>,
     ) -> Result<Vec<Request>, StoreError> {
-        read::requests(&self.readers, scope, filter, slice).await
+        read::requests(&self.people, scope, filter, slice).await
     }
 
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
-        read::grant(&self.readers, id).await
+        read::grant(&self.people, id).await
     }
 
     async fn grants(
@@ -125,15 +136,15 @@ impl Store for SqliteStore {
         filter: &GrantFilter,
         slice: Slice<GrantId>,
     ) -> Result<Vec<Grant>, StoreError> {
-        read::grants(&self.readers, scope, filter, slice).await
+        read::grants(&self.people, scope, filter, slice).await
     }
 
     async fn grants_of(&self, requests: &[RequestId]) -> Result<BTreeMap<RequestId, Vec<Grant>>, StoreError> {
-        read::grants_of(&self.readers, requests).await
+        read::grants_of(&self.people, requests).await
     }
 
     async fn timeline(&self, request: RequestId) -> Result<Vec<Recorded>, StoreError> {
-        events::timeline(&self.readers, request).await
+        events::timeline(&self.people, request).await
     }
 
     async fn events_after(
@@ -143,30 +154,46 @@ impl Store for SqliteStore {
         sequence: i64,
         limit: u32,
     ) -> Result<Vec<Recorded>, StoreError> {
-        events::after(&self.readers, scope, request, sequence, limit).await
+        events::after(&self.people, scope, request, sequence, limit).await
     }
 
     async fn last_sequence(&self) -> Result<i64, StoreError> {
-        events::last_sequence(&self.readers).await
+        events::last_sequence(&self.daemon).await
     }
 
     async fn due(&self, now: DateTime<Utc>) -> Result<Due, StoreError> {
-        due::due(&self.readers, now).await
+        due::due(&self.daemon, now).await
     }
 
     async fn next_deadline(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
-        due::next_deadline(&self.readers, now).await
+        due::next_deadline(&self.daemon, now).await
     }
 
-    async fn open_grants(&self) -> Result<Vec<Grant>, StoreError> {
-        read::open_grants(&self.readers).await
+    async fn grant_to_end(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
+        read::grant(&self.daemon, id).await
+    }
+
+    async fn closing(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<Grant>, StoreError> {
+        upkeep::closing(&self.daemon, until, limit).await
+    }
+
+    async fn open_grants(&self, after: Option<GrantId>, limit: u32) -> Result<Vec<Grant>, StoreError> {
+        upkeep::open_grants(&self.daemon, after, limit).await
+    }
+
+    async fn endings(
+        &self,
+        after: Option<(DateTime<Utc>, GrantId)>,
+        limit: u32,
+    ) -> Result<Vec<Grant>, StoreError> {
+        upkeep::endings(&self.daemon, after, limit).await
     }
 
     async fn known_leases(&self, credential_path: &str) -> Result<Vec<LeaseId>, StoreError> {
-        read::known_leases(&self.readers, credential_path).await
+        read::known_leases(&self.daemon, credential_path).await
     }
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {
-        settings::digest_key(&self.readers).await
+        settings::digest_key(&self.daemon).await
     }
 }

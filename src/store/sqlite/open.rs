@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Migrate, SqliteStore, connect, files, migrations, settings, writer::Writer};
+use super::{Migrate, SqliteStore, connect, files, migrations, readers::Readers, settings, writer::Writer};
 use crate::clock::Clock;
 
 /// Why the database can't be used as it is.
@@ -125,8 +125,8 @@ pub(super) async fn open(
     if migrate == Migrate::Yes {
         settings::make(&mut connection, clock).await.map_err(OpenError::database("make the digest key"))?;
     }
-    let readers = connect::readers(file).await?;
+    let (people, daemon) = (Readers::for_people(file).await?, Readers::for_daemon(file).await?);
     let writer = Writer::new(file, options, connection)
         .map_err(|source| OpenError::File { file: file.to_owned(), source })?;
-    Ok((SqliteStore { readers, writer, _lock: lock }, applied))
+    Ok((SqliteStore { people, daemon, writer, _lock: lock }, applied))
 }

@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{QueryBuilder, Sqlite, sqlite::SqlitePool};
+use sqlx::{QueryBuilder, Sqlite};
 
 use super::{
     grant_row::{self, GrantRow},
+    readers::Readers,
     request_row::{self, RequestRow},
-    rows::{failed, millis},
+    rows::millis,
 };
 use crate::{
     access::{
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// One request.
-pub(super) async fn request(readers: &SqlitePool, id: RequestId) -> Result<Option<Request>, StoreError> {
+pub(super) async fn request(readers: &Readers, id: RequestId) -> Result<Option<Request>, StoreError> {
     let mut query = QueryBuilder::new(request_row::SELECT);
     query.push(" WHERE r.id = ").push_bind(id.to_string());
     Ok(all_requests(readers, query, "read a request").await?.pop())
@@ -34,7 +35,7 @@ pub(super) async fn request(readers: &SqlitePool, id: RequestId) -> Result<Optio
 
 /// The request that this person submitted with this key.
 pub(super) async fn request_by_key(
-    readers: &SqlitePool,
+    readers: &Readers,
     requester_subject: &str,
     key: &IdempotencyKey,
 ) -> Result<Option<Request>, StoreError> {
@@ -46,7 +47,7 @@ pub(super) async fn request_by_key(
 
 /// A slice of the requests in the scope that match, the newest first.
 pub(super) async fn requests(
-    readers: &SqlitePool,
+    readers: &Readers,
     scope: &Scope,
     filter: &RequestFilter,
     slice: Slice<RequestId>,
@@ -68,7 +69,7 @@ pub(super) async fn requests(
 }
 
 /// One grant.
-pub(super) async fn grant(readers: &SqlitePool, id: GrantId) -> Result<Option<Grant>, StoreError> {
+pub(super) async fn grant(readers: &Readers, id: GrantId) -> Result<Option<Grant>, StoreError> {
     let mut query = QueryBuilder::new(grant_row::SELECT);
     query.push(" WHERE g.id = ").push_bind(id.to_string());
     Ok(all_grants(readers, query, "read a grant").await?.pop())
@@ -76,7 +77,7 @@ pub(super) async fn grant(readers: &SqlitePool, id: GrantId) -> Result<Option<Gr
 
 /// A slice of the grants in the scope that match, the newest first.
 pub(super) async fn grants(
-    readers: &SqlitePool,
+    readers: &Readers,
     scope: &Scope,
     filter: &GrantFilter,
     slice: Slice<GrantId>,
@@ -88,13 +89,18 @@ pub(super) async fn grants(
     push_equal(&mut query, "g.target", filter.target.as_ref().map(ToString::to_string));
     push_person(&mut query, "g.holder_subject", "g.holder_name", filter.holder.as_deref());
     push_equal(&mut query, "g.request_id", filter.request.map(|id| id.to_string()));
+    if let Some(overdue) = filter.overdue {
+        query.push(" AND ((g.state = 'REVOKING' AND g.begun_at <= ").push_bind(millis(overdue.begun_by));
+        query.push(") OR (g.state IN ('ISSUING', 'ACTIVE') AND g.closes_at <= ");
+        query.push_bind(millis(overdue.closed_by)).push("))");
+    }
     push_slice(&mut query, "g.id", slice.after.map(|id| id.to_string()), slice.limit);
     all_grants(readers, query, "list grants").await
 }
 
 /// The grants of each of these requests, the latest first.
 pub(super) async fn grants_of(
-    readers: &SqlitePool,
+    readers: &Readers,
     requests: &[RequestId],
 ) -> Result<BTreeMap<RequestId, Vec<Grant>>, StoreError> {
     let ids: Vec<_> = requests.iter().map(ToString::to_string).collect();
@@ -109,41 +115,33 @@ pub(super) async fn grants_of(
     Ok(grants)
 }
 
-/// Every grant that is held or being made.
-pub(super) async fn open_grants(readers: &SqlitePool) -> Result<Vec<Grant>, StoreError> {
-    let mut query = QueryBuilder::new(grant_row::SELECT);
-    query.push(" WHERE g.state IN ('ISSUING', 'ACTIVE') ORDER BY g.id");
-    all_grants(readers, query, "read the open grants").await
-}
-
 /// The recorded leases of a credential path. What is over has none, which the table's CHECKs see to.
-pub(super) async fn known_leases(readers: &SqlitePool, path: &str) -> Result<Vec<LeaseId>, StoreError> {
+pub(super) async fn known_leases(readers: &Readers, path: &str) -> Result<Vec<LeaseId>, StoreError> {
     let select = "SELECT lease_id FROM grants WHERE credential_path = ? AND lease_id IS NOT NULL";
-    let leases: Vec<String> = sqlx::query_scalar(select)
-        .bind(path)
-        .fetch_all(readers)
-        .await
-        .map_err(failed("read the known leases"))?;
+    let read = sqlx::query_scalar(select).bind(path).fetch_all(readers.pool());
+    let leases: Vec<String> = readers.answer("read the known leases", read).await?;
     Ok(leases.into_iter().map(LeaseId::new).collect())
 }
 
 /// Runs a query over [`request_row::SELECT`].
 pub(super) async fn all_requests(
-    readers: &SqlitePool,
+    readers: &Readers,
     mut query: QueryBuilder<Sqlite>,
     operation: &'static str,
 ) -> Result<Vec<Request>, StoreError> {
-    let rows: Vec<RequestRow> = query.build_query_as().fetch_all(readers).await.map_err(failed(operation))?;
+    let read = query.build_query_as().fetch_all(readers.pool());
+    let rows: Vec<RequestRow> = readers.answer(operation, read).await?;
     rows.into_iter().map(|row| row.read(operation)).collect()
 }
 
 /// Runs a query over [`grant_row::SELECT`].
 pub(super) async fn all_grants(
-    readers: &SqlitePool,
+    readers: &Readers,
     mut query: QueryBuilder<Sqlite>,
     operation: &'static str,
 ) -> Result<Vec<Grant>, StoreError> {
-    let rows: Vec<GrantRow> = query.build_query_as().fetch_all(readers).await.map_err(failed(operation))?;
+    let read = query.build_query_as().fetch_all(readers.pool());
+    let rows: Vec<GrantRow> = readers.answer(operation, read).await?;
     rows.into_iter().map(|row| row.read(operation)).collect()
 }
 

@@ -53,19 +53,31 @@ pub(super) const fn person(subject: String, name: String) -> Person {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+    use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
     use tempfile::TempDir;
 
     use crate::{clock::ManualClock, store::sqlite::SqliteStore};
 
-    /// A request and a grant in a database whose triggers are gone, in a transaction, so that trying many rows is fast.
-    pub(in crate::store::sqlite) async fn one_of_each() -> (TempDir, SqliteConnection) {
+    /// The steps in which SQLite would run this statement.
+    pub(in crate::store::sqlite) async fn plan(statement: &str) -> Vec<String> {
+        let (_directory, mut raw) = migrated().await;
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+        let rows = sqlx::query(explain).fetch_all(&mut raw).await.unwrap();
+        rows.iter().map(|row| row.get::<String, _>("detail")).collect()
+    }
+
+    async fn migrated() -> (TempDir, SqliteConnection) {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("db");
         let clock = ManualClock::new(chrono::DateTime::UNIX_EPOCH);
         SqliteStore::migrate(&file, &clock).await.unwrap();
-        let mut raw =
-            SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(file)).await.unwrap();
+        let raw = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(file)).await.unwrap();
+        (directory, raw)
+    }
+
+    /// A request and a grant in a database whose triggers are gone, in a transaction, so that trying many rows is fast.
+    pub(in crate::store::sqlite) async fn one_of_each() -> (TempDir, SqliteConnection) {
+        let (directory, mut raw) = migrated().await;
         let triggers: Vec<String> =
             sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
                 .fetch_all(&mut raw)

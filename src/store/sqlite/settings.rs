@@ -1,12 +1,12 @@
 //! What the daemon made for itself, once, and must find again. Nothing here is ever changed or shown.
 
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::sqlite::SqliteConnection;
 
 use crate::{
     clock::Clock,
     store::{
         StoreError,
-        sqlite::rows::{corrupt, failed},
+        sqlite::{readers::Readers, rows::corrupt},
     },
 };
 
@@ -18,11 +18,11 @@ pub(super) async fn make(connection: &mut SqliteConnection, clock: &dyn Clock) -
 }
 
 /// The key that handles are digested with.
-pub(super) async fn digest_key(readers: &SqlitePool) -> Result<[u8; 32], StoreError> {
+pub(super) async fn digest_key(readers: &Readers) -> Result<[u8; 32], StoreError> {
     let operation = "read the digest key";
     let select = "SELECT value FROM settings WHERE name = 'digest_key'";
-    let key: Option<Vec<u8>> =
-        sqlx::query_scalar(select).fetch_optional(readers).await.map_err(failed(operation))?;
+    let read = sqlx::query_scalar(select).fetch_optional(readers.pool());
+    let key: Option<Vec<u8>> = readers.answer(operation, read).await?;
     let key = key.ok_or_else(|| corrupt(operation, "the digest key", "it is missing"))?;
     key.try_into().map_err(|_| corrupt(operation, "the digest key", "it doesn't have 32 bytes"))
 }

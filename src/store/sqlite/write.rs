@@ -46,7 +46,8 @@ const INSERT_GRANT: &str = "\
 
 const UPDATE_GRANT: &str = "\
     UPDATE grants SET state = ?, revision = ?, token_accessor = ?, wrapping_accessor = ?, lease_id = ?, \
-                      activated_at = ?, cause = ?, begun_at = ?, step = ?, error = ?, revoked_at = ?, failed_at = ? \
+                      activated_at = ?, cause = ?, begun_at = ?, step = ?, error = ?, revoked_at = ?, failed_at = ?, \
+                      alarms = ? \
      WHERE id = ? AND state = ? AND revision = ?";
 
 /// Stores a request's change in the transaction that is under way.
@@ -213,6 +214,7 @@ async fn update_grant(
         .bind(columns.error)
         .bind(columns.revoked_at)
         .bind(columns.failed_at)
+        .bind(columns.alarms)
         .bind(after.id.to_string())
         .bind(from)
         .bind(after.revision - 1)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::TimeDelta;
 use hallpass::access::{
     actor::Actor,
     approval::Digest,
@@ -48,6 +49,27 @@ fn every_fact() -> Vec<Fact> {
         Fact::GrantActivated {},
         Fact::RevocationBegun { cause, reason: Some(REASON.to_owned()) },
         Fact::RevocationRetried { step: Step::Lease, error: "database down".to_owned() },
+        Fact::RevocationOverdue {
+            begun_at: at(0),
+            step: Step::Lease,
+            error: Some("database down".to_owned()),
+            alarms: 1,
+        },
+        Fact::WrappingTokenOpened { noticed_by: "CLAIM" },
+        Fact::UnknownLeaseFound {
+            credential_path: "database/creds/x".to_owned(),
+            lease_digest: keyed("lease"),
+            revoked: true,
+        },
+        Fact::ReconciliationDone {
+            leases: 1,
+            unknown: 1,
+            vanished: 0,
+            gave_up: 0,
+            vault_clock_ahead_ms: Some(-1),
+            unanswered: Vec::new(),
+        },
+        Fact::RecordingResumed { lost_from: at(0), kept: 1, dropped: 0 },
         Fact::GrantRevoked { cause, confirmation, lease_digest: keyed("lease") },
         Fact::GrantFailed { cause, confirmation },
         Fact::AttemptRefused { verb: "approve", reason: "SELF_APPROVAL" },
@@ -75,15 +97,27 @@ const fn place(fact: &Fact) -> usize {
         Fact::GrantActivated {} => 9,
         Fact::RevocationBegun { .. } => 10,
         Fact::RevocationRetried { .. } => 11,
-        Fact::GrantRevoked { .. } => 12,
-        Fact::GrantFailed { .. } => 13,
-        Fact::AttemptRefused { .. } => 14,
-        Fact::IdentityRefused { .. } => 15,
+        Fact::RevocationOverdue { .. } => 12,
+        Fact::WrappingTokenOpened { .. } => 13,
+        Fact::UnknownLeaseFound { .. } => 14,
+        Fact::ReconciliationDone { .. } => 15,
+        Fact::RecordingResumed { .. } => 16,
+        Fact::GrantRevoked { .. } => 17,
+        Fact::GrantFailed { .. } => 18,
+        Fact::AttemptRefused { .. } => 19,
+        Fact::IdentityRefused { .. } => 20,
     }
 }
 
 /// The kinds that the broker records without a state change.
-const WITHOUT_CHANGE: [&str; 2] = ["AttemptRefused", "IdentityRefused"];
+const WITHOUT_CHANGE: [&str; 6] = [
+    "AttemptRefused",
+    "IdentityRefused",
+    "ReconciliationDone",
+    "RecordingResumed",
+    "UnknownLeaseFound",
+    "WrappingTokenOpened",
+];
 
 /// The documented kinds, with the fields in their rows: `| `Kind` | who | when | `field`, … |`.
 fn documented() -> BTreeMap<String, BTreeSet<String>> {
@@ -163,8 +197,9 @@ fn every_event() -> Vec<Event> {
         let why = Prose::new("why").unwrap();
         let begun = grant.begin(Cause::Frozen, Actor::Person(developer()), Some(&why), now).unwrap();
         let retried = begun.after().clone().retry(Step::Token, "Vault is sealed".to_owned(), now).unwrap();
-        let over = retried.after().clone().confirm(confirmation, Some(keyed("lease")), now).unwrap();
-        events.extend([event(&begun), event(&retried), event(&over)]);
+        let overdue = retried.after().clone().alarm(TimeDelta::zero(), now).unwrap();
+        let over = overdue.after().clone().confirm(confirmation, Some(keyed("lease")), now).unwrap();
+        events.extend([event(&begun), event(&retried), event(&overdue), event(&over)]);
     }
     events
 }

@@ -2,7 +2,7 @@
 //! purpose. The Vault does what its trait says, and no more.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     future::Future,
     pin::Pin,
@@ -217,8 +217,24 @@ impl Store for SteppedStore {
         self.inner.next_deadline(now).await
     }
 
-    async fn open_grants(&self) -> Result<Vec<Grant>, StoreError> {
-        self.inner.open_grants().await
+    async fn grant_to_end(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
+        self.inner.grant_to_end(id).await
+    }
+
+    async fn closing(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<Grant>, StoreError> {
+        self.inner.closing(until, limit).await
+    }
+
+    async fn open_grants(&self, after: Option<GrantId>, limit: u32) -> Result<Vec<Grant>, StoreError> {
+        self.inner.open_grants(after, limit).await
+    }
+
+    async fn endings(
+        &self,
+        after: Option<(DateTime<Utc>, GrantId)>,
+        limit: u32,
+    ) -> Result<Vec<Grant>, StoreError> {
+        self.inner.endings(after, limit).await
     }
 
     async fn known_leases(&self, path: &str) -> Result<Vec<LeaseId>, StoreError> {
@@ -342,6 +358,10 @@ impl Issuer for MemoryVault {
     async fn lease_gone(&self, lease: &LeaseId) -> Result<bool, VaultError> {
         self.looking.run().await;
         Ok(!self.leases.lock().unwrap().contains_key(lease.expose()))
+    }
+
+    async fn lease_ids(&self, path: &str) -> Result<BTreeSet<LeaseId>, VaultError> {
+        Ok(self.leases(path).await?.into_iter().map(|lease| lease.id).collect())
     }
 
     async fn leases(&self, path: &str) -> Result<Vec<LeaseSeen>, VaultError> {

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use hallpass::{
     access::{
         actor::Actor,
-        grant::Grant,
+        grant::{Grant, State},
         handle::{Accessor, LeaseId},
         id::{GrantId, RequestId},
         policy::Scope,
@@ -201,7 +201,19 @@ impl Model {
             store.next_deadline(chrono::DateTime::UNIX_EPOCH).await.unwrap(),
             deadlines.chain(closing).min()
         );
-        assert!(store.open_grants().await.unwrap().iter().eq(self.grants.values().filter(held)));
+        assert!(store.open_grants(None, limit).await.unwrap().iter().eq(self.grants.values().filter(held)));
+        let mut closing: Vec<_> = self.grants.values().filter(held).collect();
+        closing.sort_by_key(|grant| (grant.window.closes_at(), grant.id));
+        assert!(
+            store.closing(chrono::DateTime::<chrono::Utc>::MAX_UTC, limit).await.unwrap().iter().eq(closing)
+        );
+        let ending = |grant: &Grant| match &grant.state {
+            State::Revoking(ending) => Some((ending.begun_at, grant.id)),
+            _ => None,
+        };
+        let mut endings: Vec<_> = self.grants.values().filter(|grant| ending(grant).is_some()).collect();
+        endings.sort_by_key(|grant| ending(grant));
+        assert!(store.endings(None, limit).await.unwrap().iter().eq(endings));
         // A change that was made from what isn't there any more is refused, whatever it is.
         for request in self.requests.values().filter(|request| request.revision > 1) {
             let stale = Request { revision: request.revision - 1, ..request.clone() };

@@ -14,12 +14,14 @@ use hallpass::{
         target::{EarlyRevocation, Target},
         text::Prose,
     },
-    broker::{Broker, Claimed, Error, Parts, RequestView, Submission, Written},
+    broker::{Broker, Claimed, Error, Parts, RequestView, Submission, Tried, Written},
     clock::{Clock, ManualClock},
+    schedule::Schedule,
     store::{
         Store,
         sqlite::{Migrate, SqliteStore},
     },
+    sweep::{Chores, Sweeper},
     vault::SimulatedIssuer,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -64,19 +66,11 @@ impl Sim {
     }
 
     pub async fn submit(&self, target: &str) -> RequestView {
-        let submission = Submission {
-            target: target.parse().unwrap(),
-            duration: HOUR,
-            reason: Prose::new("order 4711 is stuck").unwrap(),
-            ticket: None,
-            key: None,
-        };
-        self.broker.submit(&alice(), submission).await.unwrap()
+        self.broker.submit(&alice(), submission(target, HOUR)).await.unwrap()
     }
 
     pub async fn approve(&self, request: &RequestView) -> Result<RequestView, Error> {
-        let written = Written { digest: request.request.digest(), statement: Prose::new("fine").unwrap() };
-        self.broker.approve(&olivia(), request.request.id, written).await
+        self.broker.approve(&olivia(), request.request.id, written(request)).await
     }
 
     /// A request that was approved.
@@ -93,11 +87,13 @@ impl Sim {
     pub async fn settle(&self) {
         for _ in 0..60 {
             self.broker.sweep().await.unwrap();
-            let (lapsing, ending) = self.broker.due(self.clock.now()).await.unwrap();
-            self.broker.let_lapse(lapsing).await.unwrap();
+            self.broker.reconcile().await.unwrap();
+            self.broker.let_lapse().await.unwrap();
+            self.broker.rescan().await.unwrap();
+            let (due, _) = self.broker.take_due(self.clock.now());
             let mut all_over = true;
-            for (id, _) in ending {
-                all_over &= self.broker.pursue(id).await.unwrap();
+            for (id, _, _) in due {
+                all_over &= self.broker.pursue(id).await == Tried::Over;
             }
             if all_over {
                 return;
@@ -125,6 +121,46 @@ impl Sim {
     }
 }
 
+/// The sweeper at work, with all that recurs beside it, as in the daemon.
+pub fn at_work(
+    broker: &Arc<Broker>,
+    clock: &Arc<dyn Clock>,
+    stopping: &CancellationToken,
+) -> tokio::task::JoinHandle<()> {
+    let sweeper = Sweeper::new(Arc::clone(broker), Arc::clone(clock)).run(stopping.clone());
+    let chores = Chores {
+        broker: Arc::clone(broker),
+        clock: Arc::clone(clock),
+        reconcile: Arc::default(),
+        stopping: stopping.clone(),
+    };
+    let minutely: Schedule = "0 * * * * *".parse().unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(sweeper);
+    for (_, chore) in chores.all(minutely.clone(), minutely) {
+        tasks.spawn(chore);
+    }
+    tokio::spawn(async move { while tasks.join_next().await.is_some() {} })
+}
+
+/// A person's ask.
+pub fn submission(target: &str, duration: Duration) -> Submission {
+    let reason = Prose::new("order 4711 is stuck").unwrap();
+    Submission { target: target.parse().unwrap(), duration, reason, ticket: None, key: None }
+}
+
+/// A decision on what was read.
+pub fn written(request: &RequestView) -> Written {
+    Written { digest: request.request.digest(), statement: Prose::new("fine").unwrap() }
+}
+
+/// Who may do what with these targets.
+pub fn policy(targets: &[&str]) -> Policy {
+    let targets = targets.iter().map(|name| target(name)).map(|target| (target.name.clone(), target));
+    let groups = |name: &str| [name.to_owned()].into();
+    Policy { targets: targets.collect(), auditors: groups("auditors"), operators: groups("operators") }
+}
+
 pub fn path(target: &str) -> String {
     format!("database/creds/hp-{target}")
 }
@@ -149,18 +185,16 @@ async fn broker(
     stopping: &CancellationToken,
     targets: &[&str],
 ) -> Arc<Broker> {
-    let targets = targets.iter().map(|name| target(name)).map(|target| (target.name.clone(), target));
-    let groups = |name: &str| [name.to_owned()].into();
-    let policy =
-        Policy { targets: targets.collect(), auditors: groups("auditors"), operators: groups("operators") };
     let clock: Arc<dyn Clock> = clock.clone();
     Arc::new(Broker::new(Parts {
-        policy,
+        policy: policy(targets),
         digest_key: store.digest_key().await.unwrap(),
         store: store.clone(),
         issuer: vault.clone(),
         clock,
         wrap_ttl: Duration::from_mins(5),
+        alarm_after: Duration::from_mins(1),
+        revoke_unknown: false,
         stopping: stopping.clone(),
         tasks: TaskTracker::new(),
     }))

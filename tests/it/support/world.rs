@@ -243,14 +243,15 @@ impl World {
     pub fn deployed_text(&self, file: &str) -> String {
         let name = &self.name;
         let text = fs::read_to_string(format!("{DEPLOY}{file}")).unwrap();
-        text.replace("database/creds/", &format!("database-{name}/creds/"))
+        text.replace("database/", &format!("database-{name}/"))
+            .replace("role/hallpassd/", &format!("role/hallpassd-{name}/"))
             .replace("hallpass-grant", &format!("hallpass-grant-{name}"))
             .replace("\"hallpassd\"", &format!("\"hallpassd-{name}\""))
             .replace("\"hallpass\"", &format!("\"hallpass-{name}\""))
             .replace("IN ROLE orders_ro", &format!("IN ROLE {}", self.database()))
     }
 
-    fn deployed(&self, file: &str) -> Value {
+    pub fn deployed(&self, file: &str) -> Value {
         serde_json::from_str(&self.deployed_text(file)).unwrap()
     }
 

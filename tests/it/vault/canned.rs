@@ -141,7 +141,8 @@ impl Script {
             (Some(reply), Some(Fault::Last)) => {
                 self.close.send_replace(true);
                 self.close.subscribe().wait_for(|closing| !closing).await.unwrap();
-                say(connection, reply, reply.4).await;
+                let (method, path, status, _, body) = *reply;
+                say(connection, &(method, path, status, "Connection: close\r\n", body), body).await;
             }
         }
         None

@@ -23,7 +23,7 @@ use hallpass::{
         target::TargetName,
         text::IdempotencyKey,
     },
-    store::{Due, GrantFilter, RequestFilter, Slice, Store, StoreError, Write},
+    store::{Due, GrantFilter, Overdue, RequestFilter, Slice, Store, StoreError, Write},
 };
 
 pub use self::rows::Rows;
@@ -55,21 +55,37 @@ impl MemoryStore {
         self.rows.lock().unwrap()
     }
 
-    /// The first of each target, in this order.
-    fn per_target<K: Ord, Id: Ord + Copy>(&self, mut due: Vec<(K, Id, TargetName)>) -> Vec<(Id, TargetName)> {
-        due.sort_by(|(at, id, _), (other_at, other_id, _)| (at, id).cmp(&(other_at, other_id)));
+    /// The first of each target, in this order; and whether one has as many as it may have.
+    fn per_target<Id: Ord + Copy>(
+        &self,
+        mut due: Vec<(DateTime<Utc>, Id, TargetName)>,
+    ) -> (Vec<(Id, TargetName)>, bool) {
+        due.sort_by_key(|(at, id, _)| (*at, *id));
         let mut counts: BTreeMap<TargetName, usize> = BTreeMap::new();
         due.retain(|(_, _, target)| {
             let count = counts.entry(target.clone()).or_default();
             *count += 1;
             *count <= self.per_target_max
         });
-        due.into_iter().map(|(_, id, target)| (id, target)).collect()
+        let is_cut = counts.values().any(|count| *count >= self.per_target_max);
+        (due.into_iter().map(|(_, id, target)| (id, target)).collect(), is_cut)
+    }
+}
+
+fn begun_at(grant: &Grant) -> Option<DateTime<Utc>> {
+    match &grant.state {
+        State::Revoking(ending) => Some(ending.begun_at),
+        _ => None,
     }
 }
 
 fn is_open(grant: &Grant) -> bool {
     matches!(grant.state, State::Issuing { .. } | State::Active { .. })
+}
+
+fn is_overdue(grant: &Grant, overdue: Overdue) -> bool {
+    begun_at(grant).is_some_and(|at| at <= overdue.begun_by)
+        || is_open(grant) && grant.window.closes_at() <= overdue.closed_by
 }
 
 fn is_in_scope(scope: &Scope, owner: &str, target: &TargetName) -> bool {
@@ -149,6 +165,7 @@ impl Store for MemoryStore {
                 && fits(filter.target.as_ref(), |target| grant.target == *target)
                 && fits(filter.holder.as_ref(), |name| who.subject == **name || who.name == **name)
                 && fits(filter.request.as_ref(), |request| grant.request == *request)
+                && fits(filter.overdue.as_ref(), |overdue| is_overdue(grant, *overdue))
         }))
     }
 
@@ -198,14 +215,16 @@ impl Store for MemoryStore {
         });
         let closing = rows.grants.values().filter(|grant| is_open(grant) && grant.window.is_closed(now));
         let closing = closing.map(|grant| (grant.window.closes_at(), grant.id, grant.target.clone()));
-        let revoking = rows.grants.values().filter_map(|grant| match &grant.state {
-            State::Revoking(ending) => Some((ending.begun_at, grant.id, grant.target.clone())),
-            _ => None,
-        });
+        let revoking =
+            rows.grants.values().filter_map(|grant| Some((begun_at(grant)?, grant.id, grant.target.clone())));
+        let (lapsing, _) = self.per_target(lapsing.collect());
+        let (closing, closing_is_cut) = self.per_target(closing.collect());
+        let (revoking, revoking_is_cut) = self.per_target(revoking.collect());
         Ok(Due {
-            lapsing: self.per_target(lapsing.collect()).into_iter().map(|(id, _)| id).collect(),
-            closing: self.per_target(closing.collect()),
-            revoking: self.per_target(revoking.collect()),
+            lapsing: lapsing.into_iter().map(|(id, _)| id).collect(),
+            closing,
+            revoking,
+            is_cut: closing_is_cut || revoking_is_cut,
         })
     }
 
@@ -216,8 +235,36 @@ impl Store for MemoryStore {
         Ok(lapses.chain(closes.map(|grant| grant.window.closes_at())).filter(|at| *at > now).min())
     }
 
-    async fn open_grants(&self) -> Result<Vec<Grant>, StoreError> {
-        Ok(self.rows().grants.values().filter(|grant| is_open(grant)).cloned().collect())
+    async fn grant_to_end(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
+        self.grant(id).await
+    }
+
+    async fn closing(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<Grant>, StoreError> {
+        let rows = self.rows();
+        let closes = |grant: &&Grant| is_open(grant) && grant.window.closes_at() <= until;
+        let mut closing: Vec<&Grant> = rows.grants.values().filter(closes).collect();
+        closing.sort_by_key(|grant| (grant.window.closes_at(), grant.id));
+        Ok(closing.into_iter().take(limit as usize).cloned().collect())
+    }
+
+    async fn open_grants(&self, after: Option<GrantId>, limit: u32) -> Result<Vec<Grant>, StoreError> {
+        let rows = self.rows();
+        let open = rows.grants.values().filter(|grant| is_open(grant));
+        let later = open.filter(|grant| fits(after.as_ref(), |after| grant.id > *after));
+        Ok(later.take(limit as usize).cloned().collect())
+    }
+
+    async fn endings(
+        &self,
+        after: Option<(DateTime<Utc>, GrantId)>,
+        limit: u32,
+    ) -> Result<Vec<Grant>, StoreError> {
+        let rows = self.rows();
+        let place = |grant: &Grant| Some((begun_at(grant)?, grant.id));
+        // None comes before every place, so what isn't ending isn't after any.
+        let mut endings: Vec<&Grant> = rows.grants.values().filter(|grant| place(grant) > after).collect();
+        endings.sort_by_key(|grant| place(grant));
+        Ok(endings.into_iter().take(limit as usize).cloned().collect())
     }
 
     async fn known_leases(&self, credential_path: &str) -> Result<Vec<LeaseId>, StoreError> {

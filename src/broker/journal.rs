@@ -1,0 +1,129 @@
+//! What ended while it could not be recorded (I7): kept in memory, and recorded with the times at which it happened as
+//! soon as the store takes it, after an event that marks the gap.
+//!
+//! A crash loses it, and no more than it: the grants still are open in the store, so the next start ends them again, which
+//! finds them gone, and records that with a later time.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
+
+use crate::access::{
+    actor::Actor,
+    grant::{Grant, State},
+    id::GrantId,
+    revocation::{Cause, Confirmation},
+    text::Prose,
+};
+
+/// How many ends are kept at most: about ten megabytes. The times of more are lost.
+const KEPT_MAX: usize = 10_000;
+
+/// The beginning of an ending.
+#[derive(Clone, Debug)]
+pub(super) struct Begun {
+    pub(super) cause: Cause,
+    pub(super) actor: Actor,
+    pub(super) reason: Option<Prose>,
+    pub(super) at: DateTime<Utc>,
+}
+
+/// An ending that isn't on record, or not as far as it got.
+#[derive(Clone, Debug)]
+pub(super) struct Unrecorded {
+    /// The grant, REVOKING.
+    pub(super) grant: Grant,
+    /// Its beginning, if that isn't on record.
+    pub(super) begun: Option<Begun>,
+    /// What confirmed its end, and when, if anything did.
+    pub(super) confirmed: Option<(Confirmation, DateTime<Utc>)>,
+}
+
+/// The gap as it is told of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gap {
+    pub(super) lost_from: DateTime<Utc>,
+    pub(super) kept: u64,
+    pub(super) dropped: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Journal(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    lost_from: Option<DateTime<Utc>>,
+    endings: BTreeMap<GrantId, Unrecorded>,
+    dropped: u64,
+}
+
+impl Journal {
+    /// Keeps an ending. What was kept of its beginning before stays.
+    pub(super) fn keep(&self, unrecorded: Unrecorded, now: DateTime<Utc>) {
+        let mut kept = self.kept();
+        kept.lost_from.get_or_insert(now);
+        let id = unrecorded.grant.id;
+        if let Some(known) = kept.endings.get_mut(&id) {
+            known.confirmed = known.confirmed.or(unrecorded.confirmed);
+        } else if kept.endings.len() < KEPT_MAX {
+            kept.endings.insert(id, unrecorded);
+        } else {
+            kept.dropped += 1;
+        }
+    }
+
+    /// An ending that is kept.
+    pub(super) fn get(&self, id: GrantId) -> Option<Unrecorded> {
+        self.kept().endings.get(&id).cloned()
+    }
+
+    /// The first ending that is kept.
+    pub(super) fn first(&self) -> Option<Unrecorded> {
+        self.kept().endings.first_key_value().map(|(_, unrecorded)| unrecorded.clone())
+    }
+
+    /// Forgets an ending that was recorded as far as it was kept.
+    pub(super) fn recorded(&self, id: GrantId) {
+        self.kept().endings.remove(&id);
+    }
+
+    /// The gap, if there is one that wasn't told of.
+    pub(super) fn gap(&self) -> Option<Gap> {
+        let kept = self.kept();
+        let lost_from = kept.lost_from?;
+        Some(Gap { lost_from, kept: kept.endings.len() as u64, dropped: kept.dropped })
+    }
+
+    /// The gap was told of.
+    pub(super) fn told(&self) {
+        let mut kept = self.kept();
+        (kept.lost_from, kept.dropped) = (None, 0);
+    }
+
+    /// Whether there is anything to record.
+    pub(super) fn is_empty(&self) -> bool {
+        let kept = self.kept();
+        kept.lost_from.is_none() && kept.endings.is_empty()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Unrecorded {
+    /// The grant with its beginning on record, as the store's row will have it after that.
+    pub(super) fn begin(&self, stored: Grant) -> Option<crate::access::change::Change<Grant>> {
+        let begun = self.begun.as_ref()?;
+        match stored.state {
+            State::Issuing { .. } | State::Active { .. } => {
+                stored.begin(begun.cause, begun.actor.clone(), begun.reason.as_ref(), begun.at)
+            }
+            State::Revoking(_) | State::Revoked { .. } | State::Failed { .. } => None,
+        }
+    }
+}

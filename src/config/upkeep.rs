@@ -1,0 +1,65 @@
+//! `[schedule]`, `[reconcile]` and `[alarm]`: what the daemon does by itself, when, and what it tells of it.
+
+use std::time::Duration;
+
+use crate::schedule::Schedule;
+
+use super::{section::Section, value};
+
+/// Each minute, because a sweep with nothing to do costs next to nothing.
+const SWEEP: &str = "0 * * * * *";
+/// Every five minutes, and not when everybody else's crons run: one list for each path.
+const RECONCILE: &str = "30 */5 * * * *";
+/// Longer than a database needs to end the sessions of an account, and short enough that somebody can still do something.
+const REVOKING_LONGER_THAN: Duration = Duration::from_mins(1);
+const REVOKING_MIN: Duration = Duration::from_secs(1);
+const REVOKING_MAX: Duration = Duration::from_hours(24);
+
+/// When Vault and the records are compared, and what is done about what is found.
+#[derive(Clone, Debug)]
+pub struct Reconcile {
+    /// When.
+    pub schedule: Schedule,
+    /// Whether leases that no grant knows of are revoked, or only reported.
+    pub revoke_unknown: bool,
+}
+
+pub(super) fn read_sweep(mut section: Section<'_>) -> Option<Schedule> {
+    let rare =
+        "must come true at least once an hour, because it catches what a timer missed; try \"* * * * *\"";
+    let sweep = read_schedule(&mut section, "sweep", SWEEP, rare);
+    section.finish();
+    sweep
+}
+
+pub(super) fn read_reconcile(mut section: Section<'_>) -> Option<Reconcile> {
+    let rare = "must come true at least once an hour, because nothing else finds access that outlived its \
+                grant; try \"*/5 * * * *\"";
+    let schedule = read_schedule(&mut section, "schedule", RECONCILE, rare);
+    let revoke_unknown = section.or("revoke_unknown", false, value::flag);
+    section.finish();
+    Some(Reconcile { schedule: schedule?, revoke_unknown: revoke_unknown? })
+}
+
+pub(super) fn read_alarm(mut section: Section<'_>) -> Option<Duration> {
+    let bounds = value::duration(REVOKING_MIN..=REVOKING_MAX);
+    let longer_than = section.or("revoking_longer_than", REVOKING_LONGER_THAN, bounds);
+    section.finish();
+    longer_than
+}
+
+fn read_schedule(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: &str,
+    rare: &str,
+) -> Option<Schedule> {
+    let given = section.optional(key, |found| {
+        let schedule: Schedule = value::parsed(found)?;
+        if schedule.is_hourly() { Ok(schedule) } else { Err(rare.to_owned()) }
+    });
+    match given? {
+        Some(schedule) => Some(schedule),
+        None => section.checked(key, default.parse()),
+    }
+}
