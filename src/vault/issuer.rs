@@ -77,11 +77,17 @@ impl VaultIssuer {
         let Settings { approle_mount: mount, role_id, secret_id_file, token_role, namespace, .. } = settings;
         let app_role = AppRole { mount, role_id, secret_id_file };
         let login = Arc::new(Login::new(app_role, to_log_in, Arc::clone(&clock)));
-        let lane = |client, clock| {
-            let (token_role, namespace) = (token_role.clone(), namespace.clone());
-            Arc::new(Lane { client, login: Arc::clone(&login), clock, token_role, namespace })
+        let lane = move |client| {
+            let (login, clock) = (Arc::clone(&login), Arc::clone(&clock));
+            Arc::new(Lane {
+                client,
+                login,
+                clock,
+                token_role: token_role.clone(),
+                namespace: namespace.clone(),
+            })
         };
-        let (people, endings) = (lane(people, Arc::clone(&clock)), lane(endings, clock));
+        let (people, endings) = (lane(people), lane(endings));
         Ok(Self(Arc::new(Shared { people, endings, places: Semaphore::new(PEOPLE_MAX), patience })))
     }
 
