@@ -159,7 +159,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
 ///
 /// # Errors
 ///
-/// If the database or Vault can't be used, or if the daemon doesn't do it in [`RECONCILE_MAX`].
+/// If the database or Vault can't be used, or if the daemon doesn't do it in five minutes.
 pub async fn reconcile(config: Config) -> Result<Value, StartError> {
     let file = config.store.path.clone();
     if let Some(pid) = holder::pid(&file) {

@@ -125,9 +125,10 @@ fn migrate(database: &Path) -> Result<ExitCode, Box<dyn Error>> {
 fn reconcile(config: Config) -> Result<ExitCode, Box<dyn Error>> {
     let found = Runtime::new()?.block_on(daemon::reconcile(config))?;
     println!("{found:#}");
-    let is_zero = |key: &str| found[key] == 0;
-    let clocks_agree = found["vault_clock_ahead_ms"].as_i64().is_some_and(|ahead| ahead.abs() <= 1000);
-    let answered = found["unanswered"].as_array().is_some_and(Vec::is_empty);
+    let said = |key: &str| found.get(key).unwrap_or(&serde_json::Value::Null);
+    let is_zero = |key: &str| said(key) == 0;
+    let clocks_agree = said("vault_clock_ahead_ms").as_i64().is_some_and(|ahead| ahead.abs() <= 1000);
+    let answered = said("unanswered").as_array().is_some_and(Vec::is_empty);
     let in_order =
         is_zero("unknown") && is_zero("vanished") && is_zero("gave_up") && clocks_agree && answered;
     Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -237,7 +237,9 @@ mod tests {
         let (mut queue, mut all, mut number) = (Queue::default(), Vec::new(), 0);
         for (name, count) in counts {
             let ids: Vec<_> = (number..number + count).map(id).collect();
-            ids.iter().for_each(|id| queue.add(*id, target(name), START));
+            for id in &ids {
+                queue.add(*id, target(name), START);
+            }
             number += count;
             all.push(ids);
         }

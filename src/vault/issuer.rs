@@ -77,7 +77,7 @@ impl VaultIssuer {
         let Settings { approle_mount: mount, role_id, secret_id_file, token_role, namespace, .. } = settings;
         let app_role = AppRole { mount, role_id, secret_id_file };
         let login = Arc::new(Login::new(app_role, to_log_in, Arc::clone(&clock)));
-        let lane = |client| {
+        let lane = move |client| {
             let (login, clock) = (Arc::clone(&login), Arc::clone(&clock));
             Arc::new(Lane {
                 client,

@@ -10,6 +10,8 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod crash_points;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod deadlines;
