@@ -11,13 +11,13 @@
 //! | window | it is as long as was asked, and never moves |
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::{
-    access::{grant::State, id::GrantId},
+    access::{event::Recorded, grant::State, id::GrantId},
     clock::{Clock, ManualClock},
     vault::{
         SimulatedIssuer,
@@ -46,6 +46,8 @@ pub struct Checks {
     tokens: BTreeMap<String, DateTime<Utc>>,
     /// Nothing expires while Vault is down, which its own clock must not be blamed for.
     pub vault_works: bool,
+    /// Whether leases can be told by their time of issue. Without that, one that nobody recorded may be missed.
+    clocks_agree: bool,
 }
 
 impl Checks {
@@ -53,6 +55,7 @@ impl Checks {
         store: Arc<MemoryStore>,
         vault: Arc<SimulatedIssuer>,
         (clock, vault_clock): (Arc<ManualClock>, Arc<ManualClock>),
+        clocks_agree: bool,
     ) -> Self {
         let at_call = Arc::new(Mutex::new(Ok(())));
         let (verdict, rows) = (Arc::clone(&at_call), Arc::clone(&store));
@@ -62,7 +65,27 @@ impl Checks {
             }
         });
         let (model, ahead, tokens) = (Model::default(), BTreeMap::new(), BTreeMap::new());
-        Self { store, vault, clock, vault_clock, model, at_call, ahead, tokens, vault_works: true }
+        Self {
+            store,
+            vault,
+            clock,
+            vault_clock,
+            model,
+            at_call,
+            ahead,
+            tokens,
+            vault_works: true,
+            clocks_agree,
+        }
+    }
+
+    /// The kinds of all that was recorded, with causes where there are any.
+    pub fn kinds(&self) -> BTreeSet<String> {
+        let kind = |event: &Recorded| match event.detail.get("cause").and_then(|cause| cause.as_str()) {
+            Some(cause) => format!("{} {cause}", event.kind),
+            None => event.kind.clone(),
+        };
+        self.store.rows().events.iter().map(kind).collect()
     }
 
     /// After every step.
@@ -125,7 +148,7 @@ impl Checks {
         let over = |grant: &GrantId| self.model.grants.get(grant).filter(|told| told.state.ends_with("ED"));
         for lease in self.vault.live_leases() {
             let Some(grant) = lease.grant else { continue };
-            if let Some(told) = over(&grant) {
+            if let Some(told) = over(&grant).filter(|told| self.clocks_agree || told.state == "REVOKED") {
                 return Err(("I3", format!("{grant} is {}, and its lease is there", told.state)));
             }
         }
@@ -149,9 +172,7 @@ fn may_ask(store: &MemoryStore, call: &Call) -> Verdict {
     let Some(grant) = call.grant else { return lacks("a grant") };
     let rows = store.rows();
     for kind in needs {
-        let is_it = |event: &&hallpass::access::event::Recorded| {
-            event.about.grant == Some(grant) && event.kind == **kind
-        };
+        let is_it = |event: &&Recorded| event.about.grant == Some(grant) && event.kind == **kind;
         if !rows.events.iter().rev().any(|event| is_it(&event)) {
             return lacks(kind);
         }

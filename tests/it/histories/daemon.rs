@@ -41,6 +41,10 @@ pub struct Ground {
     pub gates: Arc<Gates>,
     /// Whether the store has threads and timers of its own.
     pub is_real: bool,
+    /// A target that isn't in the configuration now.
+    pub without: Option<&'static str>,
+    /// Whether leases that nobody knows are revoked.
+    pub revoke_unknown: bool,
 }
 
 /// See the module.
@@ -62,13 +66,13 @@ impl Life {
         }
         let runtime = builder.build().unwrap();
         let broker = Arc::new(Broker::new(Parts {
-            policy: cast::policy(),
+            policy: cast::policy(ground.without),
             store: Arc::clone(&ground.store),
             issuer: Arc::clone(&ground.issuer),
             clock: Arc::clone(&ground.clock),
             wrap_ttl: WRAP_TTL,
             alarm_after: ALARM_AFTER,
-            revoke_unknown: true,
+            revoke_unknown: ground.revoke_unknown,
             digest_key: [7; 32],
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -123,8 +127,10 @@ impl Life {
         self.runtime.block_on(future)
     }
 
-    /// The answers that came since the last time.
+    /// The answers that came since the last time, in the order of the calls.
     pub fn answers(&self) -> Vec<(usize, Outcome)> {
-        std::mem::take(&mut *self.answers.lock().unwrap())
+        let mut answers = std::mem::take(&mut *self.answers.lock().unwrap());
+        answers.sort_by_key(|(number, _)| *number);
+        answers
     }
 }

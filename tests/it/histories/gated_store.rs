@@ -77,6 +77,7 @@ impl Store for GatedStore {
             _ => return Err(unavailable()),
         };
         let done = self.read(self.inner.commit(writes)).await;
+        self.gates.committed();
         if hold && self.gates.wait(Point::Committed(changes)).await == Verdict::Lose {
             return Err(unavailable());
         }

@@ -79,6 +79,7 @@ pub struct Gates {
     waiting: Mutex<Vec<Waiting>>,
     arrivals: AtomicUsize,
     at_work: AtomicUsize,
+    commits: AtomicUsize,
     open: Mutex<bool>,
 }
 
@@ -113,6 +114,16 @@ impl Gates {
     /// Whether somebody else is at work, and how many came by so far.
     pub fn activity(&self) -> (bool, usize) {
         (self.at_work.load(Relaxed) > 0, self.arrivals.load(Relaxed))
+    }
+
+    /// Notes that something may have been committed.
+    pub fn committed(&self) {
+        self.commits.fetch_add(1, Relaxed);
+    }
+
+    /// How often something may have been committed since the last time.
+    pub fn take_commits(&self) -> usize {
+        self.commits.swap(0, Relaxed)
     }
 
     /// Those who wait, in the order in which they came.

@@ -21,6 +21,7 @@ use hallpass::{
 };
 
 use super::{
+    cast::TARGETS,
     chance::Chance,
     checks::Checks,
     daemon::{Ground, Life},
@@ -36,6 +37,12 @@ use crate::support::memory::MemoryStore;
 
 /// How many steps a history has at least and at most, before it is brought to its end.
 const STEPS: (usize, usize) = (40, 160);
+/// By how much the daemon's clock is set at most in a history, in milliseconds: in most not at all, in some by less than
+/// clocks may be apart, in a few by hours.
+const CLOCK_ERRORS: [(usize, i64); 3] = [(6, 0), (3, 20_000), (1, 7_200_000)];
+/// How far clocks may be apart for leases to be told by their time of issue, in milliseconds. It is documented, and the
+/// daemon tells of less.
+const CLOCK_SKEW_MAX: i64 = 30_000;
 /// More events than a step can cause.
 const NEWS_MAX: u32 = 10_000;
 
@@ -70,10 +77,12 @@ pub struct History {
     /// The store itself, past gates and faults.
     pub plain: Arc<dyn Store>,
     pub life: Life,
-    checks: Option<Checks>,
+    pub checks: Option<Checks>,
     ground: Ground,
-    /// Whether anybody sets the daemon's clock in this history.
-    pub has_unsteady_clock: bool,
+    /// By how much at most the daemon's clock is set at a time, in milliseconds.
+    pub clock_error: i64,
+    /// Whether it never is further off than what the daemon reckons with.
+    pub clocks_agree: bool,
     pub vault_down: bool,
     pub targets_down: BTreeSet<&'static str>,
     /// What is known to everybody, in the order in which it became known.
@@ -105,8 +114,10 @@ impl History {
         let memory = Arc::new(MemoryStore::default());
         let plain = setting.store.clone().unwrap_or_else(|| Arc::clone(&memory) as Arc<dyn Store>);
         let clocks = (Arc::clone(&clock), Arc::clone(&vault_clock));
-        let checks =
-            setting.store.is_none().then(|| Checks::new(Arc::clone(&memory), Arc::clone(&vault), clocks));
+        let clock_error = chance.weighed(&CLOCK_ERRORS);
+        let clocks_agree = clock_error <= CLOCK_SKEW_MAX;
+        let new_checks = || Checks::new(Arc::clone(&memory), Arc::clone(&vault), clocks, clocks_agree);
+        let checks = setting.store.is_none().then(new_checks);
         let gates = Arc::new(Gates::default());
         let store = Arc::new(GatedStore::new(Arc::clone(&plain), Arc::clone(&gates)));
         let issuer = Arc::new(GatedVault::new(Arc::clone(&vault), Arc::clone(&gates)));
@@ -116,9 +127,12 @@ impl History {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             gates: Arc::clone(&gates),
             is_real: setting.store.is_some(),
+            without: None,
+            revoke_unknown: chance.percent(50),
         };
         Self {
-            has_unsteady_clock: chance.percent(30),
+            clock_error,
+            clocks_agree,
             chance,
             clock,
             vault_clock,
@@ -223,7 +237,12 @@ impl History {
 
     /// The daemon dies and starts again.
     pub fn crash(&mut self) {
-        self.tell(|| "the daemon is killed, and starts again".to_owned());
+        if self.chance.percent(15) {
+            let without = self.chance.one_of(&TARGETS).map(|(name, ..)| *name);
+            self.ground.without = self.ground.without.xor(without);
+        }
+        let without = self.ground.without;
+        self.tell(|| format!("the daemon is killed, and starts again without the target {without:?}"));
         self.life = Life::start(self.ground.clone());
         self.queue.clear();
         self.at_work.clear();
@@ -242,6 +261,9 @@ impl History {
     }
 
     fn read_news(&mut self) {
+        if self.gates.take_commits() == 0 {
+            return;
+        }
         let plain = Arc::clone(&self.plain);
         let news = self.life.block_on(plain.events_after(&Scope::All, None, self.read, NEWS_MAX)).unwrap();
         for event in news {
@@ -283,6 +305,11 @@ impl History {
             | Outcome::Failed(_) => {}
         }
         Ok(())
+    }
+
+    /// A request as it stands.
+    pub fn request(&self, id: RequestId) -> Option<Request> {
+        self.life.block_on(self.plain.request(id)).unwrap()
     }
 
     fn is_recorded(&self, kinds: &[&str], grant: GrantId) -> Verdict {

@@ -16,7 +16,7 @@ use super::{
     history::History,
     jobs::Chore,
     model::Verdict,
-    steps::{pass, set_store, set_target, set_vault, take_due},
+    steps::{let_all_go, pass, set_store, set_target, set_vault, take_due},
 };
 
 /// After this, no call that was ever sent can still have an effect, and whoever waited for that has gone on.
@@ -24,7 +24,7 @@ const NOTHING_UNDER_WAY: TimeDelta = TimeDelta::minutes(4);
 /// After this, every window is closed, and every request has been decided and claimed, or not.
 const ALL_OVER: TimeDelta = TimeDelta::hours(5);
 /// How often the daemon's chores are done until what they can do is done: what one finds, the next may need.
-const PASSES: usize = 3;
+const PASSES: usize = 2;
 
 impl History {
     /// Brings everything back, and sees that nothing is left: after minutes, of what was ending; after hours, at all.
@@ -45,7 +45,9 @@ impl History {
         self.round()?;
         pass(self, NOTHING_UNDER_WAY);
         self.round()?;
-        self.nothing_is_ending()?;
+        if self.clocks_agree {
+            self.nothing_is_ending()?;
+        }
         pass(self, ALL_OVER);
         self.round()?;
         // Vault's own worker needs its time as well.
@@ -62,8 +64,9 @@ impl History {
 
     fn round(&mut self) -> Verdict {
         self.tell(|| "everything goes on".to_owned());
+        let_all_go(self);
+        self.look()?;
         self.gates.open();
-        self.life.run();
         for _ in 0..PASSES {
             for chore in [Chore::Record, Chore::Arm, Chore::Rescan, Chore::Sweep, Chore::Lapse, Chore::Alarm]
             {
@@ -108,8 +111,12 @@ impl History {
     }
 
     fn nothing_is_left(&mut self) -> Verdict {
+        // Another program's leases are its own matter, and with clocks too far apart one that nobody recorded may be missed.
+        let held = |grant: &GrantId| {
+            self.clocks_agree || self.life_of(*grant).is_some_and(|state| state != "FAILED")
+        };
         let leases = self.vault.live_leases();
-        if let Some(lease) = leases.first() {
+        if let Some(lease) = leases.iter().find(|lease| lease.grant.as_ref().is_some_and(held)) {
             return Err(("settles", format!("a lease of {:?} is left", lease.grant)));
         }
         if !self.vault.live_tokens().is_empty() || self.vault.live_wrappings() > 0 {
@@ -126,6 +133,10 @@ impl History {
             Some(request) => Err(("settles", format!("{} is {:?}", request.id, request.state))),
             None => Ok(()),
         }
+    }
+
+    fn life_of(&self, grant: GrantId) -> Option<&'static str> {
+        self.life.block_on(self.plain.grant(grant)).unwrap().map(|grant| grant.state.name())
     }
 
     pub fn all_grants(&self) -> Vec<hallpass::access::grant::Grant> {

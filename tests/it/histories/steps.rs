@@ -28,6 +28,7 @@ enum Step {
     Vault,
     Target,
     Store,
+    Repair,
     Outsider,
     HangUp,
     Crash,
@@ -37,16 +38,17 @@ enum Step {
 /// How often each comes. When something waits at the gates, most steps are to let it go on.
 const STEPS: &[(usize, Step)] = &[
     (300, Step::Person),
-    (200, Step::Daemon),
+    (170, Step::Daemon),
     (130, Step::Time),
     (10, Step::SetClock),
-    (16, Step::Vault),
-    (20, Step::Target),
-    (14, Step::Store),
-    (30, Step::Outsider),
+    (10, Step::Vault),
+    (16, Step::Target),
+    (8, Step::Store),
+    (70, Step::Repair),
+    (40, Step::Outsider),
     (10, Step::HangUp),
-    (24, Step::Crash),
-    (12, Step::Round),
+    (20, Step::Crash),
+    (20, Step::Round),
 ];
 
 /// In how many of a hundred steps that find something waiting it goes on.
@@ -64,19 +66,13 @@ pub fn take(history: &mut History) -> model::Verdict {
         Step::Daemon => daemon(history),
         Step::Time => time(history),
         Step::SetClock => set_clock(history),
-        Step::Vault => {
-            let down = !history.vault_down;
-            set_vault(history, down);
-        }
+        Step::Vault => set_vault(history, true),
         Step::Target => {
             let path = TARGETS[history.chance.below(TARGETS.len())].1;
-            let down = !history.targets_down.contains(path);
-            set_target(history, path, down);
+            set_target(history, path, true);
         }
-        Step::Store => {
-            let down = !history.store.is_down();
-            set_store(history, down);
-        }
+        Step::Store => set_store(history, true),
+        Step::Repair => repair(history),
         Step::Outsider => outsider(history),
         Step::HangUp => {
             let mut callers = history.life.callers();
@@ -99,6 +95,13 @@ fn let_one_go(history: &mut History) {
     go_on(history, number, &point, verdict);
 }
 
+/// Lets everything go on that waits, and all that waits after it, one by one.
+pub fn let_all_go(history: &mut History) {
+    while let Some((number, point)) = history.gates.waiting().into_iter().next() {
+        go_on(history, number, &point, Verdict::Pass { hold: false });
+    }
+}
+
 fn go_on(history: &mut History, number: u64, point: &Point, verdict: Verdict) {
     history.tell(|| format!("    {point:?}: {verdict:?}"));
     history.gates.let_go(number, verdict);
@@ -110,9 +113,9 @@ fn judge(history: &mut History, point: &Point) -> Verdict {
     let chance = &mut history.chance;
     let hold = chance.percent(20);
     match point {
-        Point::Commit(_) if chance.percent(4) => Verdict::Refuse,
+        Point::Commit(_) if chance.percent(2) => Verdict::Refuse,
         Point::Committed(_) if chance.percent(10) => Verdict::Lose,
-        Point::Call(_) if !history.vault_down && chance.percent(12) => fault(history),
+        Point::Call(_) if !history.vault_down && chance.percent(7) => fault(history),
         Point::Answer(_) if chance.percent(15) => Verdict::Lose,
         _ => Verdict::Pass { hold },
     }
@@ -129,14 +132,22 @@ fn fault(history: &mut History) -> Verdict {
 }
 
 fn person(history: &mut History) {
-    if history.requests.is_empty() || history.chance.percent(18) {
+    if history.requests.len() < 2 || history.chance.percent(10) {
         return submit(history);
     }
     // What is recent is more likely to be talked about.
     let recent = history.requests.len().min(4);
     let place = history.requests.len() - 1 - history.chance.below(recent);
     let request = history.requests[place].clone();
-    match history.chance.below(20) {
+    let state = history.request(request.id).map_or("PENDING", |request| request.state.name());
+    // Mostly what can be done, and now and then anything.
+    let verb = match state {
+        "PENDING" if history.chance.percent(80) => 0,
+        "APPROVED" if history.chance.percent(80) => 10,
+        "CLAIMED" if history.chance.percent(80) => 10 + history.chance.below(10),
+        _ => history.chance.below(20),
+    };
+    match verb {
         0..8 => {
             let login = somebody(history, |login| login.is_in("leads"));
             let is_stale = history.chance.percent(5);
@@ -152,7 +163,7 @@ fn person(history: &mut History) {
         }
         10..16 => {
             let login = somebody(history, |login| login.subject() == request.ask.requester.subject);
-            let reissue = history.chance.percent(35);
+            let reissue = history.chance.percent(45);
             history.ask(login, Verb::Claim { request: request.id, reissue });
         }
         16..19 => release(history),
@@ -163,7 +174,7 @@ fn person(history: &mut History) {
 fn submit(history: &mut History) {
     let login = somebody(history, |login| login.is_in("dev"));
     let target = TARGETS[history.chance.below(TARGETS.len())].0;
-    let seconds = history.chance.weighed(&[(1, 1), (2, 30), (2, 90), (3, 600), (3, 3600), (1, 7201)]);
+    let seconds = history.chance.weighed(&[(1, 1), (1, 30), (2, 90), (3, 600), (4, 3600), (1, 7201)]);
     let key = history.chance.percent(30).then(|| format!("key-{}", history.chance.below(3)));
     history.ask(login, Verb::Submit { target, duration: Duration::from_secs(seconds), key });
 }
@@ -216,7 +227,7 @@ pub fn daemon(history: &mut History) {
         (3, Chore::Lapse),
         (1, Chore::Alarm),
         (3, Chore::Sweep),
-        (1, Chore::Reconcile),
+        (2, Chore::Reconcile),
     ]);
     history.work(chore);
 }
@@ -229,11 +240,11 @@ pub fn take_due(history: &mut History) {
 }
 
 fn time(history: &mut History) {
-    let to_deadline = history.chance.percent(30).then(|| deadline(history)).flatten();
+    let to_deadline = history.chance.percent(20).then(|| deadline(history)).flatten();
     let by = to_deadline.unwrap_or_else(|| {
         let chance = &mut history.chance;
         let most =
-            chance.weighed(&[(3, 2), (3, 2500), (4, 10_000), (3, 61_000), (2, 600_000), (1, 5_400_000)]);
+            chance.weighed(&[(4, 2), (6, 2500), (6, 10_000), (4, 61_000), (2, 600_000), (1, 5_400_000)]);
         TimeDelta::milliseconds(1) + chance.up_to(TimeDelta::milliseconds(most))
     });
     pass(history, by);
@@ -267,17 +278,27 @@ pub fn pass(history: &mut History, by: TimeDelta) {
 }
 
 fn set_clock(history: &mut History) {
-    if !history.has_unsteady_clock {
+    if history.clock_error == 0 {
         return;
     }
-    let most = history.chance.weighed(&[(2, 1_000), (2, 20_000)]);
-    let by = TimeDelta::milliseconds(1) + history.chance.up_to(TimeDelta::milliseconds(most));
+    let by = TimeDelta::milliseconds(1) + history.chance.up_to(TimeDelta::milliseconds(history.clock_error));
     let ahead = history.clock.now() - history.vault_clock.now();
-    // Never further apart than what the daemon is told to reckon with.
+    // Back and forth, so that it never is further off than that.
     let by = if ahead > TimeDelta::zero() { -by } else { by };
     history.tell(|| format!("the daemon's clock is set by {by}"));
     history.clock.advance(by);
     history.life.run();
+}
+
+/// Brings one thing back that is down.
+fn repair(history: &mut History) {
+    if history.vault_down {
+        set_vault(history, false);
+    } else if history.store.is_down() {
+        set_store(history, false);
+    } else if let Some(path) = history.targets_down.first().copied() {
+        set_target(history, path, false);
+    }
 }
 
 pub fn set_vault(history: &mut History, down: bool) {
@@ -315,6 +336,12 @@ fn outsider(history: &mut History) {
         let delivered = history.delivered.remove(place);
         let opened = history.vault.unwrap(&delivered.wrapping_token).is_some();
         history.tell(|| format!("the credential of {} is opened: {opened}", delivered.grant));
+        return;
+    }
+    if history.chance.percent(30) {
+        let path = TARGETS[history.chance.below(TARGETS.len())].1;
+        history.vault.foreign_lease(path);
+        history.tell(|| format!("another program has a lease below {path}"));
         return;
     }
     let leases = history.vault.live_leases();
