@@ -36,9 +36,10 @@ impl GatedVault {
     async fn call<T>(
         &self,
         operation: Operation,
+        about: &str,
         call: impl Future<Output = Result<T, VaultError>> + Send,
     ) -> Result<T, VaultError> {
-        let hold = match self.gates.wait(Point::Call(operation)).await {
+        let hold = match self.gates.wait(Point::Call(operation, about.to_owned())).await {
             Verdict::Pass { hold } => hold,
             Verdict::Fail(outcome, effect) => {
                 self.vault.fail_next(operation, outcome, effect);
@@ -49,7 +50,7 @@ impl GatedVault {
         let at_work = self.gates.work();
         let answer = call.await;
         drop(at_work);
-        if hold && self.gates.wait(Point::Answer(operation)).await == Verdict::Lose {
+        if hold && self.gates.wait(Point::Answer(operation, about.to_owned())).await == Verdict::Lose {
             return Err(lost());
         }
         answer
@@ -63,7 +64,7 @@ fn lost() -> VaultError {
 #[async_trait]
 impl Issuer for GatedVault {
     async fn mint(&self, grant: GrantId, policy: &str, ttl: Duration) -> Result<GrantToken, VaultError> {
-        self.call(Operation::Mint, self.vault.mint(grant, policy, ttl)).await
+        self.call(Operation::Mint, &grant.to_string(), self.vault.mint(grant, policy, ttl)).await
     }
 
     async fn read_wrapped(
@@ -72,50 +73,52 @@ impl Issuer for GatedVault {
         path: &str,
         wrap_ttl: Duration,
     ) -> Result<Wrapped, VaultError> {
-        self.call(Operation::ReadWrapped, self.vault.read_wrapped(token, path, wrap_ttl)).await
+        let about = token.accessor.expose().to_owned();
+        self.call(Operation::ReadWrapped, &about, self.vault.read_wrapped(token, path, wrap_ttl)).await
     }
 
     async fn shorten(&self, token: &Accessor, lease: &LeaseId, left: Duration) -> Result<(), VaultError> {
-        self.call(Operation::Shorten, self.vault.shorten(token, lease, left)).await
+        self.call(Operation::Shorten, lease.expose(), self.vault.shorten(token, lease, left)).await
     }
 
     async fn revoke_wrapping(&self, wrapping: &Accessor) -> Result<(), VaultError> {
-        self.call(Operation::RevokeWrapping, self.vault.revoke_wrapping(wrapping)).await
+        self.call(Operation::RevokeWrapping, wrapping.expose(), self.vault.revoke_wrapping(wrapping)).await
     }
 
     async fn revoke_token(&self, token: &Accessor) -> Result<(), VaultError> {
-        self.call(Operation::RevokeToken, self.vault.revoke_token(token)).await
+        self.call(Operation::RevokeToken, token.expose(), self.vault.revoke_token(token)).await
     }
 
     async fn revoke_lease(&self, lease: &LeaseId) -> Result<(), VaultError> {
-        self.call(Operation::RevokeLease, self.vault.revoke_lease(lease)).await
+        self.call(Operation::RevokeLease, lease.expose(), self.vault.revoke_lease(lease)).await
     }
 
     async fn lease_gone(&self, lease: &LeaseId) -> Result<bool, VaultError> {
-        self.call(Operation::LeaseGone, self.vault.lease_gone(lease)).await
+        self.call(Operation::LeaseGone, lease.expose(), self.vault.lease_gone(lease)).await
     }
 
     async fn lease_ids(&self, path: &str) -> Result<BTreeSet<LeaseId>, VaultError> {
-        self.call(Operation::Leases, self.vault.lease_ids(path)).await
+        self.call(Operation::Leases, path, self.vault.lease_ids(path)).await
     }
 
     async fn leases(&self, path: &str) -> Result<Vec<LeaseSeen>, VaultError> {
-        self.call(Operation::Leases, self.vault.leases(path)).await
+        self.call(Operation::Leases, path, self.vault.leases(path)).await
     }
 
     async fn wrapping_unopened(&self, wrapping: &Accessor) -> Result<bool, VaultError> {
-        self.call(Operation::WrappingUnopened, self.vault.wrapping_unopened(wrapping)).await
+        self.call(Operation::WrappingUnopened, wrapping.expose(), self.vault.wrapping_unopened(wrapping))
+            .await
     }
 
     async fn gave_up(&self) -> Result<BTreeMap<String, u64>, VaultError> {
-        self.call(Operation::GaveUp, self.vault.gave_up()).await
+        self.call(Operation::GaveUp, "", self.vault.gave_up()).await
     }
 
     async fn time(&self) -> Result<DateTime<Utc>, VaultError> {
-        self.call(Operation::Time, self.vault.time()).await
+        self.call(Operation::Time, "", self.vault.time()).await
     }
 
     async fn missing(&self, paths: &[&str]) -> Result<Vec<MissingCapability>, VaultError> {
-        self.call(Operation::Missing, self.vault.missing(paths)).await
+        self.call(Operation::Missing, "", self.vault.missing(paths)).await
     }
 }

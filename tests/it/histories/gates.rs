@@ -20,21 +20,22 @@ use hallpass::{
 };
 use tokio::sync::oneshot;
 
-/// What waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What waits. The order is what a seed chooses in: it doesn't depend on who came first, which a store with threads of its
+/// own might decide.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Point {
     /// A commit on its way to the store, by what its writes are about and lead to.
     Commit(Vec<Change>),
     /// A commit that is done, and whose caller doesn't know it yet.
     Committed(Vec<Change>),
-    /// A call on its way to Vault.
-    Call(Operation),
+    /// A call on its way to Vault, and what it is about.
+    Call(Operation, String),
     /// A call that is done, and whose caller doesn't know how it went.
-    Answer(Operation),
+    Answer(Operation, String),
 }
 
 /// One write of a commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
     Request(RequestId, &'static str),
     Grant(GrantId, &'static str),
@@ -126,10 +127,11 @@ impl Gates {
         self.commits.swap(0, Relaxed)
     }
 
-    /// Those who wait, in the order in which they came.
+    /// Those who wait, in order.
     pub fn waiting(&self) -> Vec<(u64, Point)> {
         let mut waiting = self.waiting.lock().unwrap();
         waiting.retain(|one| !one.go_on.is_closed());
+        waiting.sort_by(|one, other| (&one.point, one.number).cmp(&(&other.point, other.number)));
         waiting.iter().map(|one| (one.number, one.point.clone())).collect()
     }
 

@@ -119,10 +119,11 @@ impl History {
         let new_checks = || Checks::new(Arc::clone(&memory), Arc::clone(&vault), clocks, clocks_agree);
         let checks = setting.store.is_none().then(new_checks);
         let gates = Arc::new(Gates::default());
-        let store = Arc::new(GatedStore::new(Arc::clone(&plain), Arc::clone(&gates)));
+        let behind_gates = setting.mutant.store(Arc::clone(&plain), &memory);
+        let store = Arc::new(GatedStore::new(behind_gates, Arc::clone(&gates)));
         let issuer = Arc::new(GatedVault::new(Arc::clone(&vault), Arc::clone(&gates)));
         let ground = Ground {
-            store: setting.mutant.store(Arc::clone(&store) as Arc<dyn Store>, &memory),
+            store: Arc::clone(&store) as Arc<dyn Store>,
             issuer: setting.mutant.issuer(issuer),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             gates: Arc::clone(&gates),

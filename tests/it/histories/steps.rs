@@ -115,8 +115,8 @@ fn judge(history: &mut History, point: &Point) -> Verdict {
     match point {
         Point::Commit(_) if chance.percent(2) => Verdict::Refuse,
         Point::Committed(_) if chance.percent(10) => Verdict::Lose,
-        Point::Call(_) if !history.vault_down && chance.percent(7) => fault(history),
-        Point::Answer(_) if chance.percent(15) => Verdict::Lose,
+        Point::Call(..) if !history.vault_down && chance.percent(7) => fault(history),
+        Point::Answer(..) if chance.percent(15) => Verdict::Lose,
         _ => Verdict::Pass { hold },
     }
 }
@@ -263,8 +263,8 @@ pub fn pass(history: &mut History, by: TimeDelta) {
     if by > PATIENCE {
         for (number, point) in history.gates.waiting() {
             let verdict = match point {
-                Point::Call(_) if !history.vault_down && history.chance.percent(50) => fault(history),
-                Point::Answer(_) | Point::Committed(_) if history.chance.percent(50) => Verdict::Lose,
+                Point::Call(..) if !history.vault_down && history.chance.percent(50) => fault(history),
+                Point::Answer(..) | Point::Committed(_) if history.chance.percent(50) => Verdict::Lose,
                 Point::Commit(_) if history.chance.percent(30) => Verdict::Refuse,
                 _ => Verdict::Pass { hold: false },
             };
