@@ -114,9 +114,9 @@ impl Life {
             let (mut calm, mut seen) = (0, (0, 0));
             while calm < CALM {
                 tokio::task::yield_now().await;
-                let (at_work, arrivals) = gates.activity();
-                let now = (arrivals, self.answered.load(Relaxed));
-                calm = if at_work || now != seen { 0 } else { calm + 1 };
+                gates.all_done().await;
+                let now = (gates.arrivals(), self.answered.load(Relaxed));
+                calm = if now == seen { calm + 1 } else { 0 };
                 seen = now;
             }
         });

@@ -18,7 +18,7 @@ use hallpass::{
         simulated::{Effect, Operation},
     },
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// What waits. The order is what a seed chooses in: it doesn't depend on who came first, which a store with threads of its
 /// own might decide.
@@ -80,17 +80,19 @@ pub struct Gates {
     waiting: Mutex<Vec<Waiting>>,
     arrivals: AtomicUsize,
     at_work: AtomicUsize,
+    done: Notify,
     commits: AtomicUsize,
     open: Mutex<bool>,
 }
 
 /// Shows that a call is being done, until it is dropped.
 #[derive(Debug)]
-pub struct AtWork<'a>(&'a AtomicUsize);
+pub struct AtWork<'a>(&'a Gates);
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.0.at_work.fetch_sub(1, Relaxed);
+        self.0.done.notify_one();
     }
 }
 
@@ -109,12 +111,19 @@ impl Gates {
     /// Says that something is being done by somebody else than the history.
     pub fn work(&self) -> AtWork<'_> {
         self.at_work.fetch_add(1, Relaxed);
-        AtWork(&self.at_work)
+        AtWork(self)
     }
 
-    /// Whether somebody else is at work, and how many came by so far.
-    pub fn activity(&self) -> (bool, usize) {
-        (self.at_work.load(Relaxed) > 0, self.arrivals.load(Relaxed))
+    /// Returns when nobody else is at work.
+    pub async fn all_done(&self) {
+        while self.at_work.load(Relaxed) > 0 {
+            self.done.notified().await;
+        }
+    }
+
+    /// How many came by so far.
+    pub fn arrivals(&self) -> usize {
+        self.arrivals.load(Relaxed)
     }
 
     /// Notes that something may have been committed.
