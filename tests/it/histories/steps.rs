@@ -348,5 +348,8 @@ fn outsider(history: &mut History) {
     if let Some(lease) = history.chance.one_of(&leases) {
         let gone = history.vault.revoke_outside(&lease.id);
         history.tell(|| format!("a lease of {:?} is revoked outside: {gone}", lease.grant));
+        if gone && history.chance.percent(50) {
+            history.work(Chore::Reconcile);
+        }
     }
 }
