@@ -24,6 +24,8 @@ mod identity;
 #[cfg(test)]
 mod imports;
 #[cfg(test)]
+mod outages;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod process;

@@ -3,6 +3,7 @@
 pub mod people;
 pub mod refusals;
 pub mod servers;
+pub mod shell;
 pub mod sim;
 pub mod world;
 
