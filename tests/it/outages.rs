@@ -114,6 +114,7 @@ async fn second_target(world: &World, postgres: &Postgres) {
     world.write_policy(&format!("cred-payroll-ro-{name}"), &policy).await;
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "that is what a wish takes")]
 fn with_payroll(policy: String) -> String {
     let list = policy.lines().find(|line| line.starts_with("path \"sys/leases/lookup/database-")).unwrap();
     let payroll = list.replace("/creds/", "-payroll/creds/");
