@@ -1,6 +1,7 @@
 //! What every store must do, whatever is behind it. A second database runs through the same suite: it implements
 //! [`Backend`] and gets a line beside `conformance!(sqlite, …)`.
 
+mod durable;
 mod random;
 mod sqlite;
 mod values;
