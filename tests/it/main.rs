@@ -16,6 +16,8 @@ mod deadlines;
 #[cfg(test)]
 mod endings;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod imports;
