@@ -10,6 +10,7 @@
 mod bao;
 mod postgres;
 mod process;
+mod proxy;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub use self::{
     bao::{Bao, openbao},
     postgres::{Postgres, postgres},
     process::{Dir, Process, free_port},
+    proxy::{Call, Fault, Proxy, Rule, When},
 };
 
 /// How long anything may take to come true. Far longer than it does, and short enough to see which test hangs.
