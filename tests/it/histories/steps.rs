@@ -79,7 +79,9 @@ pub fn take(history: &mut History) -> model::Verdict {
         }
         Step::Outsider => outsider(history),
         Step::HangUp => {
-            let callers = history.life.callers();
+            // The daemon doesn't hang up on itself.
+            let mut callers = history.life.callers();
+            callers.retain(|number| !history.at_work.contains_key(number));
             if let Some(number) = history.chance.one_of(&callers).copied() {
                 history.tell(|| format!("#{number} hangs up"));
                 history.life.hang_up(number);
