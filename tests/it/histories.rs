@@ -17,10 +17,14 @@ mod model;
 mod mutants;
 mod settle;
 mod steps;
+mod twins;
 
 use std::env;
 
-use self::history::{History, Setting, Violation};
+use self::{
+    history::{History, Setting, Violation},
+    mutants::Mutant,
+};
 
 /// How many histories are played.
 const SEEDS: u64 = 10_000;
@@ -40,7 +44,7 @@ fn play(seed: u64) -> Result<(), Violation> {
 fn told(seed: u64, setting: &Setting) -> (Result<(), Violation>, String) {
     let mut history = History::new(seed, &Setting { is_told: true, ..setting.clone() });
     let ended = history.play();
-    (ended, history.story)
+    (ended, history.story())
 }
 
 fn play_share(share: u64) {
@@ -85,5 +89,37 @@ fn one_history_in_full() {
 fn a_seed_tells_the_same_story_each_time() {
     for seed in 0..50 {
         assert_eq!(told(seed, &Setting::default()), told(seed, &Setting::default()), "seed {seed}");
+    }
+}
+
+/// What each mutant breaks, and how many histories it takes at most to see it.
+const MUTANTS: [(Mutant, &str); 13] = [
+    (Mutant::AnswerIsTheEnd, "I3"),
+    (Mutant::RefusalIsTheEnd, "I3"),
+    (Mutant::NeverShortens, "I2"),
+    (Mutant::ListsNothing, "I3"),
+    (Mutant::TokensLive, "I2"),
+    (Mutant::IntentIsLost, "I1"),
+    (Mutant::TokenIsLost, "I1"),
+    (Mutant::EventIsLost, "I4"),
+    (Mutant::ChangeIsLost, "I4"),
+    (Mutant::WindowMoves, "window"),
+    (Mutant::LoginsAreStrangers, "I5"),
+    (Mutant::GivesUp, "settles"),
+    (Mutant::TimersAreLost, "I2"),
+];
+
+#[test]
+fn each_mutant_is_found_by_the_invariant_that_it_breaks() {
+    let mut found = Vec::new();
+    for (mutant, invariant) in MUTANTS {
+        let setting = Setting { mutant, ..Setting::default() };
+        let violation = (0..500)
+            .find_map(|seed| History::new(seed, &setting).play().err().map(|violation| (seed, violation)));
+        println!("{mutant:?} {violation:?}");
+        found.push((mutant, violation.map(|(_, violation)| violation.invariant), invariant));
+    }
+    for (mutant, by, invariant) in found {
+        assert_eq!(by, Some(invariant), "{mutant:?}");
     }
 }

@@ -91,7 +91,7 @@ pub struct History {
     read: i64,
     pub step: usize,
     is_told: bool,
-    pub story: String,
+    story: String,
 }
 
 impl History {
@@ -173,11 +173,25 @@ impl History {
         }
     }
 
+    /// What was written down, with short names for what it is about.
+    pub fn story(&self) -> String {
+        let mut story = self.story.clone();
+        for (number, request) in self.requests.iter().enumerate() {
+            story = story.replace(&format!("{:?}", request.id), &format!("r{number}"));
+            story = story.replace(&request.id.to_string(), &format!("r{number}"));
+        }
+        for (number, (grant, _)) in self.grants.iter().enumerate() {
+            story = story.replace(&format!("{grant:?}"), &format!("g{number}"));
+            story = story.replace(&grant.to_string(), &format!("g{number}"));
+        }
+        story
+    }
+
     /// Somebody calls the daemon.
     pub fn ask(&mut self, login: super::cast::Login, verb: Verb) {
         self.calls += 1;
         let (number, names_apart) = (self.calls, self.mutant == Mutant::LoginsAreStrangers);
-        self.tell(|| format!("#{number} {} asks: {verb:?}", login.subject()));
+        self.tell(|| format!("#{number} {} asks: {verb}", login.subject()));
         let broker = Arc::clone(&self.life.broker);
         self.life.call(number, jobs::ask(broker, login, names_apart, verb));
     }
@@ -220,12 +234,11 @@ impl History {
     pub fn look(&mut self) -> Verdict {
         let answers = self.life.answers();
         self.read_news();
-        for (number, outcome) in answers {
-            self.answered(number, outcome)?;
+        if let Some(checks) = &mut self.checks {
+            checks.vault_works = !self.vault_down;
+            checks.hold()?;
         }
-        let Some(checks) = &mut self.checks else { return Ok(()) };
-        checks.vault_works = !self.vault_down;
-        checks.hold()
+        answers.into_iter().try_for_each(|(number, outcome)| self.answered(number, outcome))
     }
 
     fn read_news(&mut self) {
@@ -272,7 +285,7 @@ impl History {
         Ok(())
     }
 
-    fn is_recorded(&mut self, kinds: &[&str], grant: GrantId) -> Verdict {
+    fn is_recorded(&self, kinds: &[&str], grant: GrantId) -> Verdict {
         let request = self.grants.iter().find(|(id, _)| *id == grant).map(|(_, request)| *request);
         let Some(request) = request else { return Err(("answers", format!("{grant} isn't recorded"))) };
         let timeline = self.life.block_on(self.plain.timeline(request)).unwrap();
@@ -285,9 +298,8 @@ impl History {
         }
     }
 
-    fn is_approval_recorded(&mut self, human: &str, request: RequestId) -> Verdict {
-        let Some(checks) = &mut self.checks else { return Ok(()) };
-        checks.follow()?;
+    fn is_approval_recorded(&self, human: &str, request: RequestId) -> Verdict {
+        let Some(checks) = &self.checks else { return Ok(()) };
         let told = checks.model.requests.get(&request);
         if told.is_some_and(|told| told.approvers.iter().any(|approver| *approver == human)) {
             Ok(())

@@ -1,6 +1,6 @@
 //! What can be asked of the daemon, by people and by time, as tasks with answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use hallpass::{
     access::{
@@ -25,6 +25,20 @@ pub enum Verb {
     Claim { request: RequestId, reissue: bool },
     Release { grant: GrantId, opened: bool },
     Revoke { grant: GrantId },
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Submit { target, duration, key } => write!(f, "submit {target} {duration:?} {key:?}"),
+            Self::Approve { request, is_stale } => write!(f, "approve {} (stale: {is_stale})", request.id),
+            Self::Deny { request } => write!(f, "deny {}", request.id),
+            Self::Withdraw { request } => write!(f, "withdraw {request}"),
+            Self::Claim { request, reissue } => write!(f, "claim {request} (reissue: {reissue})"),
+            Self::Release { grant, opened } => write!(f, "release {grant} (opened: {opened})"),
+            Self::Revoke { grant } => write!(f, "revoke {grant}"),
+        }
+    }
 }
 
 /// Something that the daemon does by itself.
