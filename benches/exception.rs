@@ -10,22 +10,20 @@
 
 #![cfg(test)]
 
+#[expect(dead_code, reason = "the other benchmarks use the rest of it")]
+mod common;
 #[expect(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/it/support/mod.rs"]
 mod support;
 
-use std::{
-    fs, thread,
-    time::{Duration, SystemTime},
-};
+use std::time::Duration;
 
 use hallpass::wire::{Grant, GrantFilter, GrantState, ListGrantsRequest, Request, RevocationCause};
-use prost_types::Timestamp;
-use reqwest::{Client, Method, RequestBuilder};
-use serde_json::{Value, json};
-use sqlx::Connection as _;
 
-use self::support::{people::Person, servers::eventually, world::World};
+use self::{
+    common::{between, direct::Direct, now, print, surroundings, timed},
+    support::{people::Person, servers::eventually, world::World},
+};
 
 /// How many exceptions are measured one after another, and how long that may take altogether: a slow machine measures
 /// fewer of them, and the table says how many.
@@ -42,9 +40,6 @@ const WINDOW_LENGTHS: [Duration; 3] =
 
 /// Longer than a round takes, so that no window closes by itself there.
 const LONG_WINDOW: Duration = Duration::from_mins(10);
-
-/// How long one call may take.
-const CALL: Duration = Duration::from_secs(30);
 
 #[tokio::main]
 async fn main() {
@@ -113,7 +108,7 @@ async fn one_round(alice: &mut Person, olivia: &mut Person, direct: &Direct, tim
     alice.release(&grant).await.unwrap();
     let revoked = alice.sees(&grant, GrantState::Revoked).await;
     times.release.push(between(revoked.revocation_begun_at, revoked.ended_at));
-    let issued = timed(&mut times.direct, direct.issue()).await;
+    let issued = timed(&mut times.direct, direct.issue(LONG_WINDOW)).await;
     direct.end(&issued).await;
 }
 
@@ -164,184 +159,4 @@ async fn list(person: &mut Person, states: &[GrantState], page_size: i32) -> Vec
     let filter = Some(GrantFilter { states, ..GrantFilter::default() });
     let list = ListGrantsRequest { page_size, filter, ..ListGrantsRequest::default() };
     person.grants.list_grants(list).await.unwrap().into_inner().grants
-}
-
-/// What a claim asks of Vault, asked without hallpass: the same calls in the same order, with the rights of the daemon,
-/// over connections that stay open like the daemon's.
-#[derive(Debug)]
-struct Direct {
-    http: Client,
-    vault: String,
-    token: String,
-    token_role: String,
-    policy: String,
-    credential_path: String,
-}
-
-/// What was issued, to be ended again.
-#[derive(Debug)]
-struct Issued {
-    accessor: String,
-    wrapping: String,
-    lease: String,
-}
-
-impl Direct {
-    /// Logs in as the daemon does.
-    async fn log_in(world: &World) -> Self {
-        let (bao, name) = (&world.bao, &world.name);
-        let role = format!("auth/approle/role/hallpassd-{name}");
-        let role_id = bao.read(&format!("{role}/role-id")).await["data"]["role_id"].clone();
-        let secret_id = bao.write(&format!("{role}/secret-id"), json!({})).await["data"]["secret_id"].clone();
-        let login = json!({ "role_id": role_id, "secret_id": secret_id });
-        let login = bao.write("auth/approle/login", login).await;
-        Self {
-            http: hallpass::http::client(None, CALL).unwrap(),
-            vault: bao.address.clone(),
-            token: text(&login["auth"]["client_token"]),
-            token_role: format!("hallpass-grant-{name}"),
-            policy: format!("cred-orders-ro-{name}"),
-            credential_path: world.credential_path(),
-        }
-    }
-
-    /// Makes a token, lists, reads wrapped, lists, looks the lease up, and sets both ends.
-    async fn issue(&self) -> Issued {
-        let create = json!({
-            "display_name": "direct", "meta": { "grant": "direct" }, "policies": [self.policy], "ttl": "60s",
-            "no_default_policy": true, "renewable": true, "type": "service",
-        });
-        let create_path = format!("auth/token/create/{}", self.token_role);
-        let made = self.answer(self.request(&self.token, Method::POST, &create_path).json(&create)).await;
-        let accessor = text(&made["auth"]["accessor"]);
-        let before = self.leases().await;
-        let grant_token = text(&made["auth"]["client_token"]);
-        let read = self.request(&grant_token, Method::GET, &self.credential_path);
-        let wrapped = self.answer(read.header("X-Vault-Wrap-TTL", "300s")).await;
-        let after = self.leases().await;
-        let lease = after.into_iter().find(|lease| !before.contains(lease)).expect("a lease appeared");
-        self.post("sys/leases/lookup", json!({ "lease_id": lease })).await;
-        let end = LONG_WINDOW.as_secs();
-        tokio::join!(
-            self.post("auth/token/renew-accessor", json!({ "accessor": accessor, "increment": end })),
-            self.post("sys/leases/renew", json!({ "lease_id": lease, "increment": end })),
-        );
-        Issued { accessor, wrapping: text(&wrapped["wrap_info"]["accessor"]), lease }
-    }
-
-    /// Ends it; that isn't measured.
-    async fn end(&self, issued: &Issued) {
-        self.post("auth/token/revoke-accessor", json!({ "accessor": issued.wrapping })).await;
-        self.post("auth/token/revoke-accessor", json!({ "accessor": issued.accessor })).await;
-        self.post("sys/leases/revoke", json!({ "lease_id": issued.lease, "sync": true })).await;
-    }
-
-    /// The credentials' leases below the path; those of wrapping tokens have long names that begin with `h`.
-    async fn leases(&self) -> Vec<String> {
-        let path = format!("sys/leases/lookup/{}/", self.credential_path);
-        let list = self.request(&self.token, Method::from_bytes(b"LIST").unwrap(), &path);
-        // An empty list is a 404.
-        let keys = self.answer(list).await["data"]["keys"].take();
-        let names = keys.as_array().map(Vec::as_slice).unwrap_or_default().iter().map(text);
-        let credentials = names.filter(|name| !(name.starts_with('h') && name.len() > 64));
-        credentials.map(|name| format!("{}/{name}", self.credential_path)).collect()
-    }
-
-    async fn post(&self, path: &str, body: Value) -> Value {
-        self.answer(self.request(&self.token, Method::POST, path).json(&body)).await
-    }
-
-    fn request(&self, token: &str, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}/v1/{path}", self.vault)).header("X-Vault-Token", token)
-    }
-
-    async fn answer(&self, request: RequestBuilder) -> Value {
-        let response = request.send().await.unwrap();
-        let status = response.status().as_u16();
-        let body = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default();
-        assert!(status < 300 || status == 404, "{status} {body}");
-        body
-    }
-}
-
-/// Appends how long it took, in milliseconds.
-async fn timed<T>(times: &mut Vec<f64>, work: impl Future<Output = T>) -> T {
-    let begun = now();
-    let done = work.await;
-    times.push(millis(begun.elapsed()));
-    done
-}
-
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
-fn now() -> std::time::Instant {
-    std::time::Instant::now()
-}
-
-/// The milliseconds from one recorded instant to another that isn't earlier.
-fn between(from: Option<Timestamp>, until: Option<Timestamp>) -> f64 {
-    let instant = |at: Option<Timestamp>| SystemTime::try_from(at.unwrap()).unwrap();
-    millis(instant(until).duration_since(instant(from)).expect("the later is not before the earlier"))
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
-}
-
-fn print(what: &str, mut times: Vec<f64>) {
-    times.sort_by(f64::total_cmp);
-    let (median, p99) = (percentile(&times, 50), percentile(&times, 99));
-    println!("{what:<58}{:>6}{median:>12.1}{p99:>12.1}", times.len());
-}
-
-/// The smallest value that so many in a hundred don't exceed.
-fn percentile(sorted: &[f64], percent: usize) -> f64 {
-    let rank = (sorted.len() * percent).div_ceil(100);
-    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
-}
-
-/// What the numbers were measured on.
-async fn surroundings(world: &World) -> String {
-    let health = world.bao.read("sys/health").await;
-    let client = world.postgres.connect_as_superuser("postgres").await;
-    let postgres: String = client.query_one("SHOW server_version", &[]).await.unwrap().get(0);
-    let mut memory = sqlx::SqliteConnection::connect("sqlite::memory:").await.unwrap();
-    let sqlite: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut memory).await.unwrap();
-    let cores = thread::available_parallelism().unwrap();
-    let load = fs::read_to_string("/proc/loadavg").unwrap();
-    let load = load.split(' ').next().unwrap();
-    let build = if cfg!(debug_assertions) { "NOT OPTIMISED" } else { "optimised" };
-    format!(
-        "hallpassd {} ({build}), OpenBao {} in memory, PostgreSQL {postgres} with fsync off,\n\
-         SQLite {sqlite} with synchronous=FULL on {}; {cores} cores ({}), load {load} at the start",
-        env!("CARGO_PKG_VERSION"),
-        text(&health["version"]),
-        file_system(world.database_file().to_str().unwrap()),
-        processor(),
-    )
-}
-
-/// The kind of file system that a file is on, and where that is mounted.
-fn file_system(file: &str) -> String {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    let mounts = mounts.lines().filter_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        Some((fields.next()?, fields.next()?))
-    });
-    let (point, kind) = mounts
-        .filter(|(point, _)| {
-            file.strip_prefix(point.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
-        })
-        .max_by_key(|(point, _)| point.len())
-        .unwrap_or(("?", "?"));
-    format!("{kind} ({point})")
-}
-
-fn processor() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find(|line| line.starts_with("model name"));
-    model.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown processor").to_owned()
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap().to_owned()
 }

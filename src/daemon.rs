@@ -1,26 +1,40 @@
 //! The wiring, from the configuration to a process that serves: the only file that names every concrete type. It reads
 //! from top to bottom; the order in which things stop is [`lifecycle`](crate::lifecycle)'s.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc};
+use std::{fs, io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
+use chrono::TimeDelta;
+use rustix::{
+    io::Errno,
+    process::{Pid, Signal, kill_process},
+};
+use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info};
 
 use crate::{
-    broker::{Broker, Parts},
+    broker::{self, Broker, Parts},
     clock::{Clock, SystemClock},
     config::{self, Config},
-    grpc,
+    doctor, grpc,
     http::HttpError,
     identity::{self, Verifier},
     lifecycle::{Ended, Lifecycle, Notifier, SystemSignals},
     store::{
         Store, StoreError,
-        sqlite::{Migrate, OpenError, SqliteStore},
+        sqlite::{Migrate, OpenError, SqliteStore, holder, inspect},
     },
     sweep::{Chores, Sweeper},
     vault::{self, SetupError, VaultIssuer},
 };
+
+/// The kind of event that says what a reconciliation found.
+const RECONCILED: &str = "ReconciliationDone";
+/// How long the daemon may take to compare Vault with the records: a Vault that is down takes a time-out for each path.
+const RECONCILE_MAX: TimeDelta = TimeDelta::minutes(5);
+/// How often the record of it is looked for.
+const LOOK_AGAIN: TimeDelta = TimeDelta::milliseconds(100);
 
 /// Why the daemon doesn't start.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +57,23 @@ pub enum StartError {
     /// The certificate or the key can't be used.
     #[error("cannot set up TLS")]
     Tls(#[source] grpc::TlsError),
+    /// Vault and the records can't be compared.
+    #[error("cannot compare Vault with the records")]
+    Reconcile(#[source] broker::Error),
+    /// The daemon can't be told.
+    #[error("cannot signal hallpassd, process {pid}; run this as the same user, or as root")]
+    Signal {
+        /// The process.
+        pid: i32,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The daemon was told, and there is no record of it.
+    #[error("hallpassd, process {pid}, was asked and has recorded nothing; its log says why")]
+    NotReconciled {
+        /// The process.
+        pid: i32,
+    },
     /// The address can't be had.
     #[error(
         "cannot listen on {address}; check that nothing else does, and that the address is this machine's"
@@ -85,6 +116,8 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         stopping: stopping(),
         tasks: lifecycle.tasks(),
     }));
+    // Before anybody is served: what closes in the next minutes is known.
+    broker.arm().await;
     let tls = tls(&config.server.tls)?;
     let address = config.server.listen;
     let listener =
@@ -94,7 +127,12 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let stop = stopping();
     lifecycle.supervise("vault login", async move { issuer.keep_login(stop).await });
     lifecycle.supervise("sweeper", Sweeper::new(Arc::clone(&broker), Arc::clone(&clock)).run(stopping()));
-    let chores = Chores { broker: Arc::clone(&broker), clock: Arc::clone(&clock), stopping: stopping() };
+    let chores = Chores {
+        broker: Arc::clone(&broker),
+        clock: Arc::clone(&clock),
+        reconcile: lifecycle.reconcile(),
+        stopping: stopping(),
+    };
     for (name, chore) in chores.all(config.sweep, config.reconcile.schedule) {
         lifecycle.supervise(name, chore);
     }
@@ -116,6 +154,58 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     Ok(ended)
 }
 
+/// Compares Vault with the records now: through the daemon that has the database, or, if none does, by itself. Answers
+/// with what the audit log says about it.
+///
+/// # Errors
+///
+/// If the database or Vault can't be used, or if the daemon doesn't do it in five minutes.
+pub async fn reconcile(config: Config) -> Result<Value, StartError> {
+    let file = config.store.path.clone();
+    if let Some(pid) = holder::pid(&file) {
+        return reconcile_there(&file, pid).await;
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let sqlite = Arc::new(SqliteStore::open(&file, Migrate::No, &*clock).await.map_err(StartError::Store)?);
+    let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), Arc::clone(&clock))
+        .map_err(StartError::Vault)?;
+    let broker = Broker::new(Parts {
+        policy: config.policy,
+        digest_key: sqlite.digest_key().await.map_err(StartError::Read)?,
+        store: sqlite.clone(),
+        issuer: Arc::new(issuer),
+        clock,
+        wrap_ttl: config.vault.wrap_ttl,
+        alarm_after: config.alarm_after,
+        revoke_unknown: config.reconcile.revoke_unknown,
+        stopping: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    });
+    let done = broker.reconcile().await.map_err(StartError::Reconcile);
+    sqlite.close().await;
+    done?;
+    let fact = holder::last_fact(&file, RECONCILED).await.map_err(StartError::Store)?;
+    Ok(fact.map(|(_, detail)| detail).unwrap_or_default())
+}
+
+/// Asks the daemon by a signal, which takes the right to signal it, and waits for the record.
+async fn reconcile_there(file: &Path, pid: i32) -> Result<Value, StartError> {
+    let last = || async { holder::last_fact(file, RECONCILED).await.map_err(StartError::Store) };
+    let before = last().await?.map(|(sequence, _)| sequence);
+    let signalled = Pid::from_raw(pid).ok_or(Errno::SRCH).and_then(|pid| kill_process(pid, Signal::USR1));
+    signalled.map_err(|error| StartError::Signal { pid, source: error.into() })?;
+    let (clock, begun_at) = (SystemClock, SystemClock.now());
+    while clock.now() - begun_at < RECONCILE_MAX {
+        if let Some((sequence, detail)) = last().await?
+            && Some(sequence) > before
+        {
+            return Ok(detail);
+        }
+        clock.sleep_until(clock.now() + LOOK_AGAIN).await;
+    }
+    Err(StartError::NotReconciled { pid })
+}
+
 /// Brings the database to this version's schema, and answers with the versions that were applied.
 ///
 /// # Errors
@@ -123,6 +213,34 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
 /// If the database can't be opened or changed.
 pub async fn migrate(database: &Path) -> Result<Vec<i64>, OpenError> {
     SqliteStore::migrate(database, &SystemClock).await
+}
+
+/// Looks at everything around the daemon, which may be running meanwhile, and changes nothing.
+///
+/// # Errors
+///
+/// If Vault can't be called with this configuration. Whatever else is wrong stands in the report.
+pub async fn doctor(config: Config) -> Result<doctor::Report, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (vault, database) = (config.vault, config.store.path);
+    let setup = doctor::Setup {
+        vault: vault.address.as_str(),
+        approle_mount: &vault.approle_mount,
+        token_role: &vault.token_role,
+        wrap_ttl: vault.wrap_ttl,
+        secret_id_file: &vault.secret_id_file,
+        targets: &config.policy.targets,
+        database: &database,
+    };
+    let issuer =
+        VaultIssuer::new(vault_settings(vault.clone()), Arc::clone(&clock)).map_err(StartError::Vault)?;
+    let facts = doctor::Facts {
+        now: clock.now(),
+        vault: issuer.inspect(&setup.asked()).await,
+        secret_id_mode: fs::metadata(&vault.secret_id_file).ok().map(|found| found.permissions().mode()),
+        database: inspect::inspect(&database, &*clock).await,
+    };
+    Ok(doctor::examine(&setup, &facts))
 }
 
 async fn open(path: &Path, clock: &dyn Clock) -> Result<SqliteStore, StartError> {

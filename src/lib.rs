@@ -46,6 +46,7 @@
 //! | [`broker`] | SQL, Vault's client, the wire, the configuration, the environment; it knows [`store`] and [`vault`] by their traits |
 //! | [`store`], [`vault`] | the broker, gRPC, each other |
 //! | `grpc` | the store, Vault |
+//! | [`doctor`] | the broker, gRPC; it judges what [`store`] and [`vault`] have read, and reads nothing itself |
 //! | `cli` | the broker, the store, Vault, the daemon |
 //!
 //! sqlx is named only below [`store`], vaultrs only below [`vault`], tonic only below `grpc` and `cli` and in [`wire`].
@@ -57,6 +58,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod doctor;
 pub mod failpoint;
 pub mod grpc;
 pub mod http;

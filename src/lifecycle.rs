@@ -25,6 +25,7 @@ use std::{
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal as Stream, SignalKind, signal},
+    sync::Notify,
     task::JoinHandle,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -67,6 +68,7 @@ pub struct Lifecycle {
     stopping: CancellationToken,
     tasks: TaskTracker,
     failed: Arc<OnceLock<&'static str>>,
+    reconcile: Arc<Notify>,
 }
 
 impl Lifecycle {
@@ -86,6 +88,12 @@ impl Lifecycle {
     #[must_use]
     pub fn tasks(&self) -> TaskTracker {
         self.tasks.clone()
+    }
+
+    /// Notified when somebody asks for a reconciliation by [`Signal::Reconcile`].
+    #[must_use]
+    pub fn reconcile(&self) -> Arc<Notify> {
+        Arc::clone(&self.reconcile)
     }
 
     /// Runs work that has an end of its own; the drain waits for it.
@@ -110,7 +118,7 @@ impl Lifecycle {
     /// Waits until the process is to stop, then drains it.
     pub async fn run(&self, signals: &mut impl Signals, notifier: &Notifier) -> Ended {
         tokio::select! {
-            () = until_stop(signals) => {}
+            () = until_stop(signals, &self.reconcile) => {}
             () = self.stopping.cancelled() => {}
         }
         tracing::info!(event.action = "stopping", "stopping: {} tasks to finish", self.tasks.len());
@@ -129,7 +137,7 @@ impl Lifecycle {
                 (None, Ok(())) => Ended::Clean,
                 (None, Err(_)) => Ended::TimedOut,
             },
-            () = until_stop(signals) => Ended::Forced,
+            () = until_stop(signals, &self.reconcile) => Ended::Forced,
         }
     }
 }
@@ -164,6 +172,8 @@ pub enum Signal {
     Stop,
     /// SIGHUP, which changes nothing.
     Hangup,
+    /// SIGUSR1: compare Vault with the records, now.
+    Reconcile,
 }
 
 /// Where signals come from: the system, or a test.
@@ -178,6 +188,7 @@ pub struct SystemSignals {
     terminate: Stream,
     interrupt: Stream,
     hangup: Stream,
+    reconcile: Stream,
 }
 
 impl SystemSignals {
@@ -191,6 +202,7 @@ impl SystemSignals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            reconcile: signal(SignalKind::user_defined1())?,
         })
     }
 }
@@ -201,16 +213,21 @@ impl Signals for SystemSignals {
             _ = self.terminate.recv() => Signal::Stop,
             _ = self.interrupt.recv() => Signal::Stop,
             _ = self.hangup.recv() => Signal::Hangup,
+            _ = self.reconcile.recv() => Signal::Reconcile,
         }
     }
 }
 
-async fn until_stop(signals: &mut impl Signals) {
-    while signals.next().await == Signal::Hangup {
-        tracing::warn!(
-            event.action = "hangup-ignored",
-            "SIGHUP changes nothing; restart to read new configuration"
-        );
+async fn until_stop(signals: &mut impl Signals, reconcile: &Notify) {
+    loop {
+        match signals.next().await {
+            Signal::Stop => return,
+            Signal::Reconcile => reconcile.notify_one(),
+            Signal::Hangup => tracing::warn!(
+                event.action = "hangup-ignored",
+                "SIGHUP changes nothing; restart to read new configuration"
+            ),
+        }
     }
 }
 

@@ -29,6 +29,19 @@ path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self"  { capabilities = ["update"] }
 path "sys/capabilities-self"  { capabilities = ["update"] }
 
+# Only for `hallpassd doctor`, which checks the settings that hallpass relies on. None of them is secret, and hallpass
+# works without these lines: doctor then says what it couldn't look at. Repeat the lines with `database` for each engine.
+path "auth/token/roles/hallpass-grant" { capabilities = ["read"] }
+path "sys/mounts/auth/token/tune"      { capabilities = ["read"] }
+path "sys/policies/acl/cred-*"         { capabilities = ["read"] }
+path "sys/mounts"                      { capabilities = ["read"] }
+path "sys/mounts/database/tune"        { capabilities = ["read"] }
+path "database/roles/hp-*"             { capabilities = ["read"] }
+# Vault leaves passwords out of this answer, but not a tls_certificate_key (MySQL): leave this line out if there is one.
+path "database/config/orders"          { capabilities = ["read"] }
+# Whoever uses this must know the secret id, and learns when it ends.
+path "auth/approle/role/hallpassd/secret-id/lookup" { capabilities = ["update"] }
+
 # Only if the audit log's checkpoints are signed by Vault's transit engine:
 # path "transit/sign/hallpass-log" { capabilities = ["update"] }
 # path "transit/keys/hallpass-log" { capabilities = ["read"] }

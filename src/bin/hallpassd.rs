@@ -3,12 +3,13 @@
 use std::{
     env,
     error::Error,
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use hallpass::{
     clock::SystemClock,
     config::{Config, Log},
@@ -42,6 +43,29 @@ enum Command {
     /// Bring the database to this version's schema, and do nothing else.
     #[command(after_help = "Example: hallpassd migrate --config /etc/hallpass/hallpassd.toml")]
     Migrate(File),
+    /// Compare Vault with the records now, and say what was found: leases that no grant knows of, grants that lost their
+    /// lease, leases that Vault gave up revoking, and how far the clocks are apart. Asks the daemon if it runs.
+    #[command(after_help = "Example: hallpassd reconcile --config /etc/hallpass/hallpassd.toml\n\n\
+                      Exit status: 0 all is in order; 1 something is not; 64 bad configuration.")]
+    Reconcile(File),
+    /// Look at everything around the daemon, in Vault and on this machine, and say what is wrong and what to do about
+    /// it. Changes nothing, and can be run while the daemon runs.
+    #[command(after_help = "Example: hallpassd doctor --config /etc/hallpass/hallpassd.toml\n\n\
+                      Exit status: 0 nothing is wrong, though there may be warnings; 1 something is; 64 bad configuration.")]
+    Doctor {
+        #[command(flatten)]
+        file: File,
+        /// What standard output is for: people, or programs.
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Output {
+    #[default]
+    Text,
+    Json,
 }
 
 #[derive(Debug, clap::Args)]
@@ -57,9 +81,12 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let command = Arguments::parse().command;
-    let (Command::Serve(File { path }) | Command::Check(File { path }) | Command::Migrate(File { path })) =
-        &command;
-    // The one thing that the environment tells: where systemd put the files that LoadCredential= names.
+    let (Command::Serve(File { path })
+    | Command::Check(File { path })
+    | Command::Migrate(File { path })
+    | Command::Reconcile(File { path })
+    | Command::Doctor { file: File { path }, .. }) = &command;
+    // Where systemd put the files that LoadCredential= names.
     let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let config = match Config::load(path, credentials.as_deref()) {
         Ok(config) => config,
@@ -71,6 +98,8 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Check(_) => Ok(checked(path)),
         Command::Migrate(_) => migrate(&config.store.path),
+        Command::Reconcile(_) => reconcile(config),
+        Command::Doctor { output, .. } => doctor(config, output),
         Command::Serve(_) => serve(config),
     };
     done.unwrap_or_else(|failure| {
@@ -91,6 +120,33 @@ fn migrate(database: &Path) -> Result<ExitCode, Box<dyn Error>> {
         [..] => println!("{}: applied {applied:?}", database.display()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn reconcile(config: Config) -> Result<ExitCode, Box<dyn Error>> {
+    let found = Runtime::new()?.block_on(daemon::reconcile(config))?;
+    println!("{found:#}");
+    let said = |key: &str| found.get(key).unwrap_or(&serde_json::Value::Null);
+    let is_zero = |key: &str| said(key) == 0;
+    let clocks_agree = said("vault_clock_ahead_ms").as_i64().is_some_and(|ahead| ahead.abs() <= 1000);
+    let answered = said("unanswered").as_array().is_some_and(Vec::is_empty);
+    let in_order =
+        is_zero("unknown") && is_zero("vanished") && is_zero("gave_up") && clocks_agree && answered;
+    Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn doctor(config: Config, output: Output) -> Result<ExitCode, Box<dyn Error>> {
+    let runtime = Runtime::new()?;
+    let report = runtime.block_on(daemon::doctor(config))?;
+    // A check of the database that took too long is left behind.
+    runtime.shutdown_background();
+    let mut standard = io::stdout();
+    let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let text = match output {
+        Output::Json => format!("{:#}\n", report.json()),
+        Output::Text => report.text(wanted && standard.is_terminal()),
+    };
+    standard.write_all(text.as_bytes())?;
+    Ok(if report.is_wrong() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn serve(config: Config) -> Result<ExitCode, Box<dyn Error>> {

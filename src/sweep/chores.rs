@@ -4,6 +4,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -28,6 +29,8 @@ pub struct Chores {
     pub broker: Arc<Broker>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Asks for a reconciliation now.
+    pub reconcile: Arc<Notify>,
     /// Asks all of them to end.
     pub stopping: CancellationToken,
 }
@@ -128,7 +131,10 @@ impl Chores {
             if let Err(failure) = self.broker.reconcile().await {
                 failed(&failure, "a reconciliation could not read or record what it found");
             }
-            self.rest_until_next(&schedule).await;
+            tokio::select! {
+                () = self.reconcile.notified() => {}
+                () = self.rest_until_next(&schedule) => {}
+            }
         }
     }
 
@@ -144,7 +150,7 @@ impl Chores {
         let at = at.min(self.clock.now() + LOOK_AGAIN);
         tokio::select! {
             () = self.stopping.cancelled() => {}
-            () = self.clock.sleep_until(at) => {}
+            () = self.clock.meet(at) => {}
         }
     }
 }

@@ -55,7 +55,7 @@ impl Sweeper {
             tokio::select! {
                 () = stopping.cancelled() => break,
                 () = self.broker.work_to_do() => {}
-                () = sleep_until(&*clock, wake_at) => {}
+                () = meet(&*clock, wake_at) => {}
                 Some(done) = self.tries.join_next_with_id() => self.tried(done),
             }
         }
@@ -104,9 +104,9 @@ impl Sweeper {
     }
 }
 
-async fn sleep_until(clock: &dyn Clock, at: Option<DateTime<Utc>>) {
+async fn meet(clock: &dyn Clock, at: Option<DateTime<Utc>>) {
     match at {
-        Some(at) => clock.sleep_until(at).await,
+        Some(at) => clock.meet(at).await,
         None => std::future::pending().await,
     }
 }

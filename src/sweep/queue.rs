@@ -50,13 +50,14 @@ pub(super) struct Queue {
 struct UnderWay {
     target: TargetName,
     since: DateTime<Utc>,
+    due_at: DateTime<Utc>,
     pause: TimeDelta,
 }
 
 /// One target's endings.
 #[derive(Debug, Default)]
 struct Lane {
-    /// By when they may be tried, those that were tried longest ago first.
+    /// Those that were tried longest ago first.
     waiting: BTreeSet<Waiting>,
     under_way: usize,
     failing: Option<Failing>,
@@ -64,8 +65,10 @@ struct Lane {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Waiting {
-    /// Of an ending that was never tried: when it was added.
-    tried_at: DateTime<Utc>,
+    /// When it was tried last; those never tried come first.
+    tried_at: Option<DateTime<Utc>>,
+    /// Since when it is due.
+    due_at: DateTime<Utc>,
     id: GrantId,
     not_before: DateTime<Utc>,
     pause: TimeDelta,
@@ -81,7 +84,8 @@ impl Queue {
     /// Adds an ending, unless it is there already. `due_at` orders it among those that were never tried.
     pub(super) fn add(&mut self, id: GrantId, target: TargetName, due_at: DateTime<Utc>) {
         if self.known.insert(id) {
-            let waiting = Waiting { tried_at: due_at, id, not_before: due_at, pause: TimeDelta::zero() };
+            let pause = TimeDelta::zero();
+            let waiting = Waiting { tried_at: None, due_at, id, not_before: due_at, pause };
             self.lanes.entry(target).or_default().waiting.insert(waiting);
         }
     }
@@ -96,7 +100,8 @@ impl Queue {
             more = false;
             for (target, lane) in &mut self.lanes {
                 let Some(next) = (room > 0).then(|| lane.take(now)).flatten() else { continue };
-                let under_way = UnderWay { target: target.clone(), since: now, pause: next.pause };
+                let under_way =
+                    UnderWay { target: target.clone(), since: now, due_at: next.due_at, pause: next.pause };
                 self.under_way.insert(next.id, under_way);
                 taken.push(next.id);
                 (room, more) = (room - 1, true);
@@ -107,7 +112,7 @@ impl Queue {
 
     /// Gives back an ending that was tried. True if it was the last that is known of its target.
     pub(super) fn done(&mut self, id: GrantId, tried: Tried, now: DateTime<Utc>) -> bool {
-        let Some(UnderWay { target, pause, .. }) = self.under_way.remove(&id) else { return false };
+        let Some(UnderWay { target, due_at, pause, .. }) = self.under_way.remove(&id) else { return false };
         let Some(lane) = self.lanes.get_mut(&target) else { return false };
         lane.under_way -= 1;
         let pause = match tried {
@@ -129,7 +134,7 @@ impl Queue {
                 NOT_YET_PAUSE
             }
         };
-        lane.waiting.insert(Waiting { tried_at: now, id, not_before: now + pause, pause });
+        lane.waiting.insert(Waiting { tried_at: Some(now), due_at, id, not_before: now + pause, pause });
         false
     }
 
@@ -205,4 +210,186 @@ impl Lane {
 /// set back since.
 fn is_ahead(at: DateTime<Utc>, pause: TimeDelta, now: DateTime<Utc>) -> bool {
     at > now && at <= now + pause
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const START: DateTime<Utc> = DateTime::from_timestamp_nanos(1_790_000_000_000_000_000);
+
+    fn at(millis: i64) -> DateTime<Utc> {
+        START + TimeDelta::milliseconds(millis)
+    }
+
+    fn id(number: usize) -> GrantId {
+        GrantId::new(START, number as u128)
+    }
+
+    fn target(name: &str) -> TargetName {
+        name.parse().unwrap()
+    }
+
+    /// A queue with so many endings of each target, and their ids by target.
+    fn queue(counts: &[(&str, usize)]) -> (Queue, Vec<Vec<GrantId>>) {
+        let (mut queue, mut all, mut number) = (Queue::default(), Vec::new(), 0);
+        for (name, count) in counts {
+            let ids: Vec<_> = (number..number + count).map(id).collect();
+            for id in &ids {
+                queue.add(*id, target(name), START);
+            }
+            number += count;
+            all.push(ids);
+        }
+        (queue, all)
+    }
+
+    #[test]
+    fn a_target_has_four_at_a_time_and_all_together_sixty_four() {
+        let (mut one, _) = queue(&[("a", 100)]);
+        assert_eq!(one.take(START).len(), PER_TARGET_MAX);
+        assert_eq!(one.take(START), []);
+        let names: Vec<String> = (0..40).map(|n| format!("t{n}")).collect();
+        let counts: Vec<_> = names.iter().map(|name| (name.as_str(), 10)).collect();
+        let (mut many, _) = queue(&counts);
+        assert_eq!(many.take(START).len(), YOUNG_MAX);
+        assert_eq!(many.wake_at(START), Some(START + YOUNG), "the next place is had when one isn't young");
+        assert_eq!(many.take(at(999)), []);
+        assert_eq!(many.take(at(1000)).len(), YOUNG_MAX, "what hangs is its target's matter");
+    }
+
+    #[test]
+    fn places_are_shared_between_targets() {
+        let (mut queue, ids) = queue(&[("a", 1000), ("b", 1)]);
+        let taken = queue.take(START);
+        assert!(taken.contains(&ids[1][0]) && taken.len() == PER_TARGET_MAX + 1);
+    }
+
+    #[test]
+    fn a_failing_target_is_probed_by_one_in_turn_with_growing_pauses() {
+        let (mut queue, ids) = queue(&[("a", 6)]);
+        for id in queue.take(START) {
+            queue.done(id, Tried::Failed, START);
+        }
+        let (mut now, mut probed, mut pauses) = (START, Vec::new(), Vec::new());
+        for _ in 0..8 {
+            let next = queue.wake_at(now).unwrap();
+            assert_eq!(queue.take(next - TimeDelta::milliseconds(1)), []);
+            pauses.push((next - now).num_milliseconds());
+            now = next;
+            let [probe] = queue.take(now)[..] else { panic!("one probe") };
+            assert_eq!(queue.take(now), [], "one at a time");
+            queue.done(probe, Tried::Failed, now);
+            probed.push(probe);
+        }
+        assert_eq!(pauses, [2000; 8], "four failures made it two seconds, and it stays there");
+        let in_turn = [4, 5, 0, 1, 2, 3, 4, 5].map(|n: usize| ids[0][n]);
+        assert_eq!(probed, in_turn, "those never tried come first");
+    }
+
+    #[test]
+    fn one_success_and_all_go_on() {
+        let (mut queue, ids) = queue(&[("a", 6)]);
+        let mut now = START;
+        for id in queue.take(now) {
+            queue.done(id, Tried::Failed, now);
+        }
+        now = queue.wake_at(now).unwrap();
+        let [probe] = queue.take(now)[..] else { panic!("one probe") };
+        assert!(!queue.done(probe, Tried::Over, now));
+        let taken = queue.take(now);
+        assert_eq!(taken.len(), PER_TARGET_MAX, "after an outage nobody's own pause counts");
+        for id in taken {
+            queue.done(id, Tried::Over, now);
+        }
+        let [last] = queue.take(now)[..] else { panic!("the last") };
+        assert!(ids[0].contains(&last) && queue.done(last, Tried::Over, now));
+        assert_eq!(queue.wake_at(now), None);
+    }
+
+    #[test]
+    fn what_is_broken_about_one_keeps_no_other_waiting() {
+        let (mut queue, ids) = queue(&[("a", 50)]);
+        let (broken, mut now, mut over) = (ids[0][0], START, 0);
+        while over < 49 {
+            let taken = queue.take(now);
+            if taken.is_empty() {
+                now = queue.wake_at(now).unwrap();
+            }
+            for id in taken {
+                let tried = if id == broken { Tried::Failed } else { Tried::Over };
+                over += usize::from(tried == Tried::Over);
+                queue.done(id, tried, now);
+            }
+        }
+        assert!(now - START <= TimeDelta::seconds(1), "{now}");
+        let again = queue.wake_at(now).unwrap();
+        assert_eq!(queue.take(again), [broken], "and it is tried again and again");
+    }
+
+    #[test]
+    fn what_can_not_be_over_yet_says_nothing_about_its_target() {
+        let (mut queue, ids) = queue(&[("a", 5)]);
+        let taken = queue.take(START);
+        queue.done(taken[0], Tried::NotYet, START);
+        assert_eq!(queue.take(START), [ids[0][4]]);
+        for id in &taken[1..] {
+            queue.done(*id, Tried::Over, START);
+        }
+        queue.done(ids[0][4], Tried::Over, START);
+        assert_eq!(queue.wake_at(START), Some(START + NOT_YET_PAUSE));
+        assert_eq!(queue.take(START + NOT_YET_PAUSE), [taken[0]]);
+    }
+
+    #[test]
+    fn an_ending_that_is_known_is_not_added_twice() {
+        let (mut queue, ids) = queue(&[("a", 1)]);
+        queue.add(ids[0][0], target("a"), START);
+        assert_eq!(queue.take(START), ids[0]);
+        queue.add(ids[0][0], target("a"), START);
+        assert_eq!(queue.take(START), []);
+        queue.done(ids[0][0], Tried::Over, START);
+        queue.add(ids[0][0], target("a"), START);
+        assert_eq!(queue.take(START), ids[0], "one that is over may come again");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_nothing_waiting() {
+        let (mut queue, ids) = queue(&[("a", 1)]);
+        queue.take(START);
+        queue.done(ids[0][0], Tried::Failed, START);
+        assert_eq!(queue.take(START), []);
+        assert_eq!(queue.take(START - TimeDelta::hours(1)), ids[0]);
+    }
+
+    proptest! {
+        /// Whatever the order of successes and failures: bounds hold, nothing is lost, and something is always to come.
+        #[test]
+        fn nothing_is_lost_and_no_bound_is_broken(
+            outcomes in prop::collection::vec((0_usize..3, 0_i64..700), 1..400),
+            counts in prop::collection::vec(1_usize..12, 1..4),
+        ) {
+            let names = ["a", "b", "c"];
+            let counts: Vec<_> = names.into_iter().zip(counts).collect();
+            let (mut queue, ids) = queue(&counts);
+            let (mut now, mut left): (_, usize) = (START, ids.iter().map(Vec::len).sum());
+            let mut out: Vec<GrantId> = Vec::new();
+            for (outcome, passed) in outcomes {
+                now += TimeDelta::milliseconds(passed);
+                out.extend(queue.take(now));
+                for ids in &ids {
+                    prop_assert!(out.iter().filter(|id| ids.contains(id)).count() <= PER_TARGET_MAX);
+                }
+                prop_assert!(out.len() + queue.lanes.values().map(|l| l.waiting.len()).sum::<usize>() == left);
+                if let Some(id) = out.pop() {
+                    let tried = [Tried::Over, Tried::Failed, Tried::NotYet][outcome];
+                    left -= usize::from(tried == Tried::Over);
+                    queue.done(id, tried, now);
+                }
+                prop_assert!(left == 0 || !out.is_empty() || queue.wake_at(now).is_some());
+            }
+        }
+    }
 }

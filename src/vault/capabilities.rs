@@ -26,7 +26,8 @@ const NEEDED: [(&str, &str); 8] = [
     ("auth/token/lookup-self", "read"),
 ];
 
-type Granted = HashMap<String, Vec<String>>;
+/// The capabilities that Vault says the daemon has, by path.
+pub(super) type Granted = HashMap<String, Vec<String>>;
 
 impl Lane {
     /// The rights that are missing, in one call. If asking is denied, that is what is missing.
@@ -68,14 +69,15 @@ fn lacking(needed: Vec<MissingCapability>, granted: &Granted) -> Vec<MissingCapa
     needed.into_iter().filter(|need| !grants(granted, &need.path, need.capability)).collect()
 }
 
-fn grants(granted: &Granted, path: &str, capability: &str) -> bool {
+/// Whether a capability is granted, by itself or because everything is.
+pub(super) fn grants(granted: &Granted, path: &str, capability: &str) -> bool {
     let Some(held) = granted.get(path) else { return false };
     let has = |wanted: &str| held.iter().any(|c| c == wanted);
     !has("deny") && (has("root") || has(capability))
 }
 
 /// Whether a credential path may be read. A root token may read everything, and whoever uses one knows it.
-fn reads(granted: &Granted, path: &str) -> bool {
+pub(super) fn reads(granted: &Granted, path: &str) -> bool {
     grants(granted, path, "read") && !grants(granted, path, "root")
 }
 

@@ -18,9 +18,12 @@ use super::{
     lane::Lane,
     leases::only_one,
 };
-use crate::access::{
-    handle::{Accessor, LeaseId},
-    id::GrantId,
+use crate::{
+    access::{
+        handle::{Accessor, LeaseId},
+        id::GrantId,
+    },
+    failpoint::{Point, reach},
 };
 
 /// How much longer than asked an expiry may come back, in seconds: Vault rounds.
@@ -97,6 +100,7 @@ impl Lane {
         // Nothing is read yet, so whatever happened to the list, no lease was made.
         let before = self.lease_ids(path).await.map_err(|e| VaultError { outcome: Outcome::Refused, ..e })?;
         let info = self.read(token, path, wrap_ttl, &before, wrapping).await?;
+        reach(Point::CredentialRead);
         let lease = self.new_lease(path, &before, &info).await;
         let lease = lease.map_err(|e| VaultError { outcome: Outcome::Unknown, ..e })?;
         Ok(Wrapped {
@@ -221,6 +225,7 @@ impl Lane {
             increment: Some(format!("{seconds}s")),
         });
         let answer = asked.await.map_err(|f| RENEW_TOKEN.error(&f, &[token.expose()]))?;
+        reach(Point::TokenShortened);
         within(&RENEW_TOKEN, answer.auth.map(|auth| auth.lease_duration), seconds)
     }
 

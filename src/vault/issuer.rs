@@ -22,6 +22,7 @@ use super::{
     GrantToken, Issuer, LeaseSeen, MissingCapability, Outcome, VaultError, Wrapped,
     client::Client,
     end::{REVOKE_TOKEN, REVOKE_WRAPPING},
+    inspect::{self, Asked, Inspection},
     lane::Lane,
     login::{AppRole, LOGIN_TIMEOUT, Login},
     settings::{Settings, SetupError, check},
@@ -76,7 +77,7 @@ impl VaultIssuer {
         let Settings { approle_mount: mount, role_id, secret_id_file, token_role, namespace, .. } = settings;
         let app_role = AppRole { mount, role_id, secret_id_file };
         let login = Arc::new(Login::new(app_role, to_log_in, Arc::clone(&clock)));
-        let lane = |client| {
+        let lane = move |client| {
             let (login, clock) = (Arc::clone(&login), Arc::clone(&clock));
             Arc::new(Lane {
                 client,
@@ -99,6 +100,15 @@ impl VaultIssuer {
     #[must_use]
     pub fn ready(&self) -> bool {
         self.0.endings.login.live().is_some()
+    }
+
+    /// Reads how Vault is set up, with a login that ends with this call's: for `hallpassd doctor`.
+    ///
+    /// # Errors
+    ///
+    /// If Vault can't be reached or refuses the login. Whatever else goes wrong is part of the answer.
+    pub async fn inspect(&self, asked: &Asked) -> Result<Inspection, VaultError> {
+        inspect::inspect(&self.0.endings, asked).await
     }
 
     /// A place among the people's calls. Who comes first is served first, and who waits too long is refused, before

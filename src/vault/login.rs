@@ -283,7 +283,13 @@ impl Login {
         session
     }
 
-    async fn secret_id(&self) -> Result<SecretString, VaultError> {
+    /// Where the method is mounted, below `auth/`.
+    pub(super) fn mount(&self) -> &str {
+        &self.app_role.mount
+    }
+
+    /// The secret id, read from its file now.
+    pub(super) async fn secret_id(&self) -> Result<SecretString, VaultError> {
         let path = &self.app_role.secret_id_file;
         read_secret(path).await.map_err(|e| {
             let reason = format!("cannot read the secret id from {} ({e})", path.display());

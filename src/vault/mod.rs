@@ -8,6 +8,7 @@ mod client;
 mod end;
 mod endpoints;
 mod error;
+pub mod inspect;
 mod issue;
 mod issuer;
 mod lane;

@@ -1,15 +1,22 @@
 //! A Vault in memory, for tests and simulations: it keeps tokens, wrappings and leases by a [`Clock`] and can be told to
-//! fail. It holds no secret that opens anything.
+//! fail. It holds no secret that opens anything, and the same calls at the same times come to the same end.
 //!
-//! It keeps the traps of the real one, and doesn't do what the real one only does sooner or later:
+//! It keeps the traps of the real one:
 //!
-//! - Revoking a token leaves its leases until each is revoked; a token that expires takes them with it.
+//! - Revoking a token only queues its leases, and so does expiry: each stays listed, with its account alive, until
+//!   Vault's worker comes to it, which is never at the same instant.
+//! - While a target is down its leases can't be revoked. Vault tries six times over some minutes, gives up, and tries
+//!   once a day. A revocation that is asked for works at any time.
+//! - While Vault is down or sealed nothing ends at all.
 //! - A wrapping is an orphan: it outlives the token that read it.
 //! - A lease that never was looks like one that is gone.
-//! - While a target is down its leases can be neither revoked nor expire; while Vault is down nothing happens at all.
 //! - A lease first lasts as long as its role says, however short its token's TTL.
+//! - A call that nobody waits for any more may still be done, even if its token has ended meanwhile.
 
+mod chance;
+mod controls;
 mod state;
+mod worker;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,10 +27,10 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
-pub use self::state::{Call, Effect, LiveLease, Operation};
-use self::state::{State, Token, Wrapping, error};
+pub use self::state::{ACCOUNT_SLACK, Account, Call, Effect, LATE, LiveLease, Operation};
+use self::state::{Lease, State, Token, Wrapping, error};
 use super::{GrantToken, Issuer, LeaseSeen, MissingCapability, Outcome, VaultError, Wrapped};
 use crate::{
     access::{
@@ -58,86 +65,10 @@ impl SimulatedIssuer {
         Self { clock, state: Mutex::default(), watcher: Mutex::default() }
     }
 
-    /// Lets the next call of this kind fail with this outcome. Several wait in line.
-    pub fn fail_next(&self, operation: Operation, outcome: Outcome, effect: Effect) {
-        self.state().faults.entry(operation).or_default().push((Some(outcome), effect));
-    }
-
-    /// Lets the next call of this kind never return, as a crash would find it.
-    pub fn stall_next(&self, operation: Operation, effect: Effect) {
-        self.state().faults.entry(operation).or_default().push((None, effect));
-    }
-
-    /// Takes Vault down, or up again.
-    pub fn down(&self, down: bool) {
-        self.state().down = down;
-    }
-
-    /// Takes the target behind a credential path down, or up again.
-    pub fn target_down(&self, path: &str, down: bool) {
-        let mut state = self.state();
-        if down {
-            state.targets_down.insert(path.into())
-        } else {
-            state.targets_down.remove(path)
-        };
-    }
-
-    /// Sets what [`Issuer::missing`] answers.
-    pub fn set_missing(&self, missing: Vec<MissingCapability>) {
-        self.state().missing = missing;
-    }
-
-    /// Sets how far Vault's clock is ahead of the daemon's; behind, if negative. Only [`Issuer::time`] tells: expiry
-    /// goes by the daemon's clock.
-    pub fn clock_ahead(&self, by: TimeDelta) {
-        self.state().ahead = by;
-    }
-
-    /// Has each call shown to `watcher` before anything is done.
-    pub fn on_call(&self, watcher: impl Fn(&Call) + Send + Sync + 'static) {
-        *self.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(watcher));
-    }
-
-    /// The calls so far.
-    #[must_use]
-    pub fn calls(&self) -> Vec<Call> {
-        self.state().calls.clone()
-    }
-
-    /// The leases that exist, queued for revocation or not.
-    #[must_use]
-    pub fn live_leases(&self) -> Vec<LiveLease> {
-        self.state().leases.values().map(|(lease, _)| lease.clone()).collect()
-    }
-
-    /// The grants' tokens that live, with the grant that each was made for.
-    #[must_use]
-    pub fn live_tokens(&self) -> Vec<(Accessor, GrantId)> {
-        let state = self.state();
-        state.tokens.iter().map(|(accessor, token)| (Accessor::new(accessor), token.grant)).collect()
-    }
-
-    /// How many wrapped credentials nobody opened yet.
-    #[must_use]
-    pub fn live_wrappings(&self) -> usize {
-        self.state().wrappings.len()
-    }
-
-    /// What the holder does with the wrapping token: works once. Says the lease of the credential.
-    #[must_use]
-    pub fn unwrap(&self, token: &SecretString) -> Option<LeaseId> {
-        let mut state = self.state();
-        let is_it = |wrapping: &Wrapping| wrapping.secret == token.expose_secret();
-        let accessor =
-            state.wrappings.iter().find(|(_, w)| is_it(w)).map(|(accessor, _)| accessor.clone())?;
-        state.wrappings.remove(&accessor).map(|wrapping| wrapping.lease)
-    }
-
-    /// The state as it is now: what expired is gone.
+    /// The state as it is now: what was due is done.
     fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.expire(self.clock.now());
+        state.advance(self.clock.now());
         state
     }
 
@@ -145,11 +76,22 @@ impl SimulatedIssuer {
         format!("{kind}{:032x}", self.clock.random())
     }
 
-    async fn call<T: Send>(
+    async fn call<T: Send + 'static>(
         &self,
         operation: Operation,
         grant: Option<GrantId>,
-        act: impl FnOnce(&mut State) -> Result<T, VaultError> + Send,
+        act: impl FnOnce(&mut State, DateTime<Utc>) -> Result<T, VaultError> + Send + 'static,
+    ) -> Result<T, VaultError> {
+        self.call_if(operation, grant, |_| Ok(()), act).await
+    }
+
+    /// Does a call that `admit` lets in when it arrives.
+    async fn call_if<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        grant: Option<GrantId>,
+        admit: impl FnOnce(&State) -> Result<(), VaultError> + Send,
+        act: impl FnOnce(&mut State, DateTime<Utc>) -> Result<T, VaultError> + Send + 'static,
     ) -> Result<T, VaultError> {
         // As over a network, others get their turn.
         tokio::task::yield_now().await;
@@ -157,7 +99,7 @@ impl SimulatedIssuer {
         if let Some(watcher) = &*self.watcher.lock().unwrap_or_else(PoisonError::into_inner) {
             watcher(&call);
         }
-        let result = self.state().call(call, act);
+        let result = self.state().call(call, admit, act);
         match result {
             Some(result) => result,
             None => std::future::pending().await,
@@ -177,10 +119,10 @@ fn delta(of: Duration) -> TimeDelta {
 impl Issuer for SimulatedIssuer {
     async fn mint(&self, grant: GrantId, _policy: &str, ttl: Duration) -> Result<GrantToken, VaultError> {
         let (secret, accessor) = (self.fresh("token-"), self.fresh("accessor-"));
-        let expires_at = self.clock.now() + delta(ttl);
-        self.call(Operation::Mint, Some(grant), |state| {
+        self.call(Operation::Mint, Some(grant), move |state, at| {
+            let token = Token { secret: secret.clone(), grant, expires_at: at + delta(ttl) };
             state.owners.insert(accessor.clone(), grant);
-            state.tokens.insert(accessor.clone(), Token { secret: secret.clone(), grant, expires_at });
+            state.tokens.insert(accessor.clone(), token);
             Ok(GrantToken { token: secret.into(), accessor: Accessor::new(accessor) })
         })
         .await
@@ -192,44 +134,59 @@ impl Issuer for SimulatedIssuer {
         path: &str,
         wrap_ttl: Duration,
     ) -> Result<Wrapped, VaultError> {
-        let accessor = token.accessor.expose().to_owned();
+        let (accessor, path) = (token.accessor.expose().to_owned(), path.to_owned());
         let (secret, wrapping) = (self.fresh("wrapping-"), self.fresh("wrapping-accessor-"));
-        let (id, now) = (self.fresh(&format!("{path}/")), self.clock.now());
-        self.call(Operation::ReadWrapped, self.owner(&accessor), |state| {
-            let live = state.tokens.get(&accessor).filter(|t| t.secret == token.token.expose_secret());
-            let grant = live.ok_or_else(|| error("permission denied", Outcome::Refused))?.grant;
-            if state.targets_down.contains(path) {
+        let (id, owner) = (LeaseId::new(self.fresh(&format!("{path}/"))), self.owner(&accessor));
+        let admit = |state: &State| {
+            let live = state.tokens.get(token.accessor.expose());
+            let live = live.filter(|live| live.secret == token.token.expose_secret());
+            live.map(|_| ()).ok_or_else(|| error("permission denied", Outcome::Refused))
+        };
+        self.call_if(Operation::ReadWrapped, owner, admit, move |state, at| {
+            if state.targets_down.contains(&path) {
                 return Err(error("the database is down", Outcome::Unknown));
             }
-            let lease = LeaseId::new(&id);
-            let (path, creation_path, expires_at) = (path.to_owned(), path.to_owned(), now + LEASE_TTL);
-            let live = LiveLease { id: lease.clone(), path, grant, issued_at: now, expires_at };
-            state.owners.extend([(id.clone(), grant), (wrapping.clone(), grant)]);
-            state.leases.insert(id, (live, accessor));
+            let live = LiveLease {
+                id: id.clone(),
+                path: path.clone(),
+                grant: owner,
+                issued_at: at,
+                expires_at: at + LEASE_TTL,
+                ending: false,
+                given_up: false,
+            };
+            if let Some(grant) = owner {
+                state.owners.extend([(id.expose().to_owned(), grant), (wrapping.clone(), grant)]);
+            }
+            state.leases.insert(id.expose().to_owned(), Lease::held(live, accessor));
             let kept =
-                Wrapping { secret: secret.clone(), lease: lease.clone(), expires_at: now + delta(wrap_ttl) };
+                Wrapping { secret: secret.clone(), lease: id.clone(), expires_at: at + delta(wrap_ttl) };
             state.wrappings.insert(wrapping.clone(), kept);
-            Ok(Wrapped { token: secret.into(), accessor: Accessor::new(wrapping), creation_path, lease })
+            let accessor = Accessor::new(wrapping);
+            Ok(Wrapped { token: secret.into(), accessor, creation_path: path, lease: id })
         })
         .await
     }
 
     async fn shorten(&self, token: &Accessor, lease: &LeaseId, left: Duration) -> Result<(), VaultError> {
-        let end = self.clock.now() + delta(Duration::from_secs(left.as_secs()));
-        self.call(Operation::Shorten, self.owner(token.expose()), |state| {
+        let (owner, left) = (self.owner(token.expose()), left.as_secs());
+        let (token, lease) = (token.clone(), lease.clone());
+        self.call(Operation::Shorten, owner, move |state, at| {
+            let end = at + delta(Duration::from_secs(left));
             let token = state.tokens.get_mut(token.expose());
             let lease = state.leases.get_mut(lease.expose());
-            let (Some(token), Some((lease, _)), 1..) = (token, lease, left.as_secs()) else {
+            let (Some(token), Some(lease), 1..) = (token, lease, left) else {
                 return Err(error("gone, or no time left", Outcome::Refused));
             };
-            (token.expires_at, lease.expires_at) = (end, end);
+            (token.expires_at, lease.live.expires_at) = (end, end);
             Ok(())
         })
         .await
     }
 
     async fn revoke_wrapping(&self, wrapping: &Accessor) -> Result<(), VaultError> {
-        self.call(Operation::RevokeWrapping, self.owner(wrapping.expose()), |state| {
+        let (owner, wrapping) = (self.owner(wrapping.expose()), wrapping.clone());
+        self.call(Operation::RevokeWrapping, owner, move |state, _| {
             state.wrappings.remove(wrapping.expose());
             Ok(())
         })
@@ -237,16 +194,18 @@ impl Issuer for SimulatedIssuer {
     }
 
     async fn revoke_token(&self, token: &Accessor) -> Result<(), VaultError> {
-        self.call(Operation::RevokeToken, self.owner(token.expose()), |state| {
-            state.tokens.remove(token.expose());
+        let (owner, token) = (self.owner(token.expose()), token.clone());
+        self.call(Operation::RevokeToken, owner, move |state, at| {
+            state.end_token(token.expose(), at);
             Ok(())
         })
         .await
     }
 
     async fn revoke_lease(&self, lease: &LeaseId) -> Result<(), VaultError> {
-        self.call(Operation::RevokeLease, self.owner(lease.expose()), |state| {
-            let path = state.leases.get(lease.expose()).map(|(lease, _)| &lease.path);
+        let (owner, lease) = (self.owner(lease.expose()), lease.clone());
+        self.call(Operation::RevokeLease, owner, move |state, _| {
+            let path = state.leases.get(lease.expose()).map(|lease| &lease.live.path);
             if path.is_some_and(|path| state.targets_down.contains(path)) {
                 return Err(error("the database is down", Outcome::Refused));
             }
@@ -257,43 +216,54 @@ impl Issuer for SimulatedIssuer {
     }
 
     async fn lease_gone(&self, lease: &LeaseId) -> Result<bool, VaultError> {
-        let gone = |state: &mut State| Ok(!state.leases.contains_key(lease.expose()));
-        self.call(Operation::LeaseGone, self.owner(lease.expose()), gone).await
+        let (owner, lease) = (self.owner(lease.expose()), lease.clone());
+        let gone = move |state: &mut State, _| Ok(!state.leases.contains_key(lease.expose()));
+        self.call(Operation::LeaseGone, owner, gone).await
     }
 
     async fn lease_ids(&self, path: &str) -> Result<BTreeSet<LeaseId>, VaultError> {
-        self.call(Operation::Leases, None, |state| {
-            let below = state.leases.values().filter(|(lease, _)| lease.path == path);
-            Ok(below.map(|(lease, _)| lease.id.clone()).collect())
+        let path = path.to_owned();
+        self.call(Operation::Leases, None, move |state, _| {
+            let below = state.leases.values().filter(|lease| lease.live.path == path);
+            Ok(below.map(|lease| lease.live.id.clone()).collect())
         })
         .await
     }
 
     async fn leases(&self, path: &str) -> Result<Vec<LeaseSeen>, VaultError> {
-        self.call(Operation::Leases, None, |state| {
-            let below = state.leases.values().filter(|(lease, _)| lease.path == path);
-            let seen =
-                |l: &LiveLease| LeaseSeen { id: l.id.clone(), issued_at: l.issued_at, given_up: false };
-            Ok(below.map(|(lease, _)| seen(lease)).collect())
+        let path = path.to_owned();
+        self.call(Operation::Leases, None, move |state, _| {
+            let below = state.leases.values().map(Lease::seen).filter(|lease| lease.path == path);
+            let seen = |l: LiveLease| LeaseSeen { id: l.id, issued_at: l.issued_at, given_up: l.given_up };
+            Ok(below.map(seen).collect())
         })
         .await
     }
 
     async fn wrapping_unopened(&self, wrapping: &Accessor) -> Result<bool, VaultError> {
-        let unopened = |state: &mut State| Ok(state.wrappings.contains_key(wrapping.expose()));
-        self.call(Operation::WrappingUnopened, self.owner(wrapping.expose()), unopened).await
+        let (owner, wrapping) = (self.owner(wrapping.expose()), wrapping.clone());
+        let unopened = move |state: &mut State, _| Ok(state.wrappings.contains_key(wrapping.expose()));
+        self.call(Operation::WrappingUnopened, owner, unopened).await
     }
 
     async fn gave_up(&self) -> Result<BTreeMap<String, u64>, VaultError> {
-        self.call(Operation::GaveUp, None, |_| Ok(BTreeMap::new())).await
+        self.call(Operation::GaveUp, None, |state, _| {
+            let mut counts = BTreeMap::new();
+            for lease in state.leases.values().map(Lease::seen).filter(|lease| lease.given_up) {
+                // Engines are mounted at a path's first part here.
+                let mount = lease.path.split_inclusive('/').next().unwrap_or_default();
+                *counts.entry(mount.to_owned()).or_default() += 1;
+            }
+            Ok(counts)
+        })
+        .await
     }
 
     async fn time(&self) -> Result<DateTime<Utc>, VaultError> {
-        let now = self.clock.now();
-        self.call(Operation::Time, None, |state| Ok(now + state.ahead)).await
+        self.call(Operation::Time, None, |state, at| Ok(at + state.ahead)).await
     }
 
     async fn missing(&self, _paths: &[&str]) -> Result<Vec<MissingCapability>, VaultError> {
-        self.call(Operation::Missing, None, |state| Ok(state.missing.clone())).await
+        self.call(Operation::Missing, None, |state, _| Ok(state.missing.clone())).await
     }
 }

@@ -366,8 +366,10 @@ async fn all_clocks_end_no_later_than_the_window() {
     let [lease] = &sim.vault.live_leases()[..] else { panic!("one lease") };
     assert!(lease.expires_at <= grant.window.closes_at());
     assert!(lease.expires_at > grant.window.closes_at() - TimeDelta::seconds(2));
-    // Nobody sweeps: Vault ends it alone.
+    // Nobody sweeps: Vault ends it alone, the token on time and what hangs on it a moment later.
     sim.clock.advance(hour());
+    assert_eq!(sim.vault.live_tokens(), []);
+    sim.clock.advance(TimeDelta::milliseconds(1));
     assert_eq!(sim.leases(), []);
     sim.settle().await;
     assert!(matches!(sim.state(grant.id).await, State::Revoked { cause: Cause::WindowClosed, .. }));

@@ -10,17 +10,25 @@ mod cli;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod crash_points;
+#[cfg(test)]
 mod crashes;
 #[cfg(test)]
 mod deadlines;
+#[cfg(test)]
+mod doctor;
 #[cfg(test)]
 mod endings;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod imports;
+#[cfg(test)]
+mod outages;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]

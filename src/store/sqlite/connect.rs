@@ -85,7 +85,7 @@ pub(super) async fn writer(options: &SqliteConnectOptions) -> Result<SqliteConne
 /// Opens so many connections that read, all of them now: a disk that hangs later is not made to open more. Who waits
 /// longer for one than `wait_max` gets none.
 pub(super) async fn readers(file: &Path, count: u32, wait_max: Duration) -> Result<SqlitePool, OpenError> {
-    let options = options(file).read_only(true).pragma(QUERY_ONLY.name, QUERY_ONLY.value);
+    let options = looking(file);
     let failed = OpenError::database("open the database for reading");
     // Once by hand, because the pool would try again and again and not say what is wrong.
     let mut first = options.connect().await.map_err(&failed)?;
@@ -106,6 +106,12 @@ pub(super) async fn readers(file: &Path, count: u32, wait_max: Duration) -> Resu
         .connect_with(options)
         .await
         .map_err(failed)
+}
+
+/// What a connection is opened with that only looks. Its settings aren't read back: whatever they are, they only make
+/// it refuse to write.
+pub(super) fn looking(file: &Path) -> SqliteConnectOptions {
+    options(file).read_only(true).pragma(QUERY_ONLY.name, QUERY_ONLY.value)
 }
 
 fn options(file: &Path) -> SqliteConnectOptions {

@@ -4,7 +4,7 @@
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, TryLockError},
-    io,
+    io::{self, Write as _},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -24,6 +24,7 @@ pub(super) fn claim(file: &Path, migrate: Migrate) -> Result<File, OpenError> {
         return Err(OpenError::Missing { file: file.to_owned() });
     }
     let lock = lock(file)?;
+    sign(&lock).map_err(|source| OpenError::File { file: lock_path(file), source })?;
     match create(file) {
         Ok(()) => opened.sync_all().map_err(|source| OpenError::Directory { directory, source })?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -46,7 +47,8 @@ pub(super) fn identity(file: &Path) -> io::Result<Identity> {
     Ok(Identity { device: metadata.dev(), inode: metadata.ino() })
 }
 
-fn directory(file: &Path) -> PathBuf {
+/// The directory that a file is in.
+pub(super) fn directory(file: &Path) -> PathBuf {
     match file.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),
@@ -54,10 +56,8 @@ fn directory(file: &Path) -> PathBuf {
 }
 
 /// The lock file stays when the lock goes: removing it would let two processes lock two files of one name.
-fn lock(file: &Path) -> Result<File, OpenError> {
-    let mut name = OsString::from(file);
-    name.push(".lock");
-    let path = PathBuf::from(name);
+pub(super) fn lock(file: &Path) -> Result<File, OpenError> {
+    let path = lock_path(file);
     let failed = |source| OpenError::File { file: path.clone(), source };
     let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(&path);
     let lock = lock.map_err(failed)?;
@@ -66,6 +66,19 @@ fn lock(file: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { lock: path }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
+}
+
+/// The lock file's path.
+pub(super) fn lock_path(file: &Path) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+/// Writes down who has the lock, for commands that have something to ask of him.
+fn sign(mut lock: &File) -> io::Result<()> {
+    lock.set_len(0)?;
+    writeln!(lock, "{}", std::process::id())
 }
 
 fn create(file: &Path) -> io::Result<()> {

@@ -90,8 +90,17 @@ impl Person {
     }
 
     pub async fn submit(&mut self, duration: Duration, reason: &str) -> Result<Request, Status> {
+        self.submit_to("orders-ro", duration, reason).await
+    }
+
+    pub async fn submit_to(
+        &mut self,
+        target: &str,
+        duration: Duration,
+        reason: &str,
+    ) -> Result<Request, Status> {
         let ask = SubmitRequestRequest {
-            target: "targets/orders-ro".to_owned(),
+            target: format!("targets/{target}"),
             duration: Some(duration.try_into().unwrap()),
             reason: reason.to_owned(),
             ..SubmitRequestRequest::default()

@@ -66,19 +66,11 @@ impl Sim {
     }
 
     pub async fn submit(&self, target: &str) -> RequestView {
-        let submission = Submission {
-            target: target.parse().unwrap(),
-            duration: HOUR,
-            reason: Prose::new("order 4711 is stuck").unwrap(),
-            ticket: None,
-            key: None,
-        };
-        self.broker.submit(&alice(), submission).await.unwrap()
+        self.broker.submit(&alice(), submission(target, HOUR)).await.unwrap()
     }
 
     pub async fn approve(&self, request: &RequestView) -> Result<RequestView, Error> {
-        let written = Written { digest: request.request.digest(), statement: Prose::new("fine").unwrap() };
-        self.broker.approve(&olivia(), request.request.id, written).await
+        self.broker.approve(&olivia(), request.request.id, written(request)).await
     }
 
     /// A request that was approved.
@@ -136,7 +128,12 @@ pub fn at_work(
     stopping: &CancellationToken,
 ) -> tokio::task::JoinHandle<()> {
     let sweeper = Sweeper::new(Arc::clone(broker), Arc::clone(clock)).run(stopping.clone());
-    let chores = Chores { broker: Arc::clone(broker), clock: Arc::clone(clock), stopping: stopping.clone() };
+    let chores = Chores {
+        broker: Arc::clone(broker),
+        clock: Arc::clone(clock),
+        reconcile: Arc::default(),
+        stopping: stopping.clone(),
+    };
     let minutely: Schedule = "0 * * * * *".parse().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(sweeper);
@@ -144,6 +141,24 @@ pub fn at_work(
         tasks.spawn(chore);
     }
     tokio::spawn(async move { while tasks.join_next().await.is_some() {} })
+}
+
+/// A person's ask.
+pub fn submission(target: &str, duration: Duration) -> Submission {
+    let reason = Prose::new("order 4711 is stuck").unwrap();
+    Submission { target: target.parse().unwrap(), duration, reason, ticket: None, key: None }
+}
+
+/// A decision on what was read.
+pub fn written(request: &RequestView) -> Written {
+    Written { digest: request.request.digest(), statement: Prose::new("fine").unwrap() }
+}
+
+/// Who may do what with these targets.
+pub fn policy(targets: &[&str]) -> Policy {
+    let targets = targets.iter().map(|name| target(name)).map(|target| (target.name.clone(), target));
+    let groups = |name: &str| [name.to_owned()].into();
+    Policy { targets: targets.collect(), auditors: groups("auditors"), operators: groups("operators") }
 }
 
 pub fn path(target: &str) -> String {
@@ -170,13 +185,9 @@ async fn broker(
     stopping: &CancellationToken,
     targets: &[&str],
 ) -> Arc<Broker> {
-    let targets = targets.iter().map(|name| target(name)).map(|target| (target.name.clone(), target));
-    let groups = |name: &str| [name.to_owned()].into();
-    let policy =
-        Policy { targets: targets.collect(), auditors: groups("auditors"), operators: groups("operators") };
     let clock: Arc<dyn Clock> = clock.clone();
     Arc::new(Broker::new(Parts {
-        policy,
+        policy: policy(targets),
         digest_key: store.digest_key().await.unwrap(),
         store: store.clone(),
         issuer: vault.clone(),

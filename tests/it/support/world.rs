@@ -169,8 +169,13 @@ impl World {
 
     /// Starts the daemon and waits until it serves.
     pub async fn start_daemon(&self) {
+        self.start_daemon_with(&[]).await;
+    }
+
+    /// The same, with these variables in its environment.
+    pub async fn start_daemon_with(&self, variables: &[(&str, &str)]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hallpassd"));
-        command.args(["serve", "--config"]).arg(self.config_file());
+        command.args(["serve", "--config"]).arg(self.config_file()).envs(variables.iter().copied());
         let mut process = Process::start(&command, "KILL", None, &self.dir.join("hallpassd.log"));
         let address = self.address.clone();
         eventually("the daemon serves", async || {
@@ -184,6 +189,24 @@ impl World {
     /// The daemon's process id.
     pub fn daemon_pid(&self) -> u32 {
         self.daemon.lock().unwrap_or_else(PoisonError::into_inner).as_ref().expect("it runs").pid()
+    }
+
+    /// Waits until the daemon has died by itself, and answers with the signal that it died of.
+    pub async fn daemon_dies(&self) -> Option<i32> {
+        let daemon = || self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
+        eventually("the daemon dies", async || !daemon().as_mut().expect("it was started").runs()).await;
+        daemon().take().and_then(|mut process| process.ended_by())
+    }
+
+    /// The credentials' leases that Vault has below the path; wrapping tokens have long names that begin with `h`.
+    pub async fn leases(&self) -> Vec<String> {
+        let path = format!("sys/leases/lookup/{}/", self.credential_path());
+        let list = Method::from_bytes(b"LIST").unwrap();
+        // An empty list is a 404.
+        let (_, answer) = self.bao.call(&self.bao.root_token, list, &path, None).await;
+        let keys = answer["data"]["keys"].as_array().cloned().unwrap_or_default();
+        let names = keys.iter().map(|key| key.as_str().unwrap().to_owned());
+        names.filter(|name| !(name.starts_with('h') && name.len() > 64)).collect()
     }
 
     /// Ends the daemon with a signal and waits for its end; meanwhile the callers' connections notice it too.
@@ -263,14 +286,15 @@ impl World {
     pub fn deployed_text(&self, file: &str) -> String {
         let name = &self.name;
         let text = fs::read_to_string(format!("{DEPLOY}{file}")).unwrap();
-        text.replace("database/creds/", &format!("database-{name}/creds/"))
+        text.replace("database/", &format!("database-{name}/"))
+            .replace("role/hallpassd/", &format!("role/hallpassd-{name}/"))
             .replace("hallpass-grant", &format!("hallpass-grant-{name}"))
             .replace("\"hallpassd\"", &format!("\"hallpassd-{name}\""))
             .replace("\"hallpass\"", &format!("\"hallpass-{name}\""))
             .replace("IN ROLE orders_ro", &format!("IN ROLE {}", self.database()))
     }
 
-    fn deployed(&self, file: &str) -> Value {
+    pub fn deployed(&self, file: &str) -> Value {
         serde_json::from_str(&self.deployed_text(file)).unwrap()
     }
 

@@ -136,7 +136,7 @@ impl Script {
             (Some(reply), Some(Fault::Cut)) => say(connection, reply, &reply.4[..reply.4.len() / 2]).await,
             (Some(reply), Some(Fault::Stall)) => {
                 say(connection, reply, &reply.4[..reply.4.len() / 2]).await;
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             (Some(reply), Some(Fault::Last)) => {
                 self.close.send_replace(true);

@@ -175,9 +175,10 @@ async fn a_revocation_whose_connection_is_cut_is_sent_again() {
     for begin in ["POST /v1/auth/token/revoke-accessor ", "POST /v1/sys/leases/revoke "] {
         let vault = Canned::faulty(vec![LOGIN], begin, Fault::Reset).await;
         let (issuer, _dir) = issuer(&vault.address, MINUTE);
-        let done = match begin.contains("leases") {
-            true => issuer.revoke_lease(&LeaseId::new("db/creds/x/abc")).await,
-            false => issuer.revoke_token(&Accessor::new("a")).await,
+        let done = if begin.contains("leases") {
+            issuer.revoke_lease(&LeaseId::new("db/creds/x/abc")).await
+        } else {
+            issuer.revoke_token(&Accessor::new("a")).await
         };
         assert_eq!(done.unwrap_err().outcome, UNKNOWN);
         eventually("it was sent twice", async || vault.count(begin) == 2).await;

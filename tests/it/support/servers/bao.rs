@@ -131,6 +131,18 @@ impl Bao {
         self.must(Method::DELETE, path, None).await
     }
 
+    /// Runs lines of the shell as an operator with all rights, for whom `bao` is the client that operators use.
+    pub fn shell(&self, lines: &str) {
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", &format!("bao() {{ \"$BAO\" \"$@\"; }}\n{lines}")]).env("BAO", program());
+        shell
+            .env("BAO_ADDR", &self.address)
+            .env("BAO_TOKEN", &self.root_token)
+            .env("HOME", self.dir.join(""));
+        let done = shell.output().unwrap();
+        assert!(done.status.success(), "{lines}: {done:?}");
+    }
+
     async fn must(&self, method: Method, path: &str, body: Option<Value>) -> Value {
         let (status, answer) = self.call(&self.root_token, method.clone(), path, body).await;
         assert!(status < 300 || status == 404, "{method} {path}: {status} {answer}");
@@ -170,11 +182,16 @@ fn run_with_storage(dir: &Dir) -> Process {
 }
 
 fn run(dir: &Dir, args: &[&str]) -> Process {
-    let tools = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/openbao/bin"));
-    let mut server = Command::new(find_program("bao", "HALLPASS_BAO", &[tools]));
+    let mut server = Command::new(program());
     // Its home, because it would write a token file there.
     server.arg("server").args(args).env("HOME", dir.join(""));
     Process::start(&server, "KILL", None, &dir.join("log"))
+}
+
+/// `bao`, which is server and client in one.
+fn program() -> PathBuf {
+    let tools = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/openbao/bin"));
+    find_program("bao", "HALLPASS_BAO", &[tools])
 }
 
 /// Whether anything answers: a server that is not initialised or sealed does.

@@ -8,7 +8,7 @@ use std::{
     fs::{self, File},
     io,
     net::{Ipv4Addr, TcpListener},
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{self, Child, Command, Stdio},
     sync::{
@@ -65,6 +65,11 @@ impl Process {
     /// Whether it still runs.
     pub fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// The signal that ended it, if one did.
+    pub fn ended_by(&mut self) -> Option<i32> {
+        self.child.try_wait().unwrap().and_then(|status| status.signal())
     }
 
     /// Its process id, which `setpriv` hands on to the program.

@@ -3,6 +3,8 @@
 //! Everything that needs either is handed a [`Clock`]; a lint forbids asking elsewhere. Instants have whole
 //! milliseconds, because that is what the store keeps: a value read back equals the value written.
 
+mod timer;
+
 use std::{
     fmt::Debug,
     sync::{Mutex, PoisonError},
@@ -12,6 +14,8 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
+
+use self::timer::{Timer, Woken};
 
 /// How long the system clock sleeps at most before it looks again, so that a clock that was set is noticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -25,6 +29,11 @@ pub trait Clock: Debug + Send + Sync {
     /// Returns when `now() >= at`, at once if that is so already; or when as much time has passed as was left when it was
     /// called, so that a clock that is set back keeps nobody waiting. Safe to cancel.
     async fn sleep_until(&self, at: DateTime<Utc>);
+
+    /// Returns when `now() >= at`, to a fraction of a millisecond; or as soon as the clock was set, since then the caller
+    /// has to look again at whatever `at` was reckoned from. Safe to cancel. It is for the few deadlines that access ends
+    /// at: each costs a file descriptor while it waits.
+    async fn meet(&self, at: DateTime<Utc>);
 
     /// 128 unpredictable bits, from the system's generator or from a test's seed.
     fn random(&self) -> u128;
@@ -43,6 +52,21 @@ impl Clock for SystemClock {
 
     async fn sleep_until(&self, at: DateTime<Utc>) {
         sleep_until(at, Utc::now, tokio::time::sleep).await;
+    }
+
+    async fn meet(&self, at: DateTime<Utc>) {
+        while self.now() < at {
+            let woken = match Timer::armed(at) {
+                Ok(timer) => timer.wait().await,
+                Err(error) => Err(error),
+            };
+            match woken {
+                Ok(Woken::Fired) => {}
+                Ok(Woken::ClockSet) => return,
+                // Without such a timer, a coarser one has to do.
+                Err(_) => return self.sleep_until(at).await,
+            }
+        }
     }
 
     fn random(&self) -> u128 {
@@ -113,6 +137,14 @@ impl Clock for ManualClock {
             if self.now() >= at {
                 return;
             }
+            moved.await;
+        }
+    }
+
+    /// Any move is a setting of the clock.
+    async fn meet(&self, at: DateTime<Utc>) {
+        let moved = self.moved.notified();
+        if self.now() < at {
             moved.await;
         }
     }
