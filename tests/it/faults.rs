@@ -29,16 +29,11 @@ const RESETS: [Fault; 2] = [Fault::Reset(When::Before), Fault::Reset(When::After
 const SILENCES: [Fault; 3] = [Fault::Hang(When::Before), Fault::Hang(When::After), Fault::Stall];
 const REFUSALS: [Fault; 2] =
     [Fault::Says(When::Before, 429, LIMITED), Fault::Says(When::Before, 503, SEALED)];
-const ERRORS: [Fault; 4] = [
+const ERRORS: [Fault; 3] = [
     Fault::Says(When::Before, 500, BROKEN),
     Fault::Says(When::After, 500, BROKEN),
-    Fault::Says(When::Before, 502, PAGE),
     Fault::Says(When::After, 502, PAGE),
 ];
-const NONSENSE: [Fault; 4] = [
-    Fault::Says(When::Before, 200, PAGE),
-    Fault::Says(When::After, 200, PAGE),
-    Fault::Says(When::Before, 400, FALSE_WORD),
-    Fault::Cut,
-];
+const NONSENSE: [Fault; 3] =
+    [Fault::Says(When::Before, 200, PAGE), Fault::Says(When::Before, 400, FALSE_WORD), Fault::Cut];
 const OTHERS: [Fault; 2] = [Fault::Slow, Fault::Last];

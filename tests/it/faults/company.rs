@@ -20,6 +20,8 @@ pub struct Company {
     pub alice: Person,
     olivia: Person,
     audrey: Person,
+    /// One connection for all questions, because logging in takes longer than anything that is asked.
+    database: tokio_postgres::Client,
 }
 
 impl Company {
@@ -37,7 +39,8 @@ impl Company {
             !world.audit("ReconciliationDone").await.is_empty()
         })
         .await;
-        Self { world, alice, olivia, audrey }
+        let database = world.postgres.connect_as_superuser("postgres").await;
+        Self { world, alice, olivia, audrey, database }
     }
 
     pub fn proxy(&self) -> &Proxy {
@@ -64,9 +67,8 @@ impl Company {
     pub async fn opens(&self, claimed: &ClaimGrantResponse, row: &str) -> Credential {
         let credential = self.alice.unwrap(claimed).await;
         assert!(self.lets_in(&credential).await, "{row}: the credential works");
-        let client = self.world.postgres.connect_as_superuser("postgres").await;
         let query = "SELECT extract(epoch FROM rolvaliduntil)::float8 FROM pg_roles WHERE rolname = $1";
-        let until: f64 = client.query_one(query, &[&credential.username]).await.unwrap().get(0);
+        let until: f64 = self.database.query_one(query, &[&credential.username]).await.unwrap().get(0);
         let closes_at = claimed.grant.as_ref().unwrap().closes_at.unwrap();
         let closes_at = f64::from(u32::try_from(closes_at.seconds).unwrap());
         assert!(
@@ -81,10 +83,18 @@ impl Company {
         self.world.postgres.connect(user, password, &self.world.database()).await.is_ok()
     }
 
+    /// The accounts that grants made.
+    pub async fn accounts(&self) -> Vec<String> {
+        let query = "SELECT rolname FROM pg_roles JOIN pg_auth_members ON pg_roles.oid = member \
+                     WHERE roleid = $1::text::regrole";
+        let rows = self.database.query(query, &[&self.world.database()]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
     /// The account that a grant made, if it is there.
     pub async fn account(&self, grant: &Grant) -> Option<String> {
         let id = grant.name.strip_prefix("grants/").unwrap();
-        self.world.accounts().await.into_iter().find(|account| account.starts_with(&format!("token-{id}-")))
+        self.accounts().await.into_iter().find(|account| account.starts_with(&format!("token-{id}-")))
     }
 
     /// The leases below the credential path, those of wrapping tokens left out.
@@ -99,7 +109,7 @@ impl Company {
     /// Waits until neither OpenBao nor PostgreSQL has anything of any grant.
     pub async fn has_nothing_left(&self, row: &str) {
         eventually(&format!("{row}: no account and no lease is left"), async || {
-            self.world.accounts().await.is_empty() && self.leases().await.is_empty()
+            self.accounts().await.is_empty() && self.leases().await.is_empty()
         })
         .await;
     }

@@ -92,7 +92,7 @@ async fn accounts_that_cannot_be_dropped_cost_one_probe_at_a_time_and_go_when_th
     set_revocation(&company, json!(["SELECT 1 / 0"])).await;
     release(&company, &grants).await;
     probes_in_turn(&mut company, &grants).await;
-    assert_eq!(company.world.accounts().await.len(), GRANTS, "the outage is real");
+    assert_eq!(company.accounts().await.len(), GRANTS, "the outage is real");
     set_revocation(&company, well).await;
     all_are_revoked(&mut company, &grants).await;
 }
@@ -104,7 +104,7 @@ async fn a_sealed_vault_costs_one_probe_at_a_time_and_all_are_over_when_it_is_ba
     company.proxy().fault(Rule::on("/v1/", Fault::Says(When::Before, 503, SEALED)));
     release(&company, &grants).await;
     probes_in_turn(&mut company, &grants).await;
-    assert_eq!(company.world.accounts().await.len(), GRANTS, "the outage is real");
+    assert_eq!(company.accounts().await.len(), GRANTS, "the outage is real");
     company.proxy().lift().await;
     all_are_revoked(&mut company, &grants).await;
 }

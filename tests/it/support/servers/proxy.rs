@@ -110,7 +110,6 @@ struct Shared {
     vault: String,
     /// Keeps the port while nobody listens there, so that connections are refused and nobody else gets it.
     place: TcpSocket,
-    port: u16,
     /// Whether connections are to be accepted, and whether they are.
     open: watch::Sender<bool>,
     listens: watch::Sender<bool>,
@@ -131,7 +130,7 @@ impl Proxy {
         let port = place.local_addr().unwrap().port();
         let vault = vault.strip_prefix("http://").expect("plain HTTP").to_owned();
         let (open, listens, traffic) = (watch::Sender::new(true), watch::Sender::new(true), Mutex::default());
-        let shared = Arc::new(Shared { vault, place, port, open, listens, traffic });
+        let shared = Arc::new(Shared { vault, place, open, listens, traffic });
         tokio::spawn(Arc::clone(&shared).accept(shared.listen()));
         Self { address: format!("http://127.0.0.1:{port}"), shared }
     }
@@ -206,7 +205,8 @@ impl Shared {
     }
 
     fn listen(&self) -> TcpListener {
-        socket(self.port).and_then(|socket| socket.listen(BACKLOG)).unwrap()
+        let port = self.place.local_addr().unwrap().port();
+        socket(port).and_then(|socket| socket.listen(BACKLOG)).unwrap()
     }
 
     /// One request and what becomes of it. Whatever fails here is a connection that somebody gave up.
