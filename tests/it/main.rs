@@ -20,6 +20,8 @@ mod doctor;
 #[cfg(test)]
 mod endings;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod imports;

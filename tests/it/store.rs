@@ -1,7 +1,8 @@
 //! What every store must do, whatever is behind it. A second database runs through the same suite: it implements
-//! [`Backend`] and gets a line beside `conformance!(sqlite, …)`.
+//! [`Backend`] and gets a place beside `on_sqlite`. So does the store in memory that simulations stand on.
 
 mod durable;
+mod memory;
 mod random;
 mod sqlite;
 mod values;
@@ -36,7 +37,7 @@ pub trait Backend: Sized {
 }
 
 macro_rules! conformance {
-    ($name:ident, $backend:ty, [$($test:ident),* $(,)?]) => {
+    (@one $name:ident, $backend:ty, [$($test:ident),* $(,)?]) => {
         mod $name {
             use super::Backend;
 
@@ -46,11 +47,13 @@ macro_rules! conformance {
             })*
         }
     };
+    ({$($name:ident: $backend:ty),* $(,)?}, $tests:tt) => {
+        $(conformance!(@one $name, $backend, $tests);)*
+    };
 }
 
 conformance!(
-    on_sqlite,
-    super::sqlite::Sqlite,
+    { on_memory: super::memory::Memory, on_sqlite: super::sqlite::Sqlite },
     [
         every_state_of_a_request_reads_back,
         every_state_of_a_grant_reads_back,

@@ -1,5 +1,5 @@
 //! A store and a Vault in memory, with a place to step in between two steps of the broker: what a race needs to be lost on
-//! purpose. They do what their traits say, and no more.
+//! purpose. The Vault does what its trait says, and no more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,9 +14,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use hallpass::{
     access::{
-        change::Change,
-        event::{Event, Recorded},
-        grant::{Grant, State},
+        event::Recorded,
+        grant::Grant,
         handle::{Accessor, LeaseId},
         id::{GrantId, RequestId},
         policy::Scope,
@@ -28,6 +27,8 @@ use hallpass::{
     vault::{GrantToken, Issuer, LeaseSeen, MissingCapability, Outcome, VaultError, Wrapped},
 };
 use tokio::sync::Notify;
+
+use crate::support::memory::MemoryStore;
 
 type Step = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Hook = Box<dyn Fn() -> Step + Send>;
@@ -72,10 +73,10 @@ impl fmt::Debug for Once {
 /// How many lapsing requests are told of at once: few, so that a test sees what becomes of the others.
 const LAPSING_MAX: usize = 3;
 
-/// Requests, grants and events in maps.
-#[derive(Debug, Default)]
-pub struct MemoryStore {
-    rows: Mutex<Rows>,
+/// The store in memory, with places to step in and commits that fail when told to.
+#[derive(Debug)]
+pub struct SteppedStore {
+    inner: MemoryStore,
     /// How many commits succeed before some fail, and how many those are.
     failing: Mutex<(usize, usize)>,
     /// After the next commit that opens a grant, before it is answered.
@@ -86,72 +87,19 @@ pub struct MemoryStore {
     pub begun: Once,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Rows {
-    requests: BTreeMap<RequestId, Request>,
-    grants: BTreeMap<GrantId, Grant>,
-    events: Vec<Recorded>,
-}
-
-impl Rows {
-    fn log(&mut self, event: &Event) {
-        let (kind, detail) = event.fact.parts();
-        let sequence = i64::try_from(self.events.len()).unwrap() + 1;
-        let (at, actor, about) = (event.at, event.actor.clone(), event.about.clone());
-        self.events.push(Recorded { sequence, at, actor, about, kind, detail });
-    }
-
-    fn put<Id: Ord, T: Clone>(
-        rows: &mut BTreeMap<Id, T>,
-        id: Id,
-        change: &Change<T>,
-        as_found: impl Fn(&T) -> (&'static str, i64),
-    ) -> Result<(), StoreError> {
-        let found = rows.get(&id).map(&as_found);
-        let expected = change.from().map(|state| (state, as_found(change.after()).1 - 1));
-        if found != expected {
-            return Err(StoreError::Conflict { operation: "commit" });
+impl Default for SteppedStore {
+    fn default() -> Self {
+        Self {
+            inner: MemoryStore::with_due_max(LAPSING_MAX),
+            failing: Mutex::default(),
+            opened: Once::default(),
+            lapsing: Once::default(),
+            begun: Once::default(),
         }
-        rows.insert(id, change.after().clone());
-        Ok(())
-    }
-
-    fn put_all(&mut self, writes: &[Write<'_>]) -> Result<(), StoreError> {
-        for write in writes {
-            match write {
-                Write::Request(change) => {
-                    let id = change.after().id;
-                    Self::put(&mut self.requests, id, change, |row| (row.state.name(), row.revision))?;
-                    self.log(change.event());
-                }
-                Write::Grant(change) => {
-                    let id = change.after().id;
-                    Self::put(&mut self.grants, id, change, |row| (row.state.name(), row.revision))?;
-                    self.log(change.event());
-                }
-                Write::Fact(event) => self.log(event),
-            }
-        }
-        let held = self.open().into_iter().map(|grant| grant.request);
-        let requests: BTreeSet<RequestId> = held.collect();
-        if requests.len() == self.open().len() {
-            Ok(())
-        } else {
-            Err(StoreError::Conflict { operation: "commit" })
-        }
-    }
-
-    fn open(&self) -> Vec<Grant> {
-        let is_open = |grant: &&Grant| matches!(grant.state, State::Issuing { .. } | State::Active { .. });
-        self.grants.values().filter(is_open).cloned().collect()
     }
 }
 
-impl MemoryStore {
-    fn rows(&self) -> Rows {
-        self.rows.lock().unwrap().clone()
-    }
-
+impl SteppedStore {
     /// Lets `count` commits fail, after as many as `after` that don't.
     pub fn fail_commits(&self, after: usize, count: usize) {
         *self.failing.lock().unwrap() = (after, count);
@@ -172,20 +120,21 @@ impl MemoryStore {
         }
     }
 
-    /// What is recorded of one grant, by kind.
     /// How many events of a kind are recorded.
     pub fn count(&self, kind: &str) -> usize {
-        self.rows().events.iter().filter(|event| event.kind == kind).count()
+        self.inner.rows().events.iter().filter(|event| event.kind == kind).count()
     }
 
+    /// What is recorded of one grant, by kind.
     pub fn kinds(&self, grant: GrantId) -> Vec<String> {
-        let events = self.rows().events;
-        events.into_iter().filter(|event| event.about.grant == Some(grant)).map(|event| event.kind).collect()
+        let rows = self.inner.rows();
+        let about = rows.events.iter().filter(|event| event.about.grant == Some(grant));
+        about.map(|event| event.kind.clone()).collect()
     }
 }
 
 #[async_trait]
-impl Store for MemoryStore {
+impl Store for SteppedStore {
     async fn commit(&self, writes: &[Write<'_>]) -> Result<Vec<Recorded>, StoreError> {
         let lapse = |write: &Write<'_>| matches!(write, Write::Request(change) if change.after().state.name() == "LAPSED");
         if writes.iter().any(lapse) {
@@ -194,15 +143,7 @@ impl Store for MemoryStore {
         if self.must_fail() {
             return Err(StoreError::Unavailable { operation: "commit", source: "told to fail".into() });
         }
-        let recorded = {
-            let mut rows = self.rows.lock().unwrap();
-            let mut after = rows.clone();
-            after.put_all(writes)?;
-            let recorded = after.events.split_off(rows.events.len());
-            after.events.extend(recorded.clone());
-            *rows = after;
-            recorded
-        };
+        let recorded = self.inner.commit(writes).await?;
         if recorded.iter().any(|event| event.kind == "GrantOpened") {
             self.opened.run().await;
         }
@@ -213,107 +154,79 @@ impl Store for MemoryStore {
     }
 
     async fn request(&self, id: RequestId) -> Result<Option<Request>, StoreError> {
-        Ok(self.rows().requests.remove(&id))
+        self.inner.request(id).await
     }
 
-    async fn request_by_key(&self, _: &str, _: &IdempotencyKey) -> Result<Option<Request>, StoreError> {
-        Ok(None)
+    async fn request_by_key(
+        &self,
+        subject: &str,
+        key: &IdempotencyKey,
+    ) -> Result<Option<Request>, StoreError> {
+        self.inner.request_by_key(subject, key).await
     }
 
     async fn requests(
         &self,
-        _: &Scope,
-        _: &RequestFilter,
-        _: Slice<RequestId>,
+        scope: &Scope,
+        filter: &RequestFilter,
+        slice: Slice<RequestId>,
     ) -> Result<Vec<Request>, StoreError> {
-        Ok(self.rows().requests.into_values().rev().collect())
+        self.inner.requests(scope, filter, slice).await
     }
 
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
-        Ok(self.rows().grants.remove(&id))
+        self.inner.grant(id).await
     }
 
-    async fn grants(&self, _: &Scope, _: &GrantFilter, _: Slice<GrantId>) -> Result<Vec<Grant>, StoreError> {
-        Ok(self.rows().grants.into_values().rev().collect())
+    async fn grants(
+        &self,
+        scope: &Scope,
+        filter: &GrantFilter,
+        slice: Slice<GrantId>,
+    ) -> Result<Vec<Grant>, StoreError> {
+        self.inner.grants(scope, filter, slice).await
     }
 
     async fn grants_of(&self, requests: &[RequestId]) -> Result<BTreeMap<RequestId, Vec<Grant>>, StoreError> {
-        let mut found: BTreeMap<RequestId, Vec<Grant>> = BTreeMap::new();
-        for grant in self.rows().grants.into_values().rev() {
-            if requests.contains(&grant.request) {
-                found.entry(grant.request).or_default().push(grant);
-            }
-        }
-        Ok(found)
+        self.inner.grants_of(requests).await
     }
 
     async fn timeline(&self, request: RequestId) -> Result<Vec<Recorded>, StoreError> {
-        let mut events = self.rows().events;
-        events.retain(|event| event.about.request == Some(request));
-        Ok(events)
+        self.inner.timeline(request).await
     }
 
     async fn events_after(
         &self,
-        _: &Scope,
-        _: Option<RequestId>,
+        scope: &Scope,
+        request: Option<RequestId>,
         sequence: i64,
-        _: u32,
+        limit: u32,
     ) -> Result<Vec<Recorded>, StoreError> {
-        Ok(self.rows().events.into_iter().filter(|event| event.sequence > sequence).collect())
+        self.inner.events_after(scope, request, sequence, limit).await
     }
 
     async fn last_sequence(&self) -> Result<i64, StoreError> {
-        Ok(self.rows().events.last().map_or(0, |event| event.sequence))
+        self.inner.last_sequence().await
     }
 
     async fn due(&self, now: DateTime<Utc>) -> Result<Due, StoreError> {
-        let rows = self.rows();
-        let lapses = |request: &Request| request.state.lapses_at().is_some_and(|at| at <= now);
-        let revoking = |grant: &&Grant| matches!(grant.state, State::Revoking(_));
-        Ok(Due {
-            lapsing: rows
-                .requests
-                .values()
-                .filter(|request| lapses(request))
-                .map(|request| request.id)
-                .take(LAPSING_MAX)
-                .collect(),
-            closing: rows
-                .open()
-                .into_iter()
-                .filter(|g| g.window.is_closed(now))
-                .map(|g| (g.id, g.target))
-                .collect(),
-            revoking: rows.grants.values().filter(revoking).map(|g| (g.id, g.target.clone())).collect(),
-            is_cut: false,
-        })
+        self.inner.due(now).await
     }
 
     async fn next_deadline(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let rows = self.rows();
-        let lapses = rows.requests.values().filter_map(|request| request.state.lapses_at());
-        let closes = rows.open().into_iter().map(|grant| grant.window.closes_at());
-        Ok(lapses.chain(closes).filter(|at| *at > now).min())
+        self.inner.next_deadline(now).await
     }
 
     async fn grant_to_end(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
-        self.grant(id).await
+        self.inner.grant_to_end(id).await
     }
 
     async fn closing(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<Grant>, StoreError> {
-        let mut closing = self.rows().open();
-        closing.retain(|grant| grant.window.closes_at() <= until);
-        closing.sort_by_key(|grant| (grant.window.closes_at(), grant.id));
-        closing.truncate(limit as usize);
-        Ok(closing)
+        self.inner.closing(until, limit).await
     }
 
     async fn open_grants(&self, after: Option<GrantId>, limit: u32) -> Result<Vec<Grant>, StoreError> {
-        let mut open = self.rows().open();
-        open.retain(|grant| after.is_none_or(|after| grant.id > after));
-        open.truncate(limit as usize);
-        Ok(open)
+        self.inner.open_grants(after, limit).await
     }
 
     async fn endings(
@@ -321,27 +234,15 @@ impl Store for MemoryStore {
         after: Option<(DateTime<Utc>, GrantId)>,
         limit: u32,
     ) -> Result<Vec<Grant>, StoreError> {
-        let begun = |grant: &Grant| match &grant.state {
-            State::Revoking(ending) => Some((ending.begun_at, grant.id)),
-            _ => None,
-        };
-        let mut endings: Vec<Grant> =
-            self.rows().grants.into_values().filter(|grant| begun(grant) > after).collect();
-        endings.sort_by_key(begun);
-        endings.truncate(limit as usize);
-        Ok(endings)
+        self.inner.endings(after, limit).await
     }
 
-    async fn known_leases(&self, _: &str) -> Result<Vec<LeaseId>, StoreError> {
-        let leases = self.rows().grants.into_values().filter_map(|grant| match grant.state {
-            State::Active { leased, .. } => Some(leased.lease),
-            _ => None,
-        });
-        Ok(leases.collect())
+    async fn known_leases(&self, path: &str) -> Result<Vec<LeaseId>, StoreError> {
+        self.inner.known_leases(path).await
     }
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {
-        Ok([7; 32])
+        self.inner.digest_key().await
     }
 }
 

@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     CLAIM_WITHIN, REASON, SECOND, STATEMENT, WINDOW, at, developer, groups,
-    memory::{MemoryStore, MemoryVault},
+    memory::{MemoryVault, SteppedStore},
     person, target,
 };
 use crate::support::{servers::eventually, sim::at_work};
@@ -34,7 +34,7 @@ const WRAP_TTL: Duration = Duration::from_mins(5);
 
 pub struct World {
     pub broker: Arc<Broker>,
-    pub store: Arc<MemoryStore>,
+    pub store: Arc<SteppedStore>,
     pub vault: Arc<MemoryVault>,
     pub clock: Arc<ManualClock>,
 }
@@ -45,7 +45,7 @@ pub fn world() -> World {
 
 pub fn world_with(orders: Target) -> World {
     let clock = Arc::new(ManualClock::new(at(0)));
-    let (store, vault) = (Arc::new(MemoryStore::default()), Arc::new(MemoryVault::new(Arc::clone(&clock))));
+    let (store, vault) = (Arc::new(SteppedStore::default()), Arc::new(MemoryVault::new(Arc::clone(&clock))));
     let broker = Broker::new(Parts {
         policy: Policy {
             targets: Targets::from([(orders.name.clone(), orders)]),

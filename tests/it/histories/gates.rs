@@ -1,0 +1,152 @@
+//! Where everything that the daemon asks of others waits until the history lets it go on: before it arrives there, and
+//! before its answer arrives here. So the seed decides how concurrent verbs interleave, what fails, and at which await
+//! point a crash finds them.
+
+use std::{
+    mem,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use hallpass::{
+    access::id::{GrantId, RequestId},
+    store::Write,
+    vault::{
+        Outcome,
+        simulated::{Effect, Operation},
+    },
+};
+use tokio::sync::oneshot;
+
+/// What waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// A commit on its way to the store, by what its writes are about and lead to.
+    Commit(Vec<Change>),
+    /// A commit that is done, and whose caller doesn't know it yet.
+    Committed(Vec<Change>),
+    /// A call on its way to Vault.
+    Call(Operation),
+    /// A call that is done, and whose caller doesn't know how it went.
+    Answer(Operation),
+}
+
+/// One write of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Request(RequestId, &'static str),
+    Grant(GrantId, &'static str),
+    Fact,
+}
+
+impl Change {
+    pub fn all(writes: &[Write<'_>]) -> Vec<Self> {
+        let one = |write: &Write<'_>| match write {
+            Write::Request(change) => Self::Request(change.after().id, change.after().state.name()),
+            Write::Grant(change) => Self::Grant(change.after().id, change.after().state.name()),
+            Write::Fact(_) => Self::Fact,
+        };
+        writes.iter().map(one).collect()
+    }
+}
+
+/// How it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is done; `hold` keeps the answer back.
+    Pass { hold: bool },
+    /// A commit that isn't done, and says so.
+    Refuse,
+    /// A call that fails in this way.
+    Fail(Outcome, Effect),
+    /// The answer is lost.
+    Lose,
+}
+
+/// The way on for whoever waits.
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    point: Point,
+    go_on: oneshot::Sender<Verdict>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Gates {
+    waiting: Mutex<Vec<Waiting>>,
+    arrivals: AtomicUsize,
+    at_work: AtomicUsize,
+    open: Mutex<bool>,
+}
+
+/// Shows that a call is being done, until it is dropped.
+#[derive(Debug)]
+pub struct AtWork<'a>(&'a AtomicUsize);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Gates {
+    /// Waits to be let go on. Safe to cancel.
+    pub async fn wait(&self, point: Point) -> Verdict {
+        let number = self.arrivals.fetch_add(1, Relaxed) as u64;
+        if *self.open.lock().unwrap() {
+            return Verdict::Pass { hold: false };
+        }
+        let (go_on, told) = oneshot::channel();
+        self.waiting.lock().unwrap().push(Waiting { number, point, go_on });
+        told.await.unwrap_or(Verdict::Pass { hold: false })
+    }
+
+    /// Says that something is being done by somebody else than the history.
+    pub fn work(&self) -> AtWork<'_> {
+        self.at_work.fetch_add(1, Relaxed);
+        AtWork(&self.at_work)
+    }
+
+    /// Whether somebody else is at work, and how many came by so far.
+    pub fn activity(&self) -> (bool, usize) {
+        (self.at_work.load(Relaxed) > 0, self.arrivals.load(Relaxed))
+    }
+
+    /// Those who wait, in the order in which they came.
+    pub fn waiting(&self) -> Vec<(u64, Point)> {
+        let mut waiting = self.waiting.lock().unwrap();
+        waiting.retain(|one| !one.go_on.is_closed());
+        waiting.iter().map(|one| (one.number, one.point.clone())).collect()
+    }
+
+    /// How many wait.
+    pub fn count(&self) -> usize {
+        let mut waiting = self.waiting.lock().unwrap();
+        waiting.retain(|one| !one.go_on.is_closed());
+        waiting.len()
+    }
+
+    /// Lets one go on.
+    pub fn let_go(&self, number: u64, verdict: Verdict) {
+        let mut waiting = self.waiting.lock().unwrap();
+        if let Some(place) = waiting.iter().position(|one| one.number == number) {
+            // Whoever isn't there any more was dropped.
+            let _ = waiting.remove(place).go_on.send(verdict);
+        }
+    }
+
+    /// Lets everybody go on, now and until it is shut again.
+    pub fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        for one in mem::take(&mut *self.waiting.lock().unwrap()) {
+            let _ = one.go_on.send(Verdict::Pass { hold: false });
+        }
+    }
+
+    pub fn shut(&self) {
+        *self.open.lock().unwrap() = false;
+    }
+}

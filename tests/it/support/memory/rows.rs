@@ -1,0 +1,189 @@
+//! What is stored, and what a commit does to it: all of it or nothing, refused where SQLite's constraints and triggers
+//! refuse it.
+
+use std::collections::BTreeMap;
+
+use hallpass::{
+    access::{
+        change::Change,
+        event::{Event, Recorded},
+        grant::{Grant, Issued, State},
+        handle::LeaseId,
+        id::{GrantId, RequestId},
+        request::{Request, State as RequestState},
+    },
+    store::{StoreError, Write},
+};
+
+/// Requests, grants and events.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    pub requests: BTreeMap<RequestId, Request>,
+    pub grants: BTreeMap<GrantId, Grant>,
+    pub events: Vec<Recorded>,
+}
+
+/// What a write replaced, to be put back if a later one of its commit is refused.
+enum Undo {
+    Request(RequestId, Option<Request>),
+    Grant(GrantId, Option<Grant>),
+}
+
+/// The lease that is on record for a grant. What is over has none.
+pub fn lease(grant: &Grant) -> Option<&LeaseId> {
+    let issued = match &grant.state {
+        State::Issuing { issued } => issued,
+        State::Active { leased, .. } => return Some(&leased.lease),
+        State::Revoking(ending) => &ending.issued,
+        State::Revoked { .. } | State::Failed { .. } => return None,
+    };
+    match issued {
+        Issued::Lease(leased) => Some(&leased.lease),
+        Issued::Nothing | Issued::Token(_) => None,
+    }
+}
+
+const fn conflict() -> StoreError {
+    StoreError::Conflict { operation: "commit" }
+}
+
+/// What a trigger or a CHECK of the database says.
+fn refused(why: &str) -> StoreError {
+    StoreError::Unavailable { operation: "commit", source: why.into() }
+}
+
+impl Rows {
+    /// Commits all of it, or nothing.
+    pub fn commit(&mut self, writes: &[Write<'_>]) -> Result<Vec<Recorded>, StoreError> {
+        let (mut undo, length) = (Vec::new(), self.events.len());
+        for write in writes {
+            let event = match write {
+                Write::Request(change) => self.put_request(change, &mut undo).map(|()| change.event()),
+                Write::Grant(change) => self.put_grant(change, &mut undo).map(|()| change.event()),
+                Write::Fact(event) => Ok(*event),
+            };
+            match event {
+                Ok(event) => self.append(event),
+                Err(refusal) => {
+                    self.roll_back(undo, length);
+                    return Err(refusal);
+                }
+            }
+        }
+        Ok(self.events[length..].to_vec())
+    }
+
+    fn append(&mut self, event: &Event) {
+        let (kind, detail) = event.fact.parts();
+        let sequence = i64::try_from(self.events.len()).unwrap() + 1;
+        let (at, actor, about) = (event.at, event.actor.clone(), event.about.clone());
+        self.events.push(Recorded { sequence, at, actor, about, kind, detail });
+    }
+
+    fn roll_back(&mut self, undo: Vec<Undo>, length: usize) {
+        for replaced in undo.into_iter().rev() {
+            match replaced {
+                Undo::Request(id, Some(before)) => drop(self.requests.insert(id, before)),
+                Undo::Request(id, None) => drop(self.requests.remove(&id)),
+                Undo::Grant(id, Some(before)) => drop(self.grants.insert(id, before)),
+                Undo::Grant(id, None) => drop(self.grants.remove(&id)),
+            }
+        }
+        self.events.truncate(length);
+    }
+
+    fn put_request(&mut self, change: &Change<Request>, undo: &mut Vec<Undo>) -> Result<(), StoreError> {
+        let after = change.after();
+        let before = self.requests.get(&after.id);
+        match (change.from(), before) {
+            (None, None) => self.check_new_request(after)?,
+            (Some(from), Some(before))
+                if before.state.name() == from && before.revision == after.revision - 1 =>
+            {
+                check_request_move(before, after)?;
+            }
+            _ => return Err(conflict()),
+        }
+        undo.push(Undo::Request(after.id, self.requests.insert(after.id, after.clone())));
+        Ok(())
+    }
+
+    fn check_new_request(&self, request: &Request) -> Result<(), StoreError> {
+        if request.state.name() != "PENDING" || request.revision != 1 {
+            return Err(refused("requests_begin_pending"));
+        }
+        let ask = &request.ask;
+        let same = |other: &Request| {
+            other.ask.requester.subject == ask.requester.subject && other.ask.key == ask.key
+        };
+        let again = ask.key.is_some() && self.requests.values().any(same);
+        if again { Err(conflict()) } else { Ok(()) }
+    }
+
+    fn put_grant(&mut self, change: &Change<Grant>, undo: &mut Vec<Undo>) -> Result<(), StoreError> {
+        let after = change.after();
+        let before = self.grants.get(&after.id);
+        match (change.from(), before) {
+            (None, None) => self.check_new_grant(after)?,
+            (Some(from), Some(before))
+                if before.state.name() == from && before.revision == after.revision - 1 =>
+            {
+                check_grant_move(before, after)?;
+            }
+            _ => return Err(conflict()),
+        }
+        undo.push(Undo::Grant(after.id, self.grants.insert(after.id, after.clone())));
+        Ok(())
+    }
+
+    fn check_new_grant(&self, grant: &Grant) -> Result<(), StoreError> {
+        if !matches!(grant.state, State::Issuing { issued: Issued::Nothing }) || grant.revision != 1 {
+            return Err(refused("grants_begin_issuing"));
+        }
+        let held = |other: &Grant| other.request == grant.request && super::is_open(other);
+        if self.grants.values().any(held) {
+            return Err(conflict());
+        }
+        if self.requests.contains_key(&grant.request) { Ok(()) } else { Err(refused("grants_request")) }
+    }
+}
+
+fn check_request_move(before: &Request, after: &Request) -> Result<(), StoreError> {
+    let allowed = match before.state.name() {
+        "PENDING" => after.state.name() != "CLAIMED",
+        "APPROVED" => matches!(after.state.name(), "CLAIMED" | "WITHDRAWN" | "LAPSED"),
+        _ => false,
+    };
+    if !allowed {
+        return Err(refused("requests_move"));
+    }
+    if before.ask != after.ask {
+        return Err(refused("requests_ask_never_changes"));
+    }
+    let is_kept = before.approvals.iter().eq(after.approvals.iter().take(before.approvals.len()));
+    if !is_kept {
+        return Err(refused("decisions_never_change"));
+    }
+    let enough = after.approvals.len() >= after.ask.approvals_required as usize;
+    if matches!(after.state, RequestState::Approved { .. }) && !enough {
+        return Err(refused("requests_approved_by_enough"));
+    }
+    Ok(())
+}
+
+fn check_grant_move(before: &Grant, after: &Grant) -> Result<(), StoreError> {
+    let allowed = match before.state.name() {
+        "ISSUING" => matches!(after.state.name(), "ISSUING" | "ACTIVE" | "REVOKING"),
+        "ACTIVE" => after.state.name() == "REVOKING",
+        "REVOKING" => matches!(after.state.name(), "REVOKING" | "REVOKED" | "FAILED"),
+        _ => false,
+    };
+    if !allowed {
+        return Err(refused("grants_move"));
+    }
+    let terms = |grant: &Grant| {
+        let Grant { id, request, target, credential_path, holder, window, opened_at, .. } = grant.clone();
+        (id, request, target, credential_path, holder, window, opened_at)
+    };
+    if terms(before) == terms(after) { Ok(()) } else { Err(refused("grants_terms_never_change")) }
+}
