@@ -15,7 +15,7 @@ mod issuing;
 mod outage;
 mod proxy;
 
-use crate::support::servers::{Fault, When};
+use crate::support::servers::proxy::{Fault, When};
 
 const SEALED: &str = r#"{"errors":["Vault is sealed"]}"#;
 const LIMITED: &str = r#"{"errors":["request path \"x\": rate limit quota exceeded"]}"#;

@@ -4,7 +4,10 @@
 use hallpass::wire::{GrantState, RevocationCause};
 
 use super::{ERRORS, NONSENSE, OTHERS, REFUSALS, RESETS, SILENCES, company::Company};
-use crate::support::servers::{Fault, Rule, eventually};
+use crate::support::servers::{
+    eventually,
+    proxy::{Fault, Rule},
+};
 
 const TOKENS: &str = "POST /v1/auth/token/revoke-accessor";
 const LEASE: &str = "POST /v1/sys/leases/revoke";

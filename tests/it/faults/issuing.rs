@@ -6,7 +6,10 @@ use tonic::{Code, Status};
 use super::{ERRORS, NONSENSE, OTHERS, REFUSALS, RESETS, SILENCES, company::Company};
 use crate::support::{
     refusals::reason,
-    servers::{Fault, Rule, When, eventually},
+    servers::{
+        eventually,
+        proxy::{Fault, Rule, When},
+    },
 };
 
 /// The calls of the recipe, in their order.

@@ -7,7 +7,10 @@ use hallpass::wire::{Grant, GrantState};
 use serde_json::{Value, json};
 
 use super::{SEALED, company::Company};
-use crate::support::servers::{Call, Fault, Rule, When, eventually};
+use crate::support::servers::{
+    eventually,
+    proxy::{Call, Fault, Rule, When},
+};
 
 /// More than are tried at once.
 const GRANTS: usize = 6;
@@ -34,8 +37,8 @@ async fn release(company: &Company, grants: &[Grant]) {
         let mut alice = company.alice.clone();
         releases.spawn(async move { alice.release(&grant).await.map(drop) });
     }
-    let released = releases.join_all().await;
-    assert!(released.iter().all(Result::is_ok), "releasing needs no Vault: {released:?}");
+    let answers = releases.join_all().await;
+    assert!(answers.iter().all(Result::is_ok), "releasing needs no Vault: {answers:?}");
 }
 
 /// Waits for so many tries.

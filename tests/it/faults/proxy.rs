@@ -2,7 +2,10 @@
 
 use reqwest::{Client, StatusCode};
 
-use crate::support::servers::{Fault, Proxy, Rule, When, openbao};
+use crate::support::servers::{
+    Proxy, openbao,
+    proxy::{Fault, Rule, When},
+};
 
 const HEALTH: &str = "GET /v1/sys/health";
 
