@@ -10,6 +10,7 @@
 
 #![cfg(test)]
 
+#[expect(dead_code, reason = "the other benchmarks use the rest of it")]
 mod common;
 #[expect(dead_code, reason = "the tests use the rest of it")]
 #[path = "../tests/it/support/mod.rs"]

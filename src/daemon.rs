@@ -1,7 +1,7 @@
 //! The wiring, from the configuration to a process that serves: the only file that names every concrete type. It reads
 //! from top to bottom; the order in which things stop is [`lifecycle`](crate::lifecycle)'s.
 
-use std::{fs, io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+use std::{fs, io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use rustix::{
@@ -34,7 +34,7 @@ const RECONCILED: &str = "ReconciliationDone";
 /// How long the daemon may take to compare Vault with the records: a Vault that is down takes a time-out for each path.
 const RECONCILE_MAX: TimeDelta = TimeDelta::minutes(5);
 /// How often the record of it is looked for.
-const LOOK_AGAIN: TimeDelta = TimeDelta::milliseconds(100);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why the daemon doesn't start.
 #[derive(Debug, thiserror::Error)]
@@ -201,7 +201,7 @@ async fn reconcile_there(file: &Path, pid: i32) -> Result<Value, StartError> {
         {
             return Ok(detail);
         }
-        clock.sleep_until(clock.now() + LOOK_AGAIN).await;
+        clock.sleep(LOOK_AGAIN).await;
     }
     Err(StartError::NotReconciled { pid })
 }

@@ -26,6 +26,12 @@ pub fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
 
+/// Lets time pass; what is measured goes on meanwhile.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+pub async fn pause(length: Duration) {
+    tokio::time::sleep(length).await;
+}
+
 /// The milliseconds from one recorded instant to another that isn't earlier.
 pub fn between(from: Option<Timestamp>, until: Option<Timestamp>) -> f64 {
     let instant = |at: Option<Timestamp>| SystemTime::try_from(at.unwrap()).unwrap();

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection as _, SqliteConnection};
-use tokio::time::sleep;
 
 use crate::{
-    common::{direct::Direct, print},
+    common::{direct::Direct, pause, print},
     support::world::World,
 };
 
@@ -42,12 +41,12 @@ async fn ours(world: &World) -> (Vec<f64>, f64) {
         alice.claim(&request).await.unwrap();
     }
     println!("{WINDOWS} windows open, {} s before their end", (end - now()).num_seconds());
-    sleep((end - now()).to_std().unwrap()).await;
+    pause((end - now()).to_std().unwrap()).await;
     let database = format!("sqlite://{}?mode=ro", world.database_file().display());
     let mut database = SqliteConnection::connect(&database).await.unwrap();
     let left = "SELECT count(*) FROM grants WHERE state <> 'REVOKED'";
     while sqlx::query_scalar::<_, i64>(left).fetch_one(&mut database).await.unwrap() > 0 {
-        sleep(LOOK_EVERY).await;
+        pause(LOOK_EVERY).await;
     }
     let select =
         "SELECT revoked_at - (SELECT max(closes_at) FROM grants), revoked_at - closes_at FROM grants";
@@ -70,7 +69,7 @@ async fn theirs(world: &World) -> f64 {
     let client = world.postgres.connect_as_superuser("postgres").await;
     let left = "SELECT count(*) FROM pg_auth_members JOIN pg_roles r ON r.oid = roleid WHERE r.rolname = $1";
     while client.query_one(left, &[&world.database()]).await.unwrap().get::<_, i64>(0) > 0 {
-        sleep(LOOK_EVERY).await;
+        pause(LOOK_EVERY).await;
     }
     (now() - last_end).num_milliseconds().to_string().parse().unwrap()
 }

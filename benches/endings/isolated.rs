@@ -19,11 +19,10 @@ use hallpass::{
     },
     vault::{SimulatedIssuer, simulated::Operation},
 };
-use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    common::{percentile, print},
+    common::{pause, percentile, print},
     support::{
         servers::Dir,
         sim::{alice, at_work, olivia, policy, submission, written},
@@ -66,9 +65,9 @@ pub async fn measure() {
         let (id, closes_at) = claim(&broker).await;
         bare.push(tokio::spawn(fire(closes_at + BESIDE)));
         ends.push((id, closes_at));
-        sleep(APART).await;
+        pause(APART).await;
     }
-    sleep(LENGTH + Duration::from_secs(1)).await;
+    pause(LENGTH + Duration::from_secs(1)).await;
     let mut ours = Vec::new();
     for (id, closes_at) in ends {
         let called_at = *calls.lock().unwrap().get(&id).expect("its end was begun");
@@ -110,7 +109,7 @@ async fn claim(broker: &Arc<Broker>) -> (GrantId, DateTime<Utc>) {
 /// How late a bare timer fires.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 async fn fire(at: DateTime<Utc>) -> TimeDelta {
-    sleep((at - Utc::now()).to_std().unwrap()).await;
+    pause((at - Utc::now()).to_std().unwrap()).await;
     Utc::now() - at
 }
 

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection as _, SqliteConnection};
-use tokio::time::sleep;
 
 use crate::{
-    common::direct::Direct,
+    common::{direct::Direct, pause},
     support::world::{Wishes, World},
 };
 
@@ -28,8 +27,7 @@ pub async fn measure() {
     for number in 0..WINDOWS {
         // Spread over the outage, but for its first and last seconds.
         let spread = Duration::from_secs(5)
-            + (OUTAGE - Duration::from_secs(10)) * u32::try_from(number).unwrap()
-                / u32::try_from(WINDOWS).unwrap();
+            + Duration::from_secs(170) * u32::try_from(number).unwrap() / u32::try_from(WINDOWS).unwrap();
         let length = (stops_at - now()).to_std().expect("making them took too long") + spread;
         let length = Duration::from_secs(length.as_secs());
         let request = alice.submit(length, "order 4711 is stuck").await.unwrap();
@@ -37,9 +35,9 @@ pub async fn measure() {
         alice.claim(&request).await.unwrap();
         direct.issue(length).await;
     }
-    sleep((stops_at - now()).to_std().unwrap()).await;
+    pause((stops_at - now()).to_std().unwrap()).await;
     world.postgres.stop();
-    sleep(OUTAGE).await;
+    pause(OUTAGE).await;
     world.postgres.start();
     let back_at = now();
     let ours = ours(&world, back_at).await;
@@ -47,7 +45,7 @@ pub async fn measure() {
     println!("from PostgreSQL's return to the last confirmed end: {ours} ms");
     match theirs(&world, back_at).await {
         Some(theirs) => {
-            println!("Vault alone, to the last account's end: {theirs} ms; one {}th\n", theirs / ours.max(1))
+            println!("Vault alone, to the last account's end: {theirs} ms; one {}th\n", theirs / ours.max(1));
         }
         None => println!("Vault alone isn't done after {} min\n", WAIT_MAX.num_minutes()),
     }
@@ -58,7 +56,7 @@ async fn ours(world: &World, back_at: DateTime<Utc>) -> i64 {
     let mut database = SqliteConnection::connect(&database).await.unwrap();
     let left = "SELECT count(*) FROM grants WHERE state <> 'REVOKED'";
     while sqlx::query_scalar::<_, i64>(left).fetch_one(&mut database).await.unwrap() > 0 {
-        sleep(LOOK_EVERY).await;
+        pause(LOOK_EVERY).await;
     }
     let select = "SELECT max(revoked_at) FROM grants";
     let last: i64 = sqlx::query_scalar(select).fetch_one(&mut database).await.unwrap();
@@ -72,7 +70,7 @@ async fn theirs(world: &World, back_at: DateTime<Utc>) -> Option<i64> {
         if now() - back_at > WAIT_MAX {
             return None;
         }
-        sleep(LOOK_EVERY).await;
+        pause(LOOK_EVERY).await;
     }
     Some((now() - back_at).num_milliseconds())
 }

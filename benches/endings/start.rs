@@ -13,10 +13,9 @@ use hallpass::{
     store::sqlite::{Migrate, SqliteStore},
 };
 use sqlx::{Connection as _, Row as _, SqliteConnection};
-use tokio::time::sleep;
 
 use crate::{
-    common::{millis, now},
+    common::{millis, now, pause},
     support::world::World,
 };
 
@@ -56,10 +55,10 @@ async fn start(world: &World) -> (f64, f64) {
     let address = world.address.strip_prefix("http://").unwrap();
     while TcpStream::connect(address).is_err() {
         assert!(daemon.try_wait().unwrap().is_none(), "it ended");
-        sleep(Duration::from_millis(1)).await;
+        pause(Duration::from_millis(1)).await;
     }
     let serving = millis(begun.elapsed());
-    sleep(SETTLE).await;
+    pause(SETTLE).await;
     let memory = memory(&daemon);
     daemon.kill().unwrap();
     daemon.wait().unwrap();

@@ -4,7 +4,7 @@
 use super::event::Event;
 
 /// The next state of a `T`, the state that it must still have in the store, and what the audit log says about it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a change has happened only once the store committed it"]
 pub struct Change<T> {
     from: Option<&'static str>,

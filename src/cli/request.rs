@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use clap::Args;
 
 use super::{
@@ -23,7 +22,7 @@ use crate::wire::{Request, RequestState, SubmitRequestRequest, Verdict};
 /// How often a submission is sent at most.
 const TRIES_MAX: u32 = 3;
 /// The pause before a submission is sent again.
-const TRY_AGAIN_AFTER: TimeDelta = TimeDelta::seconds(1);
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -102,7 +101,7 @@ async fn submit(app: &App, server: &Server, submission: SubmitRequestRequest) ->
             Err(status) if tries < TRIES_MAX && status::is_transient(&status) => tries += 1,
             Err(status) => return Err(server.failure(&status)),
         }
-        app.clock.sleep_until(app.clock.now() + TRY_AGAIN_AFTER).await;
+        app.clock.sleep(TRY_AGAIN_AFTER).await;
     }
 }
 

@@ -21,7 +21,7 @@ const FIRST_PAUSE_MILLIS: u32 = 500;
 /// The longest pause between two tries.
 const LONGEST_PAUSE_MILLIS: u32 = 30_000;
 /// How often a grant that is ending is looked at.
-const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(1);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A stream of events that survives breaks of the connection.
 pub struct Events<'a> {
@@ -90,9 +90,9 @@ impl<'a> Events<'a> {
     async fn pause(&mut self, why: &str) {
         let pause = backoff(self.failures, self.app.clock.random());
         self.failures = self.failures.saturating_add(1);
-        let seconds = pause.as_seconds_f32();
+        let seconds = pause.as_secs_f32();
         self.app.out.note(&format!("connection lost ({why}); trying again in {seconds:.1}s"));
-        self.app.clock.sleep_until(self.app.clock.now() + pause).await;
+        self.app.clock.sleep(pause).await;
     }
 }
 
@@ -115,11 +115,12 @@ pub async fn for_end(app: &App, server: &Server, grant: &mut Grant, wait: Durati
     let until = deadline(app.clock.now(), wait)?;
     let mut failures = 0;
     while !has_ended(grant) {
-        if app.clock.now() >= until {
+        let left = (until - app.clock.now()).to_std().unwrap_or_default();
+        if left.is_zero() {
             return Err(still_ending(grant));
         }
         let pause = if failures == 0 { LOOK_AGAIN } else { backoff(failures, app.clock.random()) };
-        app.clock.sleep_until((app.clock.now() + pause).min(until)).await;
+        app.clock.sleep(pause.min(left)).await;
         let mut client = server.grants();
         let call = client.get_grant(server.call(GetGrantRequest { name: grant.name.clone() }));
         match server.try_answer(call).await {
@@ -153,11 +154,11 @@ fn still_ending(grant: &Grant) -> Failure {
 }
 
 /// Between half of the full pause and all of it, so that many clients don't come back at the same moment.
-fn backoff(failures: u32, random: u128) -> TimeDelta {
+fn backoff(failures: u32, random: u128) -> Duration {
     let full = FIRST_PAUSE_MILLIS.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE_MILLIS);
     let half = full / 2;
     let extra = u32::try_from(random % u128::from(half + 1)).unwrap_or_default();
-    TimeDelta::milliseconds(i64::from(half + extra))
+    Duration::from_millis(u64::from(half + extra))
 }
 
 #[cfg(test)]
@@ -168,10 +169,10 @@ mod tests {
     #[test]
     fn pauses_grow_and_have_a_bound() {
         for random in [0, 1, 7_777, u128::MAX] {
-            assert!(backoff(0, random) <= TimeDelta::milliseconds(500));
-            assert!(backoff(0, random) >= TimeDelta::milliseconds(250));
-            assert!(backoff(u32::MAX, random) <= TimeDelta::seconds(30));
-            assert!(backoff(u32::MAX, random) >= TimeDelta::seconds(15));
+            assert!(backoff(0, random) <= Duration::from_millis(500));
+            assert!(backoff(0, random) >= Duration::from_millis(250));
+            assert!(backoff(u32::MAX, random) <= Duration::from_secs(30));
+            assert!(backoff(u32::MAX, random) >= Duration::from_secs(15));
         }
     }
 

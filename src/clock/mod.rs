@@ -2,20 +2,28 @@
 //!
 //! Everything that needs either is handed a [`Clock`]; a lint forbids asking elsewhere. Instants have whole
 //! milliseconds, because that is what the store keeps: a value read back equals the value written.
+//!
+//! ```text
+//! sleep         a length of time, which nobody can set             a pause, a limit to one call
+//! sleep_until   a time by the wall clock, and no longer than       what nobody shall wait longer for, because the
+//!               it seemed at first                                 clock was set back
+//! meet          a time by the wall clock, to a fraction of a       what must come neither early nor late: the end of
+//!               millisecond; or that this clock was set            a window
+//! ```
+//!
+//! An instant is a number of milliseconds since 1970 and nothing else. Zones and summer time are for people who read; a
+//! leap second, which that number doesn't have, is the first second of the next day.
 
+mod manual;
+mod meet;
 mod timer;
 
-use std::{
-    fmt::Debug,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::Notify;
+use chrono::{DateTime, Utc};
 
-use self::timer::{Timer, Woken};
+pub use self::manual::ManualClock;
 
 /// How long the system clock sleeps at most before it looks again, so that a clock that was set is noticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -23,15 +31,20 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// The time and chance, as seen by everything that isn't allowed to ask the system.
 #[async_trait]
 pub trait Clock: Debug + Send + Sync {
-    /// The present, in whole milliseconds.
+    /// The present, in whole milliseconds, rounded down. The clock can be set, so a later call may give an earlier time.
     fn now(&self) -> DateTime<Utc>;
+
+    /// Returns when `length` has passed, however the clock is set. What a machine sleeps itself doesn't count. Two years at
+    /// most. Safe to cancel.
+    async fn sleep(&self, length: Duration);
 
     /// Returns when `now() >= at`, at once if that is so already; or when as much time has passed as was left when it was
     /// called, so that a clock that is set back keeps nobody waiting. Safe to cancel.
     async fn sleep_until(&self, at: DateTime<Utc>);
 
-    /// Returns when `now() >= at`, to a fraction of a millisecond; or as soon as the clock was set, since then the caller
-    /// has to look again at whatever `at` was reckoned from. Safe to cancel. It is for the few deadlines that access ends
+    /// Returns when `now() >= at`, to a fraction of a millisecond. It also returns as soon as the clock was set, since then
+    /// the caller has to look again at whatever `at` was reckoned from, and after a minute at most, should that have been
+    /// missed: so whoever is woken asks whether it is time. Safe to cancel. It is for the few deadlines that access ends
     /// at: each costs a file descriptor while it waits.
     async fn meet(&self, at: DateTime<Utc>);
 
@@ -47,7 +60,11 @@ pub struct SystemClock;
 #[expect(clippy::disallowed_methods, reason = "this is the place that asks the system")]
 impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
-        whole_millis(Utc::now())
+        millis_down(Utc::now())
+    }
+
+    async fn sleep(&self, length: Duration) {
+        tokio::time::sleep(length).await;
     }
 
     async fn sleep_until(&self, at: DateTime<Utc>) {
@@ -55,18 +72,7 @@ impl Clock for SystemClock {
     }
 
     async fn meet(&self, at: DateTime<Utc>) {
-        while self.now() < at {
-            let woken = match Timer::armed(at) {
-                Ok(timer) => timer.wait().await,
-                Err(error) => Err(error),
-            };
-            match woken {
-                Ok(Woken::Fired) => {}
-                Ok(Woken::ClockSet) => return,
-                // Without such a timer, a coarser one has to do.
-                Err(_) => return self.sleep_until(at).await,
-            }
-        }
+        meet::meet(at, || self.now(), timer::wait, tokio::time::sleep).await;
     }
 
     fn random(&self) -> u128 {
@@ -96,76 +102,28 @@ async fn sleep_until<S: Future<Output = ()>>(
     }
 }
 
-/// A clock that stands until it is told to move: for tests and simulations.
-#[derive(Debug)]
-pub struct ManualClock {
-    state: Mutex<ManualState>,
-    moved: Notify,
-}
-
-#[derive(Debug)]
-struct ManualState {
-    now: DateTime<Utc>,
-    drawn: u128,
-}
-
-impl ManualClock {
-    /// A clock that stands at `now`.
-    #[must_use]
-    pub fn new(now: DateTime<Utc>) -> Self {
-        let state = ManualState { now: whole_millis(now), drawn: 0 };
-        Self { state: Mutex::new(state), moved: Notify::new() }
-    }
-
-    /// Moves the clock and wakes whoever slept until then.
-    pub fn advance(&self, by: TimeDelta) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).now += by;
-        self.moved.notify_waiters();
-    }
-}
-
-#[async_trait]
-impl Clock for ManualClock {
-    fn now(&self) -> DateTime<Utc> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).now
-    }
-
-    async fn sleep_until(&self, at: DateTime<Utc>) {
-        loop {
-            // Listen first, so that a move between the look and the wait is not missed.
-            let moved = self.moved.notified();
-            if self.now() >= at {
-                return;
-            }
-            moved.await;
-        }
-    }
-
-    /// Any move is a setting of the clock.
-    async fn meet(&self, at: DateTime<Utc>) {
-        let moved = self.moved.notified();
-        if self.now() < at {
-            moved.await;
-        }
-    }
-
-    /// Different at each call, and the same sequence in each run.
-    fn random(&self) -> u128 {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.drawn += 1;
-        state.drawn.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
-    }
-}
-
-fn whole_millis(at: DateTime<Utc>) -> DateTime<Utc> {
+/// The last whole millisecond that isn't after `at`.
+fn millis_down(at: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(at.timestamp_millis()).unwrap_or(at)
+}
+
+/// The first whole millisecond that isn't before `at`: a clock of whole milliseconds shows it no sooner.
+fn millis_up(at: DateTime<Utc>) -> DateTime<Utc> {
+    let begun = !at.timestamp_subsec_nanos().is_multiple_of(1_000_000);
+    DateTime::from_timestamp_millis(at.timestamp_millis() + i64::from(begun)).unwrap_or(at)
 }
 
 #[cfg(test)]
 mod tests {
     use std::{cell::Cell, future::ready};
 
+    use chrono::TimeDelta;
+
     use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
 
     /// How long it sleeps for 90 s by a clock that somebody sets by so much after the first look.
     async fn slept(set_by: TimeDelta) -> Duration {
@@ -189,5 +147,60 @@ mod tests {
         assert!(as_it_should_be.contains(&slept(TimeDelta::zero()).await));
         assert!(as_it_should_be.contains(&slept(TimeDelta::hours(-1)).await), "set back");
         assert!(slept(TimeDelta::hours(1)).await < second, "set forward");
+    }
+
+    #[test]
+    fn a_leap_second_is_the_first_second_of_the_next_day() {
+        let leap = at("2016-12-31T23:59:60.250Z");
+        assert_ne!(leap, at("2017-01-01T00:00:00.250Z"), "that it needs converting");
+        for whole in [millis_down, millis_up] {
+            assert_eq!(whole(leap), at("2017-01-01T00:00:00.250Z"));
+            assert_eq!(whole(at("2016-12-31T23:59:59.250Z")), at("2016-12-31T23:59:59.250Z"));
+        }
+        assert_eq!(millis_up(at("2016-12-31T23:59:60.999000001Z")), at("2017-01-01T00:00:01Z"));
+    }
+
+    #[test]
+    fn part_of_a_millisecond_belongs_to_the_past_or_the_future() {
+        for (exact, down, up) in [
+            ("2026-01-01T00:00:00.001Z", "2026-01-01T00:00:00.001Z", "2026-01-01T00:00:00.001Z"),
+            ("2026-01-01T00:00:00.001000001Z", "2026-01-01T00:00:00.001Z", "2026-01-01T00:00:00.002Z"),
+            ("2026-01-01T00:00:00.999999999Z", "2026-01-01T00:00:00.999Z", "2026-01-01T00:00:01Z"),
+            ("1969-12-31T23:59:59.998000001Z", "1969-12-31T23:59:59.998Z", "1969-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!((millis_down(at(exact)), millis_up(at(exact))), (at(down), at(up)), "{exact}");
+        }
+        assert_eq!(millis_up(DateTime::<Utc>::MAX_UTC), DateTime::<Utc>::MAX_UTC);
+    }
+
+    /// Whole milliseconds and parts of them, many at a time.
+    #[tokio::test]
+    async fn nobody_is_woken_early() {
+        let began = SystemClock.now();
+        let sleepers = (0..40_u64).map(|n| async move {
+            let at = began + Duration::from_micros(n * 777);
+            SystemClock.meet(at).await;
+            (at, SystemClock.now())
+        });
+        let sleepers: Vec<_> = sleepers.map(tokio::spawn).collect();
+        for sleeper in sleepers {
+            let (at, woken_at) = sleeper.await.unwrap();
+            assert!(woken_at >= at, "{at}: {woken_at}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_past_is_met_at_once() {
+        SystemClock.meet(DateTime::UNIX_EPOCH).await;
+        SystemClock.meet(DateTime::<Utc>::MIN_UTC).await;
+        SystemClock.sleep_until(DateTime::UNIX_EPOCH).await;
+    }
+
+    #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "the test looks at the timer's own clock")]
+    async fn a_length_of_time_is_slept_whole() {
+        let (length, began) = (Duration::from_millis(5), std::time::Instant::now());
+        SystemClock.sleep(length).await;
+        assert!(began.elapsed() >= length);
     }
 }

@@ -25,9 +25,29 @@ pub(super) enum Woken {
     ClockSet,
 }
 
+/// Waits until the wall clock shows `at`, or until it is set. Safe to cancel.
+///
+/// # Errors
+///
+/// If the system has no timer left for us, that is: no file descriptor.
+pub(super) async fn wait(at: DateTime<Utc>) -> io::Result<Woken> {
+    match Timer::armed(at) {
+        Ok(timer) => timer.wait().await,
+        Err(error) => not_armed(error),
+    }
+}
+
+/// The clock may be set while a timer is being armed, and then that says so.
+fn not_armed(error: io::Error) -> io::Result<Woken> {
+    match Errno::from_io_error(&error) {
+        Some(Errno::CANCELED) => Ok(Woken::ClockSet),
+        _ => Err(error),
+    }
+}
+
 /// A timer that is armed.
 #[derive(Debug)]
-pub(super) struct Timer(AsyncFd<OwnedFd>);
+struct Timer(AsyncFd<OwnedFd>);
 
 impl Timer {
     /// Arms a timer; for an instant that is past, it fires at once.
@@ -35,7 +55,7 @@ impl Timer {
     /// # Errors
     ///
     /// If the system has no timer left for us, that is: no file descriptor.
-    pub(super) fn armed(at: DateTime<Utc>) -> io::Result<Self> {
+    fn armed(at: DateTime<Utc>) -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Realtime, flags)?;
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: timespec(at) };
@@ -50,7 +70,7 @@ impl Timer {
     /// # Errors
     ///
     /// If the timer can't be read, for which no reason is known.
-    pub(super) async fn wait(&self) -> io::Result<Woken> {
+    async fn wait(&self) -> io::Result<Woken> {
         loop {
             let mut ready = self.0.readable().await?;
             let mut expirations = [0; 8];
@@ -64,13 +84,14 @@ impl Timer {
     }
 }
 
-/// Before 1970 is long ago; and an instant of zero would disarm the timer.
+/// Through a number of milliseconds, which has no leap seconds; the kernel has none either. Before 1970 is long ago, and an
+/// instant of zero would disarm the timer.
 fn timespec(at: DateTime<Utc>) -> Timespec {
-    let (seconds, nanoseconds) = (at.timestamp(), at.timestamp_subsec_nanos().min(999_999_999));
-    if seconds < 0 || (seconds, nanoseconds) == (0, 0) {
+    let millis = at.timestamp_millis();
+    if millis <= 0 {
         return Timespec { tv_sec: 0, tv_nsec: 1 };
     }
-    Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() }
+    Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 }
 }
 
 #[cfg(test)]
@@ -79,12 +100,13 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+    use crate::clock::millis_up;
 
     #[tokio::test]
     async fn it_fires_and_never_early() {
         for millis in [-1000, 0, 1, 2, 3, 5, 8, 13, 21] {
-            let at = Utc::now() + TimeDelta::milliseconds(millis);
-            assert_eq!(Timer::armed(at).unwrap().wait().await.unwrap(), Woken::Fired);
+            let at = millis_up(Utc::now() + TimeDelta::milliseconds(millis));
+            assert_eq!(wait(at).await.unwrap(), Woken::Fired);
             assert!(Utc::now() >= at, "{millis}");
         }
     }
@@ -94,10 +116,19 @@ mod tests {
         let spec = |text: &str| timespec(text.parse().unwrap());
         let of = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
         assert_eq!(spec("2026-11-24T10:00:00.123Z"), of(1_795_514_400, 123_000_000));
-        // A leap second: the kernel has none, and Unix time counts its last instant for all of it.
-        assert_eq!(spec("2016-12-31T23:59:60.500Z"), of(1_483_228_799, 999_999_999));
+        assert_eq!(spec("2016-12-31T23:59:59.500Z"), of(1_483_228_799, 500_000_000));
+        assert_eq!(spec("2016-12-31T23:59:60.500Z"), of(1_483_228_800, 500_000_000));
         assert_eq!(spec("1970-01-01T00:00:00Z"), of(0, 1));
         assert_eq!(spec("1969-07-20T20:17:40Z"), of(0, 1));
         assert_eq!(timespec(DateTime::<Utc>::MAX_UTC).tv_sec, DateTime::<Utc>::MAX_UTC.timestamp());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_while_arming_is_no_error() {
+        assert_eq!(not_armed(Errno::CANCELED.into()).unwrap(), Woken::ClockSet);
+        assert_eq!(
+            not_armed(Errno::MFILE.into()).unwrap_err().raw_os_error(),
+            Some(Errno::MFILE.raw_os_error())
+        );
     }
 }

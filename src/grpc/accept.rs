@@ -12,9 +12,9 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use chrono::TimeDelta;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -31,10 +31,10 @@ use crate::clock::Clock;
 const CONNECTIONS_MAX: usize = 1000;
 
 /// How long a peer may take for TLS and the preface: some round trips over a bad line.
-const SETUP_MAX: TimeDelta = TimeDelta::seconds(10);
+const SETUP_MAX: Duration = Duration::from_secs(10);
 
 /// How long to wait after a failed accept: out of file descriptors, for example, stays so for a while.
-const PAUSE: TimeDelta = TimeDelta::milliseconds(200);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What every HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -106,7 +106,7 @@ impl Accepting {
             error = error as &dyn Error,
             "a connection can't be accepted; going on"
         );
-        self.clock.sleep_until(self.clock.now() + PAUSE).await;
+        self.clock.sleep(PAUSE).await;
     }
 }
 
@@ -119,10 +119,9 @@ async fn set_up(
 ) -> Option<Connection> {
     // Small messages to and fro; an error here means that the peer is gone already, which the next read tells.
     let _ = stream.set_nodelay(true);
-    let deadline = clock.now() + SETUP_MAX;
     let io = tokio::select! {
         io = prefaced(stream, tls) => io,
-        () = clock.sleep_until(deadline) => Err(io::ErrorKind::TimedOut.into()),
+        () = clock.sleep(SETUP_MAX) => Err(io::ErrorKind::TimedOut.into()),
     };
     match io {
         Ok(io) => Some(Connection { io, peer, _place: place }),

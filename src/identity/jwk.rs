@@ -10,9 +10,6 @@ use serde_json::Value;
 
 use super::Algorithm;
 
-/// The most keys that are looked at. Vault publishes three per key ring.
-const KEYS_MAX: usize = 64;
-
 /// The smallest RSA modulus in bytes: 2048 bits (RFC 7518, section 3.3).
 const RSA_MIN_BYTES: usize = 256;
 
@@ -41,11 +38,11 @@ struct Jwk {
     e: Option<String>,
 }
 
-/// The usable keys in a published document; the first one if an id comes twice.
+/// The usable keys in a published document, whose length bounds them; the first one if an id comes twice.
 pub(super) fn parse(document: &[u8], algorithm: Algorithm) -> Result<KeySet, serde_json::Error> {
     let document: Document = serde_json::from_slice(document)?;
     let mut keys = KeySet::new();
-    for value in document.keys.into_iter().take(KEYS_MAX) {
+    for value in document.keys {
         let Ok(jwk) = serde_json::from_value::<Jwk>(value) else { continue };
         if let Some(key) = jwk.key(algorithm) {
             keys.entry(jwk.kid).or_insert(key);
@@ -104,6 +101,19 @@ mod tests {
 
     fn usable(jwk: &Value, algorithm: Algorithm) -> usize {
         parse(json!({ "keys": [jwk] }).to_string().as_bytes(), algorithm).unwrap().len()
+    }
+
+    /// A server with many roles publishes the keys of all.
+    #[test]
+    fn the_last_of_many_keys_is_used_too() {
+        let named = |number: u32| {
+            let mut jwk = ed25519();
+            jwk["kid"] = json!(format!("k{number}"));
+            jwk
+        };
+        let keys: Vec<Value> = (0..500).map(named).collect();
+        let parsed = parse(json!({ "keys": keys }).to_string().as_bytes(), Algorithm::EdDsa).unwrap();
+        assert!(parsed.len() == 500 && parsed.contains_key("k499"));
     }
 
     #[test]

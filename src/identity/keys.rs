@@ -38,8 +38,9 @@ const KEEP_AT_MOST: TimeDelta = TimeDelta::hours(1);
 /// How long no further fetch is tried, whatever the last one brought.
 const RETRY_AFTER: TimeDelta = TimeDelta::seconds(10);
 
-/// The longest document. Vault's has about 1 KiB per key.
-const DOCUMENT_MAX_BYTES: usize = 64 * 1024;
+/// The longest document, and so the bound of how many keys there are. Vault's has about 1 KiB for each RSA key and a quarter
+/// of that for others; a server with many roles publishes the keys of all.
+const DOCUMENT_MAX_BYTES: usize = 256 * 1024;
 
 /// How many callers may wait for a fetch. More than that is an attack, or an outage that waiting doesn't mend.
 const WAITING_MAX: usize = 64;

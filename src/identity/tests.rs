@@ -384,7 +384,7 @@ async fn known_keys_outlive_the_issuer_for_an_hour() {
 
 #[tokio::test]
 async fn answers_that_are_no_key_set_are_no_keys() {
-    let long = format!(r#"{{"keys":[],"filler":"{}"}}"#, "x".repeat(64 * 1024));
+    let long = format!(r#"{{"keys":[],"filler":"{}"}}"#, "x".repeat(256 * 1024));
     for (status, body) in
         [(200, "<html>"), (200, long.as_str()), (404, "{}"), (302, r#"{"keys":[]}"#), (200, "")]
     {

@@ -83,7 +83,7 @@ impl Lane {
         if result.is_err() {
             tokio::select! {
                 () = endings.discard(&token.accessor, wrapping.as_ref()) => {}
-                () = self.clock.sleep_until(self.clock.now() + DISCARD_MAX) => {}
+                () = self.clock.sleep(DISCARD_MAX) => {}
             }
         }
         result

@@ -118,7 +118,7 @@ impl VaultIssuer {
         let place = tokio::select! {
             biased;
             place = self.0.places.acquire() => place.ok(),
-            () = clock.sleep_until(clock.now() + self.0.patience) => None,
+            () = clock.sleep(self.0.patience) => None,
         };
         place.ok_or_else(|| VaultError {
             operation: "wait for other calls",

@@ -1,64 +1,11 @@
 //! The client's binary against the daemon's binary, verb by verb, as people and scripts use them.
 
-use std::{
-    io::Write,
-    path::PathBuf,
-    process::{Child, Command, Output, Stdio},
-};
+use std::{io::Write, process::Command};
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{servers::eventually, world::World};
-
-/// Somebody with a terminal-less shell.
-struct Shell<'a> {
-    world: &'a World,
-    token_file: PathBuf,
-}
-
-impl<'a> Shell<'a> {
-    /// Logs in by `hallpass login`, the password on standard input.
-    fn log_in(world: &'a World, name: &str) -> Self {
-        let shell = Self { world, token_file: world.dir.join(&format!("{name}.token")) };
-        let (mount, role) = (format!("userpass-{}", world.name), format!("hallpass-{}", world.name));
-        let arguments = ["login", "--username", name, "--mount", &mount, "--role", &role, "--secret-stdin"];
-        let mut child = shell.start(&arguments);
-        child.stdin.take().unwrap().write_all(b"open sesame\n").unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        shell
-    }
-
-    fn start(&self, arguments: &[&str]) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hallpass"));
-        command.args(arguments).env_clear();
-        command.env("HALLPASS_SERVER", &self.world.address).env("VAULT_ADDR", &self.world.bao.address);
-        command.env("HALLPASS_TOKEN_FILE", &self.token_file).env("HOME", self.world.dir.join("home"));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().unwrap()
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.start(arguments).wait_with_output().unwrap()
-    }
-
-    fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.ok(&[&["--output", "json"], arguments].concat())).unwrap()
-    }
-
-    /// Runs what has to fail, and answers with its exit code and what it said.
-    fn fails(&self, arguments: &[&str]) -> (i32, String) {
-        let output = self.run(arguments);
-        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
-    }
-}
+use crate::support::{servers::eventually, shell::Shell, world::World};
 
 const ASK: [&str; 6] = ["request", "orders-ro", "--for", "30m", "--reason", "order 4711 is stuck"];
 

@@ -20,11 +20,15 @@ mod doctor;
 #[cfg(test)]
 mod endings;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod imports;
+#[cfg(test)]
+mod outages;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What every store must do, whatever is behind it. A second database runs through the same suite: it implements
 //! [`Backend`] and gets a place beside `on_sqlite`. So does the store in memory that simulations stand on.
 
+mod durable;
 mod memory;
 mod random;
 mod sqlite;

@@ -1,8 +1,7 @@
 //! The store in one SQLite file: a single daemon's requests, grants and audit log.
 //!
 //! One connection writes, a few only read, some for people and some for the daemon, and a lock file keeps a second daemon
-//! out. A connection is used only after its settings were read back. The writing one is closed, which rolls back, unless its transaction was committed or refused
-//! as a conflict; the next commit opens another.
+//! out. A connection is used only after its settings were read back.
 
 mod connect;
 mod due;
@@ -26,6 +25,7 @@ use std::{collections::BTreeMap, fs::File, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use tokio::time::timeout;
 
 use crate::{
     access::{
@@ -46,6 +46,10 @@ pub use self::open::OpenError;
 /// How long whoever waits for the store is kept waiting: less than the second within which a claim is refused when the
 /// record is lost, so that the answer gets to the caller within it. A disk that works needs milliseconds.
 const ANSWER_MAX: Duration = Duration::from_millis(900);
+
+/// How long closing waits for reads, and then for commits, that are under way. What a disk that hangs doesn't let finish
+/// is left to the next start.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 /// Whether opening the database may change its schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,8 +97,9 @@ impl SqliteStore {
     /// Closes the connections, which moves everything into the one file. Calls that come later fail. Dropping the store
     /// instead loses nothing: the next start finds the rest in the `-wal` file.
     pub async fn close(&self) {
-        self.people.close().await;
-        self.daemon.close().await;
+        let readers = async { tokio::join!(self.people.close(), self.daemon.close()) };
+        drop(timeout(CLOSE_MAX, readers).await);
+        // Last, because only what is closed last can move everything.
         self.writer.close().await;
     }
 }

@@ -87,7 +87,14 @@ pub(super) mod tests {
             let drop = sqlx::AssertSqlSafe(format!("DROP TRIGGER {trigger}"));
             sqlx::query(drop).execute(&mut raw).await.unwrap();
         }
-        let rows = "BEGIN;
+        sqlx::raw_sql("BEGIN").execute(&mut raw).await.unwrap();
+        insert_one_of_each(&mut raw).await;
+        (directory, raw)
+    }
+
+    /// A request and a grant, both of them new.
+    pub(in crate::store::sqlite) async fn insert_one_of_each(raw: &mut SqliteConnection) {
+        let rows = "
             INSERT INTO requests (id, target, credential_path, requester_subject, requester_name, duration_seconds,
                                   reason, approvals_required, submitted_at, state, revision, lapses_at)
             VALUES ('00000000000000000000000000', 't', 'p', 's', 'n', 1, 'r', 1, 0, 'PENDING', 1, 1);
@@ -95,7 +102,6 @@ pub(super) mod tests {
                                 closes_at, opened_at, state, revision)
             VALUES ('00000000000000000000000000', '00000000000000000000000000', 't', 'p', 's', 'n', 0, 1, 0,
                     'ISSUING', 1);";
-        sqlx::raw_sql(rows).execute(&mut raw).await.unwrap();
-        (directory, raw)
+        sqlx::raw_sql(rows).execute(raw).await.unwrap();
     }
 }

@@ -1,11 +1,23 @@
-//! The one way to write: all changes and their events in one transaction, which either commits or leaves no trace (I4).
+//! The one way to write: all changes of a commit and their events in one transaction, which either commits or leaves no
+//! trace (I4). Nothing is written outside of a commit.
 //!
-//! Commits queue for the one connection. Nothing is written outside of a commit.
+//! One task has the only connection that writes. Callers put their commits in its [`lanes`] and wait for an answer, so a
+//! caller who leaves takes nothing along. Each [`transaction`] makes the commits of all who wait then. The task opens
+//! another connection after a transaction that failed, and never while one hangs: that one has the database's lock, so
+//! another could do nothing, and there would be a thread more for each try.
+
+mod job;
+mod lanes;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     error::Error,
-    io, mem,
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,223 +25,142 @@ use sqlx::{
     Connection,
     sqlite::{SqliteConnectOptions, SqliteConnection},
 };
-use tokio::{sync::Mutex, time::timeout};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
+use self::{
+    job::{Change, Failure},
+    lanes::Lanes,
+};
 use super::{
-    connect, events,
+    ANSWER_MAX, CLOSE_MAX, connect,
     files::{self, Identity},
-    rows::failed,
-    write,
 };
 use crate::{
     access::event::Recorded,
     store::{StoreError, Write},
 };
 
-/// How long a commit waits for those before it. A commit takes milliseconds; whoever waited this long has a stuck disk
-/// before him, and his caller is told rather than kept.
-const WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// How long a commit may take: far longer than a disk that works needs. What hangs longer counts as failed, so that
-/// whoever has to end access gets on without the record; if it is written later all the same, the next read sees it.
-const COMMIT_MAX: Duration = Duration::from_secs(30);
-
-/// The only connection that writes, and the queue before it.
+/// Where commits are handed in.
 #[derive(Debug)]
 pub(super) struct Writer {
-    file: PathBuf,
-    identity: Identity,
-    options: SqliteConnectOptions,
-    commit_max: Duration,
-    slot: Mutex<Slot>,
-}
-
-#[derive(Debug)]
-enum Slot {
-    /// No transaction is under way on it.
-    Ready(SqliteConnection),
-    /// In use, or lost to a commit that didn't end well.
-    Empty,
-    /// The store is closed.
-    Closed,
+    lanes: Arc<Lanes>,
+    /// How long a caller waits, in his lane and for the disk.
+    answer_max: Duration,
+    /// Cancelled when the task is over and its connection is closed.
+    ended: CancellationToken,
 }
 
 impl Writer {
-    /// Writes to this file, which must be the one that is connected to.
+    /// Writes to this file, which must be the one that is connected to. Its task ends when this is closed or dropped.
     pub(super) fn new(
         file: &Path,
         options: SqliteConnectOptions,
         connection: SqliteConnection,
     ) -> io::Result<Self> {
-        let (file, identity) = (file.to_owned(), files::identity(file)?);
-        let slot = Mutex::new(Slot::Ready(connection));
-        Ok(Self { file, identity, options, commit_max: COMMIT_MAX, slot })
+        let origin = Origin { identity: files::identity(file)?, file: file.to_owned(), options };
+        let (lanes, ended) = (Arc::default(), CancellationToken::new());
+        let writer = Self { lanes, answer_max: ANSWER_MAX, ended };
+        writer.start(origin, connection);
+        Ok(writer)
     }
 
-    pub(super) async fn close(&self) {
-        let slot = mem::replace(&mut *self.slot.lock().await, Slot::Closed);
-        if let Slot::Ready(connection) = slot {
-            // What it couldn't finish, the next start does.
-            drop(connection.close().await);
-        }
-    }
-
-    /// Commits all of it. Safe to cancel: the connection is out of its slot until the transaction is over, so a call
-    /// that is dropped midway takes it along, and closing rolls back.
-    pub(super) async fn commit(&self, writes: &[Write<'_>]) -> Result<Vec<Recorded>, StoreError> {
-        let operation = "wait to commit";
-        let mut slot = timeout(WAIT_MAX, self.slot.lock())
-            .await
-            .map_err(|late| StoreError::Unavailable { operation, source: Box::new(late) })?;
-        self.check_file()?;
-        let mut connection = match mem::replace(&mut *slot, Slot::Empty) {
-            Slot::Ready(connection) => connection,
-            Slot::Empty => connect::writer(&self.options)
-                .await
-                .map_err(|error| StoreError::Unavailable { operation, source: Box::new(error) })?,
-            Slot::Closed => {
-                *slot = Slot::Closed;
-                return Err(failed(operation)(sqlx::Error::PoolClosed));
+    fn start(&self, origin: Origin, connection: SqliteConnection) {
+        let (lanes, origin) = (Arc::clone(&self.lanes), Arc::new(origin));
+        let ended = self.ended.clone().drop_guard();
+        tokio::spawn(async move {
+            let turn = |lanes, connection| turn(lanes, connection, Arc::clone(&origin));
+            if let Some(connection) = work(&lanes, Some(connection), turn).await {
+                // What it can't finish, the next start does.
+                drop(connection.close().await);
             }
-        };
-        let done = timeout(self.commit_max, transaction(&mut connection, writes)).await;
-        let (outcome, is_clean) = done.unwrap_or_else(|late| {
-            (Err(StoreError::Unavailable { operation: "commit", source: Box::new(late) }), false)
+            drop(ended);
         });
-        if is_clean {
-            *slot = Slot::Ready(connection);
-        }
-        outcome
     }
 
+    /// Commits all of it. Safe to cancel: a commit whose caller has gone is made as a whole or not at all, and never if
+    /// it hadn't begun. The same is true of one that got no answer in time.
+    pub(super) async fn commit(&self, writes: &[Write<'_>]) -> Result<Vec<Recorded>, StoreError> {
+        let answer = self.lanes.push(writes.iter().map(Change::of).collect())?;
+        let source: Box<dyn Error + Send + Sync> = match timeout(self.answer_max, answer).await {
+            Ok(Ok(answer)) => return answer,
+            Ok(Err(lost)) => Box::new(lost),
+            Err(late) => Box::new(late),
+        };
+        Err(StoreError::Unavailable { operation: "commit", source })
+    }
+
+    /// Makes the commits that wait, and ends.
+    pub(super) async fn close(&self) {
+        self.lanes.close();
+        // A disk that hangs keeps nobody from stopping; what is left, the next start finds.
+        drop(timeout(CLOSE_MAX, self.ended.cancelled()).await);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.lanes.close();
+    }
+}
+
+/// Where connections come from.
+#[derive(Debug)]
+struct Origin {
+    file: PathBuf,
+    identity: Identity,
+    options: SqliteConnectOptions,
+}
+
+impl Origin {
     /// A file that was removed can be written to for as long as it is open, and everything is lost at the end.
-    fn check_file(&self) -> Result<(), StoreError> {
-        let source: Box<dyn Error + Send + Sync> = match files::identity(&self.file) {
-            Ok(identity) if identity == self.identity => return Ok(()),
-            Ok(_) => "another file has taken the database's place; stop hallpassd and put it back".into(),
-            Err(error) => Box::new(error),
-        };
-        Err(StoreError::Unavailable { operation: "find the database's file", source })
-    }
-}
-
-/// One transaction, and whether the connection may be used again. After a failure (the disk is full, say, and SQLite has
-/// rolled back by itself) the driver's count of open transactions can't be relied on.
-async fn transaction(
-    connection: &mut SqliteConnection,
-    writes: &[Write<'_>],
-) -> (Result<Vec<Recorded>, StoreError>, bool) {
-    // IMMEDIATE takes the write lock at once, so that what is read in it stays true until the end.
-    let mut transaction = match connection.begin_with("BEGIN IMMEDIATE").await {
-        Ok(transaction) => transaction,
-        Err(error) => return (Err(failed("begin a transaction")(error)), false),
-    };
-    match apply(&mut transaction, writes).await {
-        Ok(recorded) => match transaction.commit().await {
-            Ok(()) => (Ok(recorded), true),
-            Err(error) => (Err(failed("commit")(error)), false),
-        },
-        Err(error) => {
-            let rolled_back = transaction.rollback().await.is_ok();
-            let is_clean = rolled_back && matches!(error, StoreError::Conflict { .. });
-            (Err(error), is_clean)
+    async fn check_file(&self) -> Result<(), Failure> {
+        let file = self.file.clone();
+        // On a thread of its own: a file system that hangs may hang here as well, and must not keep others from running.
+        let found = tokio::task::spawn_blocking(move || files::identity(&file)).await;
+        match found.map_err(io::Error::from).flatten() {
+            Ok(identity) if identity == self.identity => Ok(()),
+            Ok(_) => {
+                let replaced = "another file has taken the database's place; stop hallpassd and put it back";
+                Err(Failure::from(Box::<dyn Error + Send + Sync>::from(replaced)))
+            }
+            Err(error) => Err(Arc::new(error)),
         }
     }
 }
 
-async fn apply(connection: &mut SqliteConnection, writes: &[Write<'_>]) -> Result<Vec<Recorded>, StoreError> {
-    let mut recorded = Vec::with_capacity(writes.len());
-    for one in writes {
-        let event = match one {
-            Write::Request(change) => {
-                write::request(connection, change).await?;
-                change.event()
-            }
-            Write::Grant(change) => {
-                write::grant(connection, change).await?;
-                change.event()
-            }
-            Write::Fact(event) => event,
-        };
-        recorded.push(events::append(connection, event).await.map_err(failed("append to the audit log"))?);
+/// Takes turns until no commit waits and none can come. Answers with its connection, if it has one.
+async fn work<C: Send + 'static, T: Future<Output = Option<C>> + Send + 'static>(
+    lanes: &Arc<Lanes>,
+    mut connection: Option<C>,
+    turn: impl Fn(Arc<Lanes>, Option<C>) -> T,
+) -> Option<C> {
+    while lanes.wait().await {
+        // In a task of its own: one that panics takes its commits along, which tells their callers, and its connection.
+        connection = tokio::spawn(turn(Arc::clone(lanes), connection.take())).await.unwrap_or_default();
     }
-    Ok(recorded)
+    connection
 }
 
-#[cfg(test)]
-mod tests {
-    use chrono::DateTime;
-
-    use super::*;
-    use crate::{
-        access::{
-            actor::Actor,
-            event::{About, Event, Fact},
-        },
-        clock::ManualClock,
-        store::{
-            Store,
-            sqlite::{Migrate, SqliteStore},
+/// Makes or refuses the commits of one group. Answers with the connection, if it may be used again.
+async fn turn(
+    lanes: Arc<Lanes>,
+    connection: Option<SqliteConnection>,
+    origin: Arc<Origin>,
+) -> Option<SqliteConnection> {
+    if let Err(error) = origin.check_file().await {
+        lanes.refuse_group("find the database's file", &error);
+        return connection;
+    }
+    let mut connection = match connection {
+        Some(connection) => connection,
+        None => match connect::writer(&origin.options).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                lanes.refuse_group("open the database", &(Arc::new(error) as Failure));
+                return None;
+            }
         },
     };
-
-    fn fact(bytes: usize) -> Event {
-        let fact = Fact::IdentityRefused {
-            method: "x".into(),
-            client_address: None,
-            error: "y".repeat(bytes),
-            unrecorded: 0,
-        };
-        Event { at: DateTime::UNIX_EPOCH, actor: Actor::Daemon, about: About::default(), fact }
-    }
-
-    #[tokio::test]
-    async fn a_full_disk_stops_one_commit_and_not_the_next() {
-        let directory = tempfile::tempdir().unwrap();
-        let clock = ManualClock::new(DateTime::UNIX_EPOCH);
-        let store = SqliteStore::open(&directory.path().join("db"), Migrate::Yes, &clock).await.unwrap();
-        if let Slot::Ready(connection) = &mut *store.writer.slot.lock().await {
-            // Stands for the disk: no page more than there are. The connection that replaces this one has no such bound.
-            sqlx::query("PRAGMA max_page_count = 1").execute(connection).await.unwrap();
-        }
-        let refused = store.commit(&[Write::Fact(&fact(100_000))]).await.unwrap_err();
-        assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
-        assert_eq!(store.last_sequence().await.unwrap(), 0);
-        let recorded = store.commit(&[Write::Fact(&fact(100_000))]).await.unwrap();
-        assert_eq!(recorded[0].sequence, 1);
-    }
-
-    /// Defect 20: an audit sink that hangs stops everything.
-    #[tokio::test]
-    async fn defect_20_a_commit_that_hangs_fails_and_the_next_does_not() {
-        let directory = tempfile::tempdir().unwrap();
-        let clock = ManualClock::new(DateTime::UNIX_EPOCH);
-        let mut store = SqliteStore::open(&directory.path().join("db"), Migrate::Yes, &clock).await.unwrap();
-        if let Slot::Ready(connection) = &mut *store.writer.slot.lock().await {
-            // Stands for the disk: counts for a while before each event. Only this connection has it.
-            let slow = "CREATE TEMP VIEW slow AS WITH RECURSIVE n(x) AS (
-                            SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 3000000) SELECT count(*) AS x FROM n;
-                        CREATE TEMP TRIGGER slowly BEFORE INSERT ON audit_events BEGIN SELECT x FROM slow; END;";
-            sqlx::raw_sql(slow).execute(connection).await.unwrap();
-        }
-        store.writer.commit_max = Duration::from_millis(20);
-        let refused = store.commit(&[Write::Fact(&fact(1))]).await.unwrap_err();
-        assert!(matches!(refused, StoreError::Unavailable { operation: "commit", .. }), "{refused:?}");
-        store.writer.commit_max = COMMIT_MAX;
-        let recorded = store.commit(&[Write::Fact(&fact(1))]).await.unwrap();
-        assert_eq!(recorded[0].sequence, 1);
-    }
-
-    #[tokio::test]
-    async fn a_closed_store_says_so() {
-        let directory = tempfile::tempdir().unwrap();
-        let clock = ManualClock::new(DateTime::UNIX_EPOCH);
-        let store = SqliteStore::open(&directory.path().join("db"), Migrate::Yes, &clock).await.unwrap();
-        store.close().await;
-        for _ in 0..2 {
-            assert!(store.commit(&[Write::Fact(&fact(1))]).await.is_err());
-            assert!(store.last_sequence().await.is_err());
-        }
-        assert!(!directory.path().join("db-wal").exists(), "all is in the one file");
-    }
+    transaction::run(&mut connection, &lanes).await.then_some(connection)
 }

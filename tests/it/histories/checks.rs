@@ -114,8 +114,8 @@ impl Checks {
                 }
                 State::Active { leased, .. } => {
                     // Opened and activated between two looks, there was one time in between.
-                    let least = *self.ahead.entry(grant.id).or_insert(ahead);
-                    let closes_at = grant.window.closes_at() - least;
+                    let ahead = *self.ahead.entry(grant.id).or_insert(ahead);
+                    let closes_at = grant.window.closes_at() - ahead;
                     let lease = leases.iter().find(|lease| lease.id == leased.lease);
                     if let Some(lease) = lease.filter(|lease| !lease.ending && lease.expires_at > closes_at) {
                         let late = lease.expires_at - closes_at;

@@ -75,6 +75,7 @@ pub fn take(history: &mut History) -> model::Verdict {
         Step::Repair => repair(history),
         Step::Outsider => outsider(history),
         Step::HangUp => {
+            // The daemon doesn't hang up on itself.
             let mut callers = history.life.callers();
             callers.retain(|number| !history.at_work.contains_key(number));
             if let Some(number) = history.chance.one_of(&callers).copied() {

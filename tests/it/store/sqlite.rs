@@ -51,7 +51,7 @@ impl Backend for Sqlite {
 }
 
 impl Sqlite {
-    fn file(&self) -> PathBuf {
+    pub fn file(&self) -> PathBuf {
         self.directory.path().join("hallpass.db")
     }
 

@@ -4,6 +4,7 @@ pub mod memory;
 pub mod people;
 pub mod refusals;
 pub mod servers;
+pub mod shell;
 pub mod sim;
 pub mod world;
 

@@ -10,6 +10,7 @@
 mod bao;
 mod postgres;
 mod process;
+pub mod proxy;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub use self::{
     bao::{Bao, openbao},
     postgres::{Postgres, postgres},
     process::{Dir, Process, free_port},
+    proxy::Proxy,
 };
 
 /// How long anything may take to come true. Far longer than it does, and short enough to see which test hangs.

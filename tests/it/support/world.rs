@@ -18,7 +18,7 @@ use sqlx::Connection as _;
 
 use super::{
     people::Person,
-    servers::{Bao, Dir, Postgres, Process, eventually, openbao, postgres},
+    servers::{Bao, Dir, Postgres, Process, Proxy, eventually, openbao, postgres},
 };
 
 /// The policies and roles that operators load, by their file names.
@@ -57,6 +57,10 @@ pub struct Wishes {
     pub daemon_policy: fn(String) -> String,
     /// A statement that the database runs before it makes an account.
     pub before_account: Option<&'static str>,
+    /// A way to Vault for the daemon on which things can go wrong ([`World::proxy`]).
+    pub through_proxy: bool,
+    /// How long the daemon gives a call to Vault.
+    pub timeout: &'static str,
 }
 
 impl Default for Wishes {
@@ -64,7 +68,16 @@ impl Default for Wishes {
         let target = "window_max = \"1h\"\ndecide_within = \"1h\"\nclaim_within = \"1h\"\n".to_owned();
         let daemon_policy = |policy| policy;
         let more = String::new();
-        Self { target, more, own_vault: false, own_database: false, daemon_policy, before_account: None }
+        Self {
+            target,
+            more,
+            own_vault: false,
+            own_database: false,
+            daemon_policy,
+            before_account: None,
+            through_proxy: false,
+            timeout: "10s",
+        }
     }
 }
 
@@ -77,6 +90,7 @@ pub struct World {
     pub name: String,
     pub dir: Dir,
     pub address: String,
+    proxy: Option<Proxy>,
     daemon: Mutex<Option<Process>>,
 }
 
@@ -103,7 +117,8 @@ impl World {
         let port = super::servers::free_port();
         let address = format!("http://127.0.0.1:{port}");
         let dir = Dir::new("world");
-        let world = Self { bao, postgres, name, dir, address, daemon: Mutex::new(None) };
+        let proxy = wishes.through_proxy.then(|| Proxy::start(&bao.address));
+        let world = Self { bao, postgres, name, dir, address, proxy, daemon: Mutex::new(None) };
         world.set_up_database().await;
         world.set_up_vault(&wishes).await;
         world.set_up_people().await;
@@ -120,6 +135,11 @@ impl World {
     /// The database's name, and the role that its credentials are members of.
     pub fn database(&self) -> String {
         format!("orders_{}", self.name)
+    }
+
+    /// The daemon's way to Vault, of a world that wished for one.
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("wished for")
     }
 
     /// Everything that the daemon printed.
@@ -336,11 +356,11 @@ plaintext = true
 path = "{database}"
 
 [vault]
-address = "{vault}"
+address = "{address}"
 role_id = {role_id}
 secret_id_file = "{secret_file}"
 token_role = "hallpass-grant-{name}"
-timeout = "10s"
+timeout = "{timeout}"
 
 [identity]
 issuer = "{vault}/v1/identity/oidc"
@@ -361,6 +381,8 @@ early_revocation = "ends_sessions"
 {more}
 "#,
             database = self.database_file().display(),
+            address = self.proxy.as_ref().map_or(&bao.address, |proxy| &proxy.address),
+            timeout = wishes.timeout,
             vault = bao.address,
             secret_file = secret_file.display(),
             path = self.credential_path(),

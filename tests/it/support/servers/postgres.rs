@@ -9,6 +9,7 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio_postgres::{Client, Config, Error, NoTls};
 
 use super::process::{Dir, Process, comes_up, find_program, is_root, on_free_port, run_as};
@@ -70,6 +71,25 @@ impl Postgres {
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
     }
 
+    /// Lets the server hang: all of its processes stop where they are.
+    pub fn freeze(&self) {
+        self.signal_all(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal_all(Signal::CONT);
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        let running = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        let server = running.as_ref().expect("it runs").pid();
+        for pid in [server].into_iter().chain(children(server)) {
+            // A child may have ended meanwhile.
+            let _ = kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal);
+        }
+    }
+
     /// Logs in.
     ///
     /// # Errors
@@ -88,6 +108,16 @@ impl Postgres {
     pub async fn connect_as_superuser(&self, database: &str) -> Client {
         self.connect(self.superuser, self.password, database).await.unwrap()
     }
+}
+
+/// The processes whose parent this is.
+fn children(parent: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().any(|line| line == format!("PPid:\t{parent}")).then_some(pid)
+    });
+    processes.collect()
 }
 
 fn init(dir: &Dir) {

@@ -1,0 +1,79 @@
+//! A commit on its way to the connection that writes: what to store, and who waits for the answer.
+
+use std::{error::Error, sync::Arc};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    access::{
+        change,
+        event::{Event, Recorded},
+        grant::{Grant, State},
+        request::Request,
+    },
+    store::{StoreError, Write},
+};
+
+/// What a caller is told.
+pub(super) type Answer = Result<Vec<Recorded>, StoreError>;
+
+/// What commits that failed together failed of.
+pub(super) type Failure = Arc<dyn Error + Send + Sync>;
+
+/// One thing to commit, which outlives its caller: he may be gone when its turn comes.
+#[derive(Debug)]
+pub(super) enum Change {
+    Request(change::Change<Request>),
+    Grant(change::Change<Grant>),
+    Fact(Event),
+}
+
+impl Change {
+    pub(super) fn of(write: &Write<'_>) -> Self {
+        match *write {
+            Write::Request(change) => Self::Request(change.clone()),
+            Write::Grant(change) => Self::Grant(change.clone()),
+            Write::Fact(event) => Self::Fact(event.clone()),
+        }
+    }
+
+    /// Whether it begins a grant's end, or brings it on, or finishes it.
+    pub(super) const fn is_urgent(&self) -> bool {
+        match self {
+            Self::Grant(change) => match change.after().state {
+                State::Revoking(_) | State::Revoked { .. } | State::Failed { .. } => true,
+                State::Issuing { .. } | State::Active { .. } => false,
+            },
+            Self::Request(_) | Self::Fact(_) => false,
+        }
+    }
+}
+
+/// A commit that waits or is under way. Dropped without an answer, it tells its caller that much.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) changes: Vec<Change>,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Job {
+    pub(super) fn new(changes: Vec<Change>) -> (Self, oneshot::Receiver<Answer>) {
+        let (answer, receiver) = oneshot::channel();
+        (Self { changes, answer }, receiver)
+    }
+
+    /// Whether its caller still waits.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.answer.is_closed()
+    }
+
+    pub(super) fn answer(self, answer: Answer) {
+        // A caller who left meanwhile finds out when he reads.
+        drop(self.answer.send(answer));
+    }
+
+    /// Answers with a failure that others have in common with it.
+    pub(super) fn refuse(self, operation: &'static str, source: &Failure) {
+        self.answer(Err(StoreError::Unavailable { operation, source: Box::new(Arc::clone(source)) }));
+    }
+}

@@ -1,0 +1,119 @@
+//! One transaction for all who wait when it begins: they share the wait for the disk, and nothing else. Each commit has a
+//! savepoint of its own, so that a conflict undoes that one alone (I4 holds for each of them).
+//!
+//! Nobody is answered before the whole is durable: a conflict, too, may be with a change that isn't yet.
+
+use std::sync::Arc;
+
+use sqlx::{Connection, sqlite::SqliteConnection};
+
+use super::{
+    super::{events, rows::failed, write},
+    job::{Answer, Change, Failure, Job},
+    lanes::Lanes,
+};
+use crate::{access::event::Recorded, store::StoreError};
+
+/// Commits a group, and answers whether the connection may be used again. After a failure (the disk is full, say, and
+/// SQLite has rolled back by itself) the driver's count of open transactions can't be relied on.
+pub(super) async fn run(connection: &mut SqliteConnection, lanes: &Lanes) -> bool {
+    // IMMEDIATE takes the write lock at once, so that what is read in it stays true until the end. The group is taken
+    // after that, so that whoever came while the lock was waited for is in it, the urgent ones first.
+    let mut transaction = match connection.begin_with("BEGIN IMMEDIATE").await {
+        Ok(transaction) => transaction,
+        Err(error) => {
+            lanes.refuse_group("begin a transaction", &(Arc::new(error) as Failure));
+            return false;
+        }
+    };
+    let mut group = Group::default();
+    if let Err(error) = group.execute(&mut transaction, lanes.group()).await {
+        return group.refuse(error);
+    }
+    // What everybody has given up on had better not happen: they are told that it failed.
+    let ended = if group.is_wanted() { transaction.commit().await } else { transaction.rollback().await };
+    match ended {
+        Ok(()) => group.answer(),
+        Err(error) => group.refuse(error),
+    }
+}
+
+/// The commits of a transaction, with the answers that they get if it is committed.
+#[derive(Default)]
+struct Group {
+    executed: Vec<(Job, Answer)>,
+    /// Those that weren't come to, because one before lost the transaction.
+    left: Vec<Job>,
+}
+
+impl Group {
+    async fn execute(
+        &mut self,
+        connection: &mut SqliteConnection,
+        jobs: Vec<Job>,
+    ) -> Result<(), sqlx::Error> {
+        let mut jobs = jobs.into_iter();
+        while let Some(job) = jobs.next() {
+            match in_savepoint(connection, &job.changes).await {
+                Ok(answer) => self.executed.push((job, answer)),
+                Err(lost) => {
+                    self.left.push(job);
+                    self.left.extend(jobs);
+                    return Err(lost);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.executed.iter().any(|(job, _)| job.is_wanted())
+    }
+
+    fn answer(self) -> bool {
+        let mut is_clean = true;
+        for (job, answer) in self.executed {
+            is_clean &= matches!(answer, Ok(_) | Err(StoreError::Conflict { .. }));
+            job.answer(answer);
+        }
+        is_clean
+    }
+
+    /// Tells all of them that the transaction failed.
+    fn refuse(self, error: sqlx::Error) -> bool {
+        let error: Failure = Arc::new(error);
+        for job in self.executed.into_iter().map(|(job, _)| job).chain(self.left) {
+            job.refuse("commit", &error);
+        }
+        false
+    }
+}
+
+/// Makes one commit or leaves no trace of it. The outer error is a transaction that is lost: SQLite knows the savepoint no
+/// more.
+async fn in_savepoint(connection: &mut SqliteConnection, changes: &[Change]) -> Result<Answer, sqlx::Error> {
+    let mut savepoint = connection.begin().await?;
+    match apply(&mut savepoint, changes).await {
+        Ok(recorded) => savepoint.commit().await.map(|()| Ok(recorded)),
+        Err(error) => savepoint.rollback().await.map(|()| Err(error)),
+    }
+}
+
+async fn apply(connection: &mut SqliteConnection, changes: &[Change]) -> Result<Vec<Recorded>, StoreError> {
+    let mut recorded = Vec::with_capacity(changes.len());
+    for one in changes {
+        let event = match one {
+            Change::Request(change) => {
+                write::request(connection, change).await?;
+                change.event()
+            }
+            Change::Grant(change) => {
+                write::grant(connection, change).await?;
+                change.event()
+            }
+            Change::Fact(event) => event,
+        };
+        recorded.push(events::append(connection, event).await.map_err(failed("append to the audit log"))?);
+    }
+    Ok(recorded)
+}
