@@ -71,14 +71,11 @@ enum Comes {
 
 fn comes(call: Call, fault: Fault) -> Comes {
     match (call, fault) {
-        (_, Fault::Slow) => Comes::Well,
-        // Any answer of Vault's shows that the way is there.
-        (Call::Ahead, Fault::Says(_, 200 | 429 | 500 | 503, _)) => Comes::Well,
+        // Asked ahead, any answer of Vault's shows that the way is there.
+        (_, Fault::Slow) | (Call::Ahead, Fault::Says(_, 200 | 429 | 500 | 503, _)) => Comes::Well,
         (Call::RenewToken | Call::RenewLease, Fault::Last) => Comes::Either,
-        (Call::Read | Call::ListAfter, Fault::Last) => Comes::Unsettled,
-        // Vault turned it away before it did anything.
-        (Call::Read, Fault::Says(When::Before, 429 | 503, _)) => Comes::Failed,
-        (Call::LookUp, Fault::Last) => Comes::Failed,
+        // Vault turned the read away before it did anything.
+        (Call::Read, Fault::Says(When::Before, 429 | 503, _)) | (Call::LookUp, Fault::Last) => Comes::Failed,
         (Call::Read | Call::ListAfter | Call::LookUp, _) => Comes::Unsettled,
         _ => Comes::Failed,
     }

@@ -33,7 +33,8 @@ async fn held(company: &mut Company) -> Vec<Grant> {
 async fn release(company: &Company, grants: &[Grant]) {
     company.proxy().forget();
     let mut releases = tokio::task::JoinSet::new();
-    for grant in grants.iter().cloned() {
+    for grant in grants {
+        let grant = grant.clone();
         let mut alice = company.alice.clone();
         releases.spawn(async move { alice.release(&grant).await.map(drop) });
     }

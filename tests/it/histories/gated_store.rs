@@ -72,9 +72,8 @@ pub fn unavailable() -> StoreError {
 impl Store for GatedStore {
     async fn commit(&self, writes: &[Write<'_>]) -> Result<Vec<Recorded>, StoreError> {
         let changes = Change::all(writes);
-        let hold = match self.gates.wait(Point::Commit(changes.clone())).await {
-            Verdict::Pass { hold } => hold,
-            _ => return Err(unavailable()),
+        let Verdict::Pass { hold } = self.gates.wait(Point::Commit(changes.clone())).await else {
+            return Err(unavailable());
         };
         let done = self.read(self.inner.commit(writes)).await;
         self.gates.committed();

@@ -329,7 +329,7 @@ impl History {
     fn is_approval_recorded(&self, human: &str, request: RequestId) -> Verdict {
         let Some(checks) = &self.checks else { return Ok(()) };
         let told = checks.model.requests.get(&request);
-        if told.is_some_and(|told| told.approvers.iter().any(|approver| *approver == human)) {
+        if told.is_some_and(|told| told.approvers.contains(&human)) {
             Ok(())
         } else {
             Err(("answers", format!("{human}'s approval of {request} isn't recorded")))
