@@ -28,6 +28,7 @@ pub struct Direct {
 pub struct Issued {
     pub accessor: String,
     wrapping: String,
+    wrapping_token: String,
     lease: String,
 }
 
@@ -71,7 +72,15 @@ impl Direct {
             self.post("auth/token/renew-accessor", json!({ "accessor": accessor, "increment": end })),
             self.post("sys/leases/renew", json!({ "lease_id": lease, "increment": end })),
         );
-        Issued { accessor, wrapping: text(&wrapped["wrap_info"]["accessor"]), lease }
+        let info = &wrapped["wrap_info"];
+        let (wrapping, wrapping_token) = (text(&info["accessor"]), text(&info["token"]));
+        Issued { accessor, wrapping, wrapping_token, lease }
+    }
+
+    /// Opens the credential, as its holder does at once.
+    pub async fn open(&self, issued: &Issued) {
+        let unwrap = self.request(&issued.wrapping_token, Method::POST, "sys/wrapping/unwrap");
+        self.answer(unwrap).await;
     }
 
     /// Ends it; that isn't measured.

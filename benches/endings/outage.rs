@@ -32,8 +32,10 @@ pub async fn measure() {
         let length = Duration::from_secs(length.as_secs());
         let request = alice.submit(length, "order 4711 is stuck").await.unwrap();
         let request = olivia.approve(&request, "as discussed").await.unwrap();
-        alice.claim(&request).await.unwrap();
-        direct.issue(length).await;
+        let claimed = alice.claim(&request).await.unwrap();
+        alice.unwrap(&claimed).await;
+        let issued = direct.issue(length).await;
+        direct.open(&issued).await;
     }
     pause((stops_at - now()).to_std().unwrap()).await;
     world.postgres.stop();

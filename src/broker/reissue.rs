@@ -60,7 +60,7 @@ impl Broker {
                 reach(Point::EarlierEnded);
                 Ok(opened)
             }
-            Tried::Failed | Tried::NotYet => Err(Error::EarlierRemains { grant }),
+            Tried::Failed | Tried::NotYet | Tried::Again => Err(Error::EarlierRemains { grant }),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use super::{Broker, claim::FIRST_TTL};
+use super::{Broker, Tried, claim::FIRST_TTL};
 use crate::{
     access::{
         grant::{Ending, Grant, Issued, Leased},
@@ -27,13 +27,23 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(2500);
 /// How many tries of one ending are under way at once.
 const TRIES_MAX: usize = 4;
 
+/// How much is done about a lease that is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// It is left to Vault for a moment. Its window just closed, so Vault's own clock is at it, and doing the same twice
+    /// would take the database's time from those that wait.
+    Look,
+    /// It is revoked.
+    Revoke,
+}
+
 /// What stopped an ending, and at which step.
 #[derive(Debug)]
 pub(super) struct Stopped {
     pub(super) step: Step,
     pub(super) error: String,
-    /// Whether nothing failed, and only time has to pass.
-    pub(super) is_only_early: bool,
+    /// What the try comes to: something failed, or only time has to pass.
+    pub(super) tried: Tried,
 }
 
 impl Stopped {
@@ -42,50 +52,86 @@ impl Stopped {
     }
 
     fn new(step: Step, error: impl Into<String>) -> Self {
-        Self { step, error: error.into(), is_only_early: false }
+        Self { step, error: error.into(), tried: Tried::Failed }
     }
 }
 
 impl Broker {
     /// Ends in Vault what was issued, and has Vault confirm it.
-    pub(super) async fn undo(&self, grant: &Grant, ending: &Ending) -> Result<Confirmation, Stopped> {
+    pub(super) async fn undo(
+        &self,
+        grant: &Grant,
+        ending: &Ending,
+        manner: Manner,
+    ) -> Result<Confirmation, Stopped> {
         let mut tries = FuturesUnordered::new();
-        tries.push(self.undo_once(grant, ending));
+        tries.push(self.undo_once(grant, ending, manner));
         loop {
             let silent = self.clock.sleep_until(self.clock.now() + ASK_AGAIN_AFTER);
             tokio::select! {
                 biased;
                 Some(done) = tries.next() => return done,
-                () = silent, if tries.len() < TRIES_MAX => tries.push(self.undo_once(grant, ending)),
+                () = silent, if tries.len() < TRIES_MAX => tries.push(self.undo_once(grant, ending, manner)),
             }
         }
     }
 
-    async fn undo_once(&self, grant: &Grant, ending: &Ending) -> Result<Confirmation, Stopped> {
+    async fn undo_once(
+        &self,
+        grant: &Grant,
+        ending: &Ending,
+        manner: Manner,
+    ) -> Result<Confirmation, Stopped> {
         match &ending.issued {
             Issued::Nothing => Ok(Confirmation::NothingIssued),
             Issued::Token(token) => self.undo_unknown(grant, ending, token).await,
-            Issued::Lease(leased) => self.undo_lease(leased).await,
+            Issued::Lease(leased) => self.undo_lease(grant, leased, manner).await,
         }
     }
 
     /// Tries every step, also after one that failed: a wrapping token that resists must not keep the account alive. A
     /// lease that Vault says is gone is gone, whatever its revocation ran into: Vault may have been faster, or the account
     /// had vanished.
-    async fn undo_lease(&self, leased: &Leased) -> Result<Confirmation, Stopped> {
-        let (wrapping, token) =
-            tokio::join!(self.undo_wrapping(&leased.wrapping), self.undo_token(&leased.token));
-        let lease = self.issuer.revoke_lease(&leased.lease).await.map_err(Stopped::at(Step::Lease));
+    async fn undo_lease(
+        &self,
+        grant: &Grant,
+        leased: &Leased,
+        manner: Manner,
+    ) -> Result<Confirmation, Stopped> {
+        let looked = match manner {
+            Manner::Look => self.issuer.lease_gone(&leased.lease).await.ok(),
+            Manner::Revoke => None,
+        };
+        if looked == Some(false) {
+            return Err(Stopped { tried: Tried::Again, ..still_there() });
+        }
+        let ended = async { looked.is_some() || self.ended_by_itself(grant, leased).await };
+        let (wrapping, token, ended) =
+            tokio::join!(self.undo_wrapping(&leased.wrapping), self.undo_token(&leased.token), ended);
+        let gone = if ended {
+            reach(Point::LeaseRevoked);
+            Ok(())
+        } else {
+            self.end_lease(&leased.lease).await
+        };
+        wrapping.and(token).and(gone)?;
+        reach(Point::LeaseGone);
+        Ok(Confirmation::LeaseGone)
+    }
+
+    /// Whether Vault, whose own clock ends the lease with the window, has done so: then that is one question, and it waits
+    /// for no other revocation of the same database. What it doesn't answer is found out by the next steps.
+    async fn ended_by_itself(&self, grant: &Grant, leased: &Leased) -> bool {
+        grant.window.is_closed(self.clock.now())
+            && self.issuer.lease_gone(&leased.lease).await.unwrap_or(false)
+    }
+
+    async fn end_lease(&self, lease: &LeaseId) -> Result<(), Stopped> {
+        let revoked = self.issuer.revoke_lease(lease).await.map_err(Stopped::at(Step::Lease));
         reach(Point::LeaseRevoked);
-        let gone = self.issuer.lease_gone(&leased.lease).await.map_err(Stopped::at(Step::Confirmation));
-        wrapping.and(token)?;
-        match (lease, gone) {
-            (_, Ok(true)) => {
-                reach(Point::LeaseGone);
-                Ok(Confirmation::LeaseGone)
-            }
+        match (revoked, self.must_be_gone(lease).await) {
+            (_, Ok(())) => Ok(()),
             (Err(stopped), _) | (Ok(()), Err(stopped)) => Err(stopped),
-            (Ok(()), Ok(false)) => Err(still_there()),
         }
     }
 
@@ -112,17 +158,18 @@ impl Broker {
     ) -> Result<Confirmation, Stopped> {
         self.undo_token(token).await?;
         let _alone = self.paths.lock(&grant.credential_path).await;
+        // Asked before the list is: what a read makes after the list was made isn't on it.
+        let settled_at = settled_at(ending);
+        let is_settled = self.issuing.is_settled(grant.id) || settled_at <= self.clock.now();
         for lease in self.unrecorded_leases(grant, ending).await? {
             self.issuer.revoke_lease(&lease).await.map_err(Stopped::at(Step::Lease))?;
             self.must_be_gone(&lease).await?;
         }
-        let settled_at = settled_at(ending);
-        if !self.issuing.is_settled(grant.id) && self.clock.now() < settled_at {
-            let error =
-                format!("nothing found so far, but Vault may be at work on a read until {settled_at}");
-            return Err(Stopped { is_only_early: true, ..Stopped::new(Step::Confirmation, error) });
+        if is_settled {
+            return Ok(Confirmation::NoLeaseLeft);
         }
-        Ok(Confirmation::NoLeaseLeft)
+        let error = format!("nothing found so far, but Vault may be at work on a read until {settled_at}");
+        Err(Stopped { tried: Tried::NotYet, ..Stopped::new(Step::Confirmation, error) })
     }
 
     async fn unrecorded_leases(&self, grant: &Grant, ending: &Ending) -> Result<Vec<LeaseId>, Stopped> {

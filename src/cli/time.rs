@@ -175,7 +175,7 @@ pub(super) mod tests {
 
     /// Defect 17: unset times rendered as years.
     #[test]
-    fn a_time_that_is_not_set_is_never_rendered() {
+    fn defect_17_a_time_that_is_not_set_is_never_rendered() {
         let times = times("2026-11-23T12:00:00Z");
         for unset in [None, Some(Timestamp::default()), Some(Timestamp { seconds: i64::MAX, nanos: 0 })] {
             assert_eq!(times.show(unset.as_ref()), None, "{unset:?}");

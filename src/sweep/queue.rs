@@ -18,9 +18,9 @@ use crate::{
     broker::Tried,
 };
 
-/// How many endings of one target are under way at once: Vault runs one connection's revocations one after another
-/// anyway, and a target that hangs must not take all of Vault's workers.
-pub(super) const PER_TARGET_MAX: usize = 4;
+/// How many endings of one target are under way at once. Vault runs one connection's revocations one after another, so
+/// more end no account sooner; these are as many as keep it busy while others are confirmed and recorded.
+pub(super) const PER_TARGET_MAX: usize = 8;
 /// How many young tries there are at once. What is due after an outage or a restart must not become as many calls.
 pub(super) const YOUNG_MAX: usize = 64;
 /// How long a try counts as young. What hangs longer is its target's matter and must not keep the others waiting.
@@ -133,6 +133,8 @@ impl Queue {
                 lane.postpone(now);
                 NOT_YET_PAUSE
             }
+            // Its turn comes when those had theirs that were never tried.
+            Tried::Again => TimeDelta::zero(),
         };
         lane.waiting.insert(Waiting { tried_at: Some(now), due_at, id, not_before: now + pause, pause });
         false
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_has_four_at_a_time_and_all_together_sixty_four() {
+    fn a_target_has_few_at_a_time_and_all_together_not_many() {
         let (mut one, _) = queue(&[("a", 100)]);
         assert_eq!(one.take(START).len(), PER_TARGET_MAX);
         assert_eq!(one.take(START), []);
@@ -269,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_failing_target_is_probed_by_one_in_turn_with_growing_pauses() {
-        let (mut queue, ids) = queue(&[("a", 6)]);
+        let (mut queue, ids) = queue(&[("a", PER_TARGET_MAX + 2)]);
         for id in queue.take(START) {
             queue.done(id, Tried::Failed, START);
         }
@@ -284,14 +286,15 @@ mod tests {
             queue.done(probe, Tried::Failed, now);
             probed.push(probe);
         }
-        assert_eq!(pauses, [2000; 8], "four failures made it two seconds, and it stays there");
-        let in_turn = [4, 5, 0, 1, 2, 3, 4, 5].map(|n: usize| ids[0][n]);
+        assert_eq!(pauses, [2000; 8], "the failures made it two seconds, and it stays there");
+        let (tried, fresh) = ids[0].split_at(PER_TARGET_MAX);
+        let in_turn: Vec<_> = fresh.iter().chain(tried).copied().take(8).collect();
         assert_eq!(probed, in_turn, "those never tried come first");
     }
 
     #[test]
     fn one_success_and_all_go_on() {
-        let (mut queue, ids) = queue(&[("a", 6)]);
+        let (mut queue, ids) = queue(&[("a", PER_TARGET_MAX + 2)]);
         let mut now = START;
         for id in queue.take(now) {
             queue.done(id, Tried::Failed, now);
@@ -331,16 +334,26 @@ mod tests {
 
     #[test]
     fn what_can_not_be_over_yet_says_nothing_about_its_target() {
-        let (mut queue, ids) = queue(&[("a", 5)]);
-        let taken = queue.take(START);
+        let (mut queue, ids) = queue(&[("a", PER_TARGET_MAX + 1)]);
+        let (taken, last) = (queue.take(START), ids[0][PER_TARGET_MAX]);
         queue.done(taken[0], Tried::NotYet, START);
-        assert_eq!(queue.take(START), [ids[0][4]]);
+        assert_eq!(queue.take(START), [last]);
         for id in &taken[1..] {
             queue.done(*id, Tried::Over, START);
         }
-        queue.done(ids[0][4], Tried::Over, START);
+        queue.done(last, Tried::Over, START);
         assert_eq!(queue.wake_at(START), Some(START + NOT_YET_PAUSE));
         assert_eq!(queue.take(START + NOT_YET_PAUSE), [taken[0]]);
+    }
+
+    #[test]
+    fn what_vault_is_at_comes_again_at_once_and_after_all_others() {
+        let (mut queue, ids) = queue(&[("a", PER_TARGET_MAX + 1)]);
+        let taken = queue.take(START);
+        queue.done(taken[0], Tried::Again, START);
+        assert_eq!(queue.take(START), [ids[0][PER_TARGET_MAX]]);
+        queue.done(taken[1], Tried::Over, START);
+        assert_eq!(queue.take(START), [taken[0]], "it waits for nothing but its turn");
     }
 
     #[test]
@@ -368,7 +381,7 @@ mod tests {
         /// Whatever the order of successes and failures: bounds hold, nothing is lost, and something is always to come.
         #[test]
         fn nothing_is_lost_and_no_bound_is_broken(
-            outcomes in prop::collection::vec((0_usize..3, 0_i64..700), 1..400),
+            outcomes in prop::collection::vec((0_usize..4, 0_i64..700), 1..400),
             counts in prop::collection::vec(1_usize..12, 1..4),
         ) {
             let names = ["a", "b", "c"];
@@ -384,7 +397,7 @@ mod tests {
                 }
                 prop_assert!(out.len() + queue.lanes.values().map(|l| l.waiting.len()).sum::<usize>() == left);
                 if let Some(id) = out.pop() {
-                    let tried = [Tried::Over, Tried::Failed, Tried::NotYet][outcome];
+                    let tried = [Tried::Over, Tried::Failed, Tried::NotYet, Tried::Again][outcome];
                     left -= usize::from(tried == Tried::Over);
                     queue.done(id, tried, now);
                 }

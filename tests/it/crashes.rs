@@ -24,6 +24,8 @@ use crate::support::{
     sim::{HOUR, Sim, TARGETS, alice, at_work, caller, path},
 };
 
+/// How many endings of one target are under way at once.
+const PER_TARGET_MAX: usize = 8;
 const EFFECTS: [Effect; 2] = [Effect::DidNot, Effect::Happened];
 
 fn hour() -> TimeDelta {
@@ -73,7 +75,7 @@ async fn nothing_is_asked_of_vault_before_the_intent_is_recorded() {
 
 /// Defect 4: a crash between issue and record leaves an orphan.
 #[tokio::test]
-async fn a_crash_while_issuing_leaves_nothing_and_the_holder_claims_again() {
+async fn defect_4_a_crash_while_issuing_leaves_nothing_and_the_holder_claims_again() {
     for operation in [Operation::Mint, Operation::ReadWrapped, Operation::Shorten] {
         for effect in EFFECTS {
             let mut sim = Sim::start().await;
@@ -126,7 +128,7 @@ async fn a_read_without_an_answer_is_not_over_before_vault_can_have_given_up() {
 
 /// Defect 4, at the other end.
 #[tokio::test]
-async fn a_crash_while_ending_is_finished_by_the_next_start() {
+async fn defect_4_a_crash_while_ending_is_finished_by_the_next_start() {
     for operation in
         [Operation::RevokeWrapping, Operation::RevokeToken, Operation::RevokeLease, Operation::LeaseGone]
     {
@@ -276,7 +278,7 @@ async fn the_sweeper_ends_a_grant_at_its_windows_end_and_not_before() {
 #[tokio::test]
 async fn defect_19_a_target_has_few_endings_under_way_however_many_are_due() {
     let mut sim = Sim::start().await;
-    for _ in 0..12 {
+    for _ in 0..2 * PER_TARGET_MAX {
         held(&sim, "orders-ro").await;
         sim.vault.stall_next(Operation::RevokeLease, Effect::DidNot);
     }
@@ -287,11 +289,11 @@ async fn defect_19_a_target_has_few_endings_under_way_however_many_are_due() {
         let calls = sim.vault.calls();
         calls.iter().filter(|call| call.operation == Operation::RevokeLease).count()
     };
-    eventually("some are under way", async || under_way() == 4).await;
+    eventually("some are under way", async || under_way() == PER_TARGET_MAX).await;
     for _ in 0..20 {
         // Each sweep is a pass over everything, and a round trip to the store at least.
         sim.broker.sweep().await.unwrap();
-        assert_eq!(under_way(), 4);
+        assert_eq!(under_way(), PER_TARGET_MAX);
     }
     sweeper.abort();
 }

@@ -38,7 +38,7 @@ async fn lets_in(world: &World, credential: &crate::support::people::Credential)
 
 /// I3. Defect 2: an asynchronous revocation taken for done.
 #[tokio::test]
-async fn a_released_grant_is_gone() {
+async fn defect_2_a_released_grant_is_gone() {
     let world = World::start().await;
     let mut alice = world.person("alice").await;
     let (grant, credential) = held(&world, &mut alice, MINUTE).await;
@@ -94,7 +94,7 @@ async fn a_lost_answer_is_claimed_again_in_the_same_window() {
 
 /// Defect 5: the first grant's timer ends the second's access.
 #[tokio::test]
-async fn overlapping_grants_of_one_person_are_independent() {
+async fn defect_5_overlapping_grants_of_one_person_are_independent() {
     let world = World::start().await;
     let mut alice = world.person("alice").await;
     let (first, first_credential) = held(&world, &mut alice, MINUTE).await;
@@ -108,7 +108,7 @@ async fn overlapping_grants_of_one_person_are_independent() {
 
 /// Defect 7: timers lost at an upgrade.
 #[tokio::test]
-async fn a_restart_keeps_open_grants_and_their_deadlines() {
+async fn defect_7_a_restart_keeps_open_grants_and_their_deadlines() {
     let world = World::start().await;
     let mut alice = world.person("alice").await;
     let (grant, credential) = held(&world, &mut alice, Duration::from_secs(15)).await;
@@ -136,7 +136,7 @@ async fn a_window_that_closes_while_the_daemon_is_dead_is_ended_by_vault_and_rec
 
 /// Defect 3: the server gives up on an ending; the daemon never does.
 #[tokio::test]
-async fn vault_down_at_the_windows_end_then_back() {
+async fn defect_3_vault_down_at_the_windows_end_then_back() {
     let world = World::with(Wishes { own_vault: true, ..Wishes::default() }).await;
     let mut alice = world.person("alice").await;
     let (grant, credential) = held(&world, &mut alice, Duration::from_secs(10)).await;
@@ -157,7 +157,7 @@ async fn vault_down_at_the_windows_end_then_back() {
 
 /// I3. Defect 1: an error of the revocation taken for "gone".
 #[tokio::test]
-async fn the_database_down_at_the_windows_end_then_back() {
+async fn defect_1_the_database_down_at_the_windows_end_then_back() {
     let world = World::with(Wishes { own_database: true, ..Wishes::default() }).await;
     let mut alice = world.person("alice").await;
     let (grant, credential) = held(&world, &mut alice, MINUTE).await;
@@ -178,7 +178,7 @@ async fn the_database_down_at_the_windows_end_then_back() {
 
 /// Defect 12: a broker without the right to revoke learns it at the revocation.
 #[tokio::test]
-async fn a_daemon_that_could_not_revoke_does_not_issue() {
+async fn defect_12_a_daemon_that_could_not_revoke_does_not_issue() {
     let without_revocation =
         |policy: String| policy.replace("path \"sys/leases/revoke\"", "path \"sys/leases/no-such-thing\"");
     let wishes = Wishes { daemon_policy: without_revocation, ..Wishes::default() };

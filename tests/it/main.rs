@@ -16,6 +16,8 @@ mod crashes;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod defects;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod endings;

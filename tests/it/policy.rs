@@ -250,3 +250,19 @@ fn lists_show_what_may_be_read_one_by_one() {
         }
     }
 }
+
+/// Auditors search for them, so none may change or be mistaken for another.
+#[test]
+fn each_verb_has_a_name_of_its_own() {
+    let names: Vec<&str> = Verb::all().map(Verb::name).collect();
+    let different: BTreeSet<&str> = names.iter().copied().collect();
+    assert_eq!(different.len(), names.len());
+    for (verb, name) in [
+        (Verb::ApproveRequest, "approve"),
+        (Verb::ClaimGrant, "claim"),
+        (Verb::ReleaseGrant, "release"),
+        (Verb::RevokeGrant, "revoke grants"),
+    ] {
+        assert_eq!(verb.name(), name);
+    }
+}

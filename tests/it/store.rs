@@ -59,7 +59,7 @@ conformance!(
         every_state_of_a_grant_reads_back,
         any_text_that_the_rules_take_reads_back,
         of_two_changes_from_one_revision_one_is_stored,
-        of_many_decisions_at_once_one_is_stored,
+        defect_6_of_many_decisions_at_once_one_is_stored,
         of_many_claims_at_once_one_opens_a_grant,
         a_key_names_one_submission,
         a_commit_is_all_or_nothing,
@@ -178,7 +178,7 @@ async fn of_two_changes_from_one_revision_one_is_stored(backend: impl Backend) {
 }
 
 /// Defect 6: two approvers at once make two of everything.
-async fn of_many_decisions_at_once_one_is_stored(backend: impl Backend) {
+async fn defect_6_of_many_decisions_at_once_one_is_stored(backend: impl Backend) {
     let (world, target) = (World::new(&**backend.store()), target("orders", 1));
     for _ in 0..5 {
         let request = world.submit(&target, "dev").await;

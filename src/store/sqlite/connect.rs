@@ -83,9 +83,15 @@ pub(super) async fn writer(options: &SqliteConnectOptions) -> Result<SqliteConne
 }
 
 /// Opens so many connections that read, all of them now: a disk that hangs later is not made to open more. Who waits
-/// longer for one than `wait_max` gets none.
-pub(super) async fn readers(file: &Path, count: u32, wait_max: Duration) -> Result<SqlitePool, OpenError> {
-    let options = looking(file);
+/// longer for one than `wait_max` gets none. Each keeps so much of the file in memory at most.
+pub(super) async fn readers(
+    file: &Path,
+    count: u32,
+    wait_max: Duration,
+    cache_kib: u32,
+) -> Result<SqlitePool, OpenError> {
+    // A negative number is one of KiB (<https://www.sqlite.org/pragma.html#pragma_cache_size>).
+    let options = looking(file).pragma("cache_size", format!("-{cache_kib}"));
     let failed = OpenError::database("open the database for reading");
     // Once by hand, because the pool would try again and again and not say what is wrong.
     let mut first = options.connect().await.map_err(&failed)?;

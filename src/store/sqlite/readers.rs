@@ -16,9 +16,16 @@ const FOR_PEOPLE: u32 = 4;
 /// may, but whoever waited this long has a stuck disk before him, and is told rather than kept.
 const FOR_PEOPLE_MAX: Duration = Duration::from_secs(10);
 
+/// How much of the file each of people's connections keeps in memory: SQLite's own default.
+const FOR_PEOPLE_KIB: u32 = 2000;
+
 /// How many of the daemon's own reads are under way at once: one that looks for what is due, and one beside it for the
 /// grants that are being ended. Each takes a fraction of a millisecond.
 const FOR_DAEMON: u32 = 2;
+
+/// How much of the file each of the daemon's own connections keeps in memory: little, because a sweep reads every open
+/// grant once and nothing twice, and however many those are, it must not grow with them.
+const FOR_DAEMON_KIB: u32 = 256;
 
 /// Connections of one kind of reader.
 #[derive(Debug)]
@@ -30,16 +37,16 @@ pub(super) struct Readers {
 impl Readers {
     /// Opens those that people's reads share.
     pub(super) async fn for_people(file: &Path) -> Result<Self, OpenError> {
-        Self::open(file, FOR_PEOPLE, FOR_PEOPLE_MAX).await
+        Self::open(file, FOR_PEOPLE, FOR_PEOPLE_MAX, FOR_PEOPLE_KIB).await
     }
 
     /// Opens the daemon's own.
     pub(super) async fn for_daemon(file: &Path) -> Result<Self, OpenError> {
-        Self::open(file, FOR_DAEMON, super::ANSWER_MAX).await
+        Self::open(file, FOR_DAEMON, super::ANSWER_MAX, FOR_DAEMON_KIB).await
     }
 
-    async fn open(file: &Path, count: u32, answer_max: Duration) -> Result<Self, OpenError> {
-        Ok(Self { pool: connect::readers(file, count, answer_max).await?, answer_max })
+    async fn open(file: &Path, count: u32, answer_max: Duration, cache_kib: u32) -> Result<Self, OpenError> {
+        Ok(Self { pool: connect::readers(file, count, answer_max, cache_kib).await?, answer_max })
     }
 
     /// What a read is run on. Only [`Self::answer`] waits for it.

@@ -13,9 +13,9 @@ use crate::support::servers::{
 };
 
 /// More than are tried at once.
-const GRANTS: usize = 6;
+const GRANTS: usize = 12;
 /// How many endings of a target are under way at once while nothing is known to fail.
-const PER_TARGET_MAX: usize = 4;
+const PER_TARGET_MAX: usize = 8;
 
 /// One call of each try.
 const TRY: &str = "POST /v1/sys/leases/revoke";

@@ -17,7 +17,8 @@ use hallpass::access::{
 use proptest::{prelude::*, sample::select};
 
 use super::{
-    LEASE, MILLI, REASON, SECOND, TOKEN, WINDOW, WRAPPING, at, claimed, config, keyed, opened, target, token,
+    LEASE, MILLI, REASON, SECOND, TOKEN, WINDOW, WRAPPING, active, at, claimed, config, developer, keyed,
+    opened, target, token,
 };
 
 const CAUSES: [Cause; 8] = [
@@ -381,4 +382,47 @@ fn activation_is_refused_from_the_windows_end_on() {
         let activated = grant.clone().activate(grant.window.closes_at() + offset);
         assert_eq!(activated.is_ok(), allowed, "{offset}");
     }
+}
+
+/// The first alarm after as long as an ending may take, the next after as long again, then twice and four times as long;
+/// from then on once a day. What is told of once isn't told of again before that.
+#[test]
+fn an_ending_that_takes_too_long_is_told_of_at_growing_intervals() {
+    let longer_than = TimeDelta::minutes(1);
+    let begun_at = at(3000);
+    let begun = active(at(2000)).begin(Cause::Released, Actor::Person(developer()), None, begun_at);
+    let mut ending = begun.unwrap().into_after();
+    ending = ending.retry(Step::Lease, "database down".to_owned(), begun_at).unwrap().into_after();
+    let day = 24 * 60;
+    let due = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 2048 + day, 2048 + 2 * day];
+    for (number, minutes) in due.into_iter().enumerate() {
+        let due_at = begun_at + TimeDelta::minutes(minutes);
+        assert!(ending.clone().alarm(longer_than, due_at - MILLI).is_none(), "not before {minutes} min");
+        let alarm = ending.clone().alarm(longer_than, due_at).expect("it is due");
+        let so_far = u32::try_from(number).unwrap() + 1;
+        let Fact::RevocationOverdue { begun_at: since, step, error, alarms } = &alarm.event().fact else {
+            panic!("{alarm:?}")
+        };
+        assert_eq!(
+            (*since, *step, error.as_deref(), *alarms),
+            (begun_at, Step::Lease, Some("database down"), so_far)
+        );
+        ending = alarm.into_after();
+        let State::Revoking(Ending { alarms, .. }) = &ending.state else { panic!("{ending:?}") };
+        assert_eq!(*alarms, so_far);
+    }
+    // A limit of more than a day is its own pause.
+    let long = TimeDelta::days(3);
+    let State::Revoking(once) = &ending.state else { panic!("{ending:?}") };
+    let once = Ending { alarms: 2, ..once.clone() };
+    assert_eq!(once.alarm_at(long), begun_at + long * 3);
+}
+
+#[test]
+fn what_is_not_ending_raises_no_alarm() {
+    let (held, late) = (active(at(2000)), at(2000) + TimeDelta::days(30));
+    assert!(held.clone().alarm(TimeDelta::seconds(1), late).is_none());
+    let ending = held.begin(Cause::Released, Actor::Daemon, None, late).unwrap().into_after();
+    let over = ending.confirm(Confirmation::LeaseGone, Some(keyed("lease")), late).unwrap().into_after();
+    assert!(over.alarm(TimeDelta::seconds(1), late + TimeDelta::days(30)).is_none());
 }

@@ -1,5 +1,5 @@
-//! Defects that other products had, as far as the rules and the broker alone keep them out. The numbers are those of the
-//! list that the project keeps; the others need a server to be seen, and say so as "Defect 1" and so on.
+//! Defects that other products had, as far as the rules and the broker alone keep them out; the others need a server to be
+//! seen. The numbers are those of `docs/defects.md`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::access::{

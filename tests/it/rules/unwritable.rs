@@ -22,7 +22,7 @@ async fn swept(world: &World) {
     world.broker.rescan().await.unwrap();
     let (due, _) = world.broker.take_due(hallpass::clock::Clock::now(&*world.clock));
     for (id, _, _) in due {
-        world.broker.pursue(id).await;
+        while world.broker.pursue(id).await == Tried::Again {}
     }
 }
 

@@ -13,7 +13,7 @@ use crate::support::servers::{Postgres, eventually, openbao};
 
 /// I3. Defect 2: an asynchronous revocation taken for done.
 #[tokio::test]
-async fn revoking_the_token_leaves_the_lease_until_it_is_revoked_with_sync() {
+async fn defect_2_revoking_the_token_leaves_the_lease_until_it_is_revoked_with_sync() {
     let database = leaked(Postgres::start_private());
     let world = World::new("queued", "", openbao(), database, super::clock()).await;
     let issued = world.issue().await;
@@ -31,7 +31,7 @@ async fn revoking_the_token_leaves_the_lease_until_it_is_revoked_with_sync() {
 
 /// I3. Defect 1: an error of the revocation taken for "gone".
 #[tokio::test]
-async fn the_database_down_makes_sync_revocation_fail_and_the_lookup_alive() {
+async fn defect_1_with_the_database_down_the_revocation_fails_and_the_lookup_says_alive() {
     let database = leaked(Postgres::start_private());
     let world = World::new("down", "", openbao(), database, super::clock()).await;
     let issued = world.issue().await;
@@ -61,7 +61,7 @@ async fn revocation_ends_the_open_session_and_drops_the_account() {
 
 /// Defect 19: leases of vanished accounts that can never be revoked.
 #[tokio::test]
-async fn an_account_that_somebody_dropped_by_hand_counts_as_revoked() {
+async fn defect_19_an_account_that_somebody_dropped_by_hand_counts_as_revoked() {
     let world = world("vanished").await;
     let issued = world.issue().await;
     let account = world.accounts(issued.grant).await.remove(0);

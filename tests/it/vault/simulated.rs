@@ -129,7 +129,7 @@ async fn an_account_is_usable_for_as_long_as_its_lease_says_and_a_moment_more() 
 
 /// Defect 3: the server gives up after some minutes.
 #[tokio::test]
-async fn a_target_that_stays_down_is_given_up_and_tried_once_a_day() {
+async fn defect_3_a_target_that_stays_down_is_given_up_and_tried_once_a_day() {
     let (clock, vault, grant) = simulated();
     let (token, wrapped) = issue(&vault, grant).await;
     vault.target_down(PATH, true);
