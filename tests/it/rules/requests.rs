@@ -10,13 +10,15 @@ use hallpass::access::{
     grant::{Grant, Warrant},
     id::GrantId,
     refusal::Refusal,
-    request::{Request, State},
+    request::{Ask, Request, State},
     target::Target,
+    text::Prose,
 };
 use proptest::{prelude::*, sample::select};
 
 use super::{
-    CLAIM_WITHIN, DECIDE_WITHIN, REASON, SHORTER, STATEMENT, at, config, decision, person, submit, target,
+    CLAIM_WITHIN, DECIDE_WITHIN, REASON, SHORTER, STATEMENT, ask, at, config, decision, person, submit,
+    target,
 };
 
 /// Every login that acts, with the human being behind it. The daemon sees the subject and the name only.
@@ -412,5 +414,45 @@ proptest! {
         people.dedup();
         let claim = request.claim(now, Some(&target(threshold)));
         prop_assert_eq!(claim.is_ok(), people.len() >= threshold as usize, "{:?}", claim);
+    }
+}
+
+/// A second submission with the same key is the first one, if it asks the same: when it came, and by which of his logins
+/// he came, doesn't count, and everything else does.
+#[test]
+fn a_submission_asks_the_same_whenever_it_comes() {
+    let first = ask(1);
+    let later = Ask { submitted_at: at(5000), requester: person("sub-dev-2", "dev"), ..first.clone() };
+    assert!(later.asks_same_as(&first) && first.asks_same_as(&later));
+    let different = [
+        Ask { target: "payroll".parse().unwrap(), ..later.clone() },
+        Ask { credential_path: "database/creds/other".to_owned(), ..later.clone() },
+        Ask { duration: SHORTER, ..later.clone() },
+        Ask { reason: Prose::new("something else").unwrap(), ..later.clone() },
+        Ask { ticket: None, ..later.clone() },
+        Ask { approvals_required: 2, ..later.clone() },
+    ];
+    for other in different {
+        assert!(!other.asks_same_as(&first) && !first.asks_same_as(&other), "{other:?}");
+    }
+}
+
+/// What somebody may not do is evidence; what can't be done now isn't.
+#[test]
+fn only_what_is_forbidden_is_told_of_as_an_attempt() {
+    let cases = [
+        (Refusal::SelfApproval, true),
+        (Refusal::RoleMissing { verb: "approve" }, true),
+        (Refusal::NotOwner { verb: "claim" }, true),
+        (Refusal::RequestState { state: "DENIED", action: "claimed" }, false),
+        (Refusal::DigestStale { current: submit(1).after().digest() }, false),
+        (Refusal::TargetChanged, false),
+        (Refusal::ApprovalInvalid, false),
+        (Refusal::GrantHeld { grant: GrantId::new(at(0), 1) }, false),
+        (Refusal::GrantEnded, false),
+        (Refusal::WindowClosed, false),
+    ];
+    for (refusal, is_forbidden) in cases {
+        assert_eq!(refusal.is_forbidden(), is_forbidden, "{refusal:?}");
     }
 }
