@@ -1,7 +1,7 @@
 # The ways in; `make` alone lists them. Each installs what it needs (.ci/setup) and isn't there yet.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check release
+.PHONY: help demo test bench mutants check release
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -19,6 +19,11 @@ test: ## all tests
 bench: ## how fast an exception is
 	@.ci/setup test
 	cargo bench --locked
+
+# Of the histories a few, since each is played for each mutant.
+mutants: ## what the tests of the rules don't notice: some hours
+	@.ci/setup mutants
+	SIM_SEEDS=400 target/tools/bin/cargo-mutants mutants --output target
 
 check: ## format, lints, documentation, dependencies, protos
 	@.ci/setup check

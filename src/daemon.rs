@@ -137,7 +137,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         lifecycle.supervise(name, chore);
     }
     let (watchdog, health, stop) = (notifier.clone(), Arc::clone(&broker), stopping());
-    lifecycle.supervise("watchdog", async move { watchdog.watch(stop, || health.is_healthy()).await });
+    lifecycle.supervise("watchdog", async move { watchdog.watch(stop, || health.is_alive()).await });
     let serving = grpc::serve(listener, tls, broker, Arc::new(verifier), clock, stopping());
     lifecycle.supervise("server", async {
         if let Err(failure) = serving.await {

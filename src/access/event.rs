@@ -157,8 +157,9 @@ pub enum Fact {
         unknown: u64,
         /// How many held grants had lost their lease, and are ending now.
         vanished: u64,
-        /// How many leases Vault has given up revoking, in the mounts of the credential paths.
-        gave_up: u64,
+        /// How many leases Vault has given up revoking, in the mounts of the credential paths; unknown if it didn't say.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gave_up: Option<u64>,
         /// What Vault's clock is ahead by, in milliseconds; unknown if it didn't say.
         #[serde(skip_serializing_if = "Option::is_none")]
         vault_clock_ahead_ms: Option<i64>,

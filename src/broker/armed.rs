@@ -13,7 +13,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::access::{
-    grant::{Grant, State},
+    grant::{Ending, Grant, State},
     id::GrantId,
     target::TargetName,
 };
@@ -101,6 +101,11 @@ impl Armed {
         }
     }
 
+    /// Adds an ending that isn't on record.
+    pub(super) fn want(&self, grant: &Grant, ending: &Ending) {
+        self.held().news.push((grant.id, grant.target.clone(), ending.begun_at));
+    }
+
     /// Adds endings that were found in the store; `is_cut` says that it has more.
     pub(super) fn found(&self, due: Vec<Due>, is_cut: bool) {
         let mut held = self.held();
@@ -149,10 +154,8 @@ impl Armed {
 
 impl Held {
     fn keep_ending(&mut self, grant: Grant) {
-        if self.ending.len() < ENDING_MAX {
+        if self.ending.len() < ENDING_MAX || self.ending.contains_key(&grant.id) {
             self.ending.insert(grant.id, grant);
-        } else {
-            self.ending.remove(&grant.id);
         }
     }
 }

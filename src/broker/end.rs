@@ -83,7 +83,8 @@ impl Broker {
         notice: Option<Fact>,
     ) -> Result<Grant, Error> {
         let name = format!("grants/{id}");
-        let Some(grant) = self.store.grant(id).await? else { return Err(Error::NotFound { name }) };
+        // Not by the way that lists go: who ends access waits for nobody.
+        let Some(grant) = self.store.grant_to_end(id).await? else { return Err(Error::NotFound { name }) };
         let (subject, about) = (Subject::Owned(&grant.target, &grant.holder), about(&grant));
         self.allow(verb, caller, subject, about.clone(), &name).await?;
         let (broker, actor) = (Arc::clone(self), Actor::Person(caller.person.clone()));
@@ -145,7 +146,11 @@ impl Broker {
     async fn end_unrecorded(&self, grant: &Grant, begun: Begun) {
         let State::Revoking(ending) = &grant.state else { return };
         let done = self.undo(grant, ending, Manner::Revoke).await;
-        self.keep(grant, Some(begun), &done);
+        if self.keep(grant, Some(begun), &done) != Tried::Over {
+            // The sweeper hears of what is committed, and of this only here.
+            self.armed.want(grant, ending);
+            self.work.notify_one();
+        }
     }
 
     /// Tries once to bring a grant to its end, if its window is over or if it is ending.
@@ -214,6 +219,13 @@ impl Broker {
             }
             Err(Error::StoreUnavailable(_)) => {
                 let (cause, actor) = (Cause::WindowClosed, Actor::Daemon);
+                // What isn't on record may find no place in the journal either, so it is ended now.
+                let done = match done {
+                    Err(Stopped { tried: Tried::Again, .. }) => {
+                        self.undo(change.after(), ending, Manner::Revoke).await
+                    }
+                    done => done,
+                };
                 Ok(self.keep(change.after(), Some(Begun { cause, actor, reason: None, at }), &done))
             }
             Err(failure) => Err(failure),

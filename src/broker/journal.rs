@@ -86,9 +86,12 @@ impl Journal {
         self.kept().endings.first_key_value().map(|(_, unrecorded)| unrecorded.clone())
     }
 
-    /// Forgets an ending that was recorded as far as it was kept.
-    pub(super) fn recorded(&self, id: GrantId) {
-        self.kept().endings.remove(&id);
+    /// Forgets an ending that was recorded as far as it was kept, unless more was kept of it meanwhile.
+    pub(super) fn recorded(&self, unrecorded: &Unrecorded) {
+        let (mut kept, id) = (self.kept(), unrecorded.grant.id);
+        if kept.endings.get(&id).is_some_and(|now| now.confirmed == unrecorded.confirmed) {
+            kept.endings.remove(&id);
+        }
     }
 
     /// The gap, if there is one that wasn't told of.

@@ -2,7 +2,7 @@
 //! gave up on, and whether both clocks agree. The record of it is one event; so an auditor sees that it was done, too.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -44,8 +44,8 @@ pub struct Findings {
     pub unknown: u64,
     /// How many held grants had lost their lease.
     pub vanished: u64,
-    /// How many leases Vault gave up revoking, in the mounts of the credential paths.
-    pub gave_up: u64,
+    /// How many leases Vault gave up revoking, in the mounts of the credential paths; none if Vault didn't say.
+    pub gave_up: Option<u64>,
     /// What Vault's clock is ahead by; none if Vault didn't say.
     pub clock_ahead: Option<TimeDelta>,
     /// The credential paths that Vault gave no answer about.
@@ -112,6 +112,8 @@ impl Broker {
     async fn compare(&self, path: &str, findings: &mut Findings) -> Result<Option<BTreeSet<LeaseId>>, Error> {
         // While nobody reads from the path, each lease is either recorded or belongs to nobody who is at work.
         let alone = self.paths.lock(path).await;
+        // Read before the list is: what ends meanwhile is forgotten here and may still be on the list.
+        let known: BTreeSet<LeaseId> = self.store.known_leases(path).await?.into_iter().collect();
         let seen = match self.issuer.lease_ids(path).await {
             Ok(seen) => seen,
             Err(failure) => {
@@ -119,7 +121,6 @@ impl Broker {
                 return Ok(None);
             }
         };
-        let known: BTreeSet<LeaseId> = self.store.known_leases(path).await?.into_iter().collect();
         let may_be_ours = self.is_being_undone(path).await?;
         drop(alone);
         findings.leases += seen.len() as u64;
@@ -209,28 +210,24 @@ impl Broker {
 
     /// How many leases Vault gave up revoking in the mounts that the targets' paths are in. Ours among them are ended all
     /// the same; any are access that lives on.
-    async fn count_given_up(&self) -> u64 {
-        match self.issuer.gave_up().await {
-            Ok(by_mount) => {
-                let is_ours = |mount: &str| {
-                    self.policy.targets.values().any(|target| target.credential_path.starts_with(mount))
-                };
-                let ours: u64 =
-                    by_mount.iter().filter(|(mount, _)| is_ours(mount)).map(|(_, count)| count).sum();
-                if ours > 0 {
-                    error!(
-                        "event.action" = "vault-gave-up",
-                        "hallpass.leases" = ours,
-                        "Vault has given up revoking leases in the targets' mounts; their accounts may still work"
-                    );
-                }
-                ours
-            }
+    async fn count_given_up(&self) -> Option<u64> {
+        let by_mount = match self.issuer.gave_up().await {
+            Ok(by_mount) => by_mount,
             Err(failure) => {
                 unanswered(&failure, "how many leases it gave up on");
-                0
+                return None;
             }
+        };
+        let paths = self.policy.targets.values().map(|target| target.credential_path.as_str());
+        let given_up = in_mounts_of(paths, &by_mount);
+        if given_up > 0 {
+            error!(
+                "event.action" = "vault-gave-up",
+                "hallpass.leases" = given_up,
+                "Vault has given up revoking leases in the targets' mounts; their accounts may still work"
+            );
         }
+        Some(given_up)
     }
 
     /// What Vault's clock is ahead by, as well as the time of the call lets it be known.
@@ -260,6 +257,14 @@ impl Broker {
     }
 }
 
+/// The count of the mounts that these paths are in. Of a mount that the daemon may not see Vault only says its accessor,
+/// which is no path; it is counted, since it may be one of them.
+fn in_mounts_of<'a>(paths: impl Iterator<Item = &'a str> + Clone, by_mount: &BTreeMap<String, u64>) -> u64 {
+    let may_be_ours =
+        |mount: &str| !mount.ends_with('/') || paths.clone().any(|path| path.starts_with(mount));
+    by_mount.iter().filter(|(mount, _)| may_be_ours(mount)).map(|(_, count)| count).sum()
+}
+
 fn told(findings: &Findings) -> Fact {
     Fact::ReconciliationDone {
         leases: findings.leases,
@@ -274,4 +279,25 @@ fn told(findings: &Findings) -> Fact {
 fn unanswered(failure: &VaultError, what: &'static str) {
     let failure: &dyn std::error::Error = failure;
     warn!("event.action" = "vault-unanswered", error = failure, "Vault doesn't say {what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_vault_gave_up_on_counts_where_it_may_be_ours() {
+        let paths = ["database/creds/hp-orders", "mq/creds/hp-jobs"];
+        let counted = |by_mount: &[(&str, u64)]| {
+            let by_mount = by_mount.iter().map(|(mount, count)| ((*mount).to_owned(), *count)).collect();
+            in_mounts_of(paths.into_iter(), &by_mount)
+        };
+        assert_eq!(counted(&[]), 0);
+        assert_eq!(counted(&[("database/", 1), ("mq/", 2), ("data/", 4), ("other/", 8)]), 3);
+        assert_eq!(
+            counted(&[("database_0af31d2c", 16), ("other/", 8)]),
+            16,
+            "an accessor may be any mount's"
+        );
+    }
 }

@@ -39,7 +39,7 @@ impl Broker {
                 Err(failure @ Error::StoreUnavailable(_)) => return Err(failure),
                 Err(failure) => {
                     // It can't be recorded as it is; the sweeper finds the grant as the store has it.
-                    self.journal.recorded(unrecorded.grant.id);
+                    self.journal.recorded(&unrecorded);
                     return Err(failure);
                 }
             }
@@ -60,24 +60,30 @@ impl Broker {
     async fn record_ending(&self, unrecorded: &Unrecorded) -> Result<(), Error> {
         let id = unrecorded.grant.id;
         let Some(stored) = self.store.grant_to_end(id).await? else {
-            self.journal.recorded(id);
+            self.journal.recorded(unrecorded);
             error!("event.action" = "ending-not-recorded", "hallpass.grant.id" = %id, "the grant isn't in the store");
             return Ok(());
         };
         self.commit_as_it_happened(stored, unrecorded).await?;
-        self.journal.recorded(id);
+        self.journal.recorded(unrecorded);
+        // The record may have moved on without this process hearing of it, by a commit that it gave up on.
+        self.armed.forget(id);
+        if unrecorded.confirmed.is_some() {
+            self.issuing.forget(id);
+        }
         Ok(())
     }
 
-    /// The beginning, the end, or both, with the times at which they happened.
+    /// The beginning, the end, or both, with the times at which they happened. An end that doesn't fit isn't recorded: more
+    /// was issued than had to be ended then, by a claim that was faster with its own record. It begins to end by this, and
+    /// the sweeper ends it.
     async fn commit_as_it_happened(&self, stored: Grant, unrecorded: &Unrecorded) -> Result<(), Error> {
         let begun = unrecorded.begin(stored.clone());
         let now = begun.as_ref().map_or(stored, |change| change.after().clone());
         let over = match (&now.state, unrecorded.confirmed) {
             (State::Revoking(ending), Some((confirmation, at))) => {
                 let lease = self.lease_digest(ending);
-                let over = now.confirm(confirmation, lease, at);
-                Some(over.map_err(|failure| Error::Internal(Box::new(failure)))?)
+                now.confirm(confirmation, lease, at).ok()
             }
             _ => None,
         };

@@ -19,6 +19,8 @@ use crate::{
 
 /// How many open grants are read at a time.
 const PAGE: u32 = 500;
+/// How long after its end a window is left to its deadline before a sweep begins to end it.
+const LATE: TimeDelta = TimeDelta::seconds(5);
 /// The pause between two looks for a loading that fails.
 const LOAD_AGAIN: TimeDelta = TimeDelta::seconds(1);
 
@@ -46,6 +48,7 @@ impl Broker {
     /// Takes the endings that are due by now or were begun, as far as they are in memory, and says when the next is.
     #[must_use]
     pub fn take_due(&self, now: DateTime<Utc>) -> (Vec<Due>, Option<DateTime<Utc>>) {
+        self.passes.send_replace(());
         let due = self.armed.take_due(now);
         (due, self.armed.next_at())
     }
@@ -124,7 +127,8 @@ impl Broker {
     }
 
     /// Looks at every open grant, for what no deadline tells: grants being made that nobody is at work on (after a
-    /// crash), and grants of targets that were taken out of the configuration.
+    /// crash), and grants of targets that were taken out of the configuration. And for windows that closed a while ago:
+    /// in an outage their turn to be tried comes late, and that they are ending is to be on record before that.
     ///
     /// # Errors
     ///
@@ -136,8 +140,10 @@ impl Broker {
             let is_last = page.len() < PAGE as usize;
             for grant in page {
                 after = Some(grant.id);
+                let is_late = grant.window.is_closed(self.clock.now() - LATE);
                 let cause = match &grant.state {
                     State::Issuing { .. } if !self.issuing.is_at_work(grant.id) => Cause::IssueFailed,
+                    _ if is_late => Cause::WindowClosed,
                     _ if !self.policy.targets.contains_key(&grant.target) => Cause::TargetRemoved,
                     _ => continue,
                 };
@@ -157,8 +163,11 @@ impl Broker {
         recorded
     }
 
-    /// Whether the store answers: the sign of life that the process's supervisor asks for.
-    pub async fn is_healthy(&self) -> bool {
-        self.store.last_sequence().await.is_ok()
+    /// Returns true when the sweeper has passed once more: the sign of life that the process's supervisor asks for. It
+    /// doesn't ask the store: a daemon that is restarted because its disk hangs loses the deadlines that it has in memory.
+    pub async fn is_alive(&self) -> bool {
+        let mut passes = self.passes.subscribe();
+        self.work.notify_one();
+        passes.changed().await.is_ok()
     }
 }

@@ -143,9 +143,8 @@ impl Queue {
     /// When [`Self::take`] may have something next, if nothing is added or given back; none if never.
     pub(super) fn wake_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let next = self.lanes.values().filter_map(Lane::next_at).min()?;
-        let mut young = self.young(now);
-        match young.next() {
-            Some(first) if 1 + young.count() >= YOUNG_MAX => Some(next.max(first + YOUNG)),
+        match self.young(now).min() {
+            Some(first) if self.young(now).count() >= YOUNG_MAX => Some(next.max(first + YOUNG)),
             _ => Some(next),
         }
     }

@@ -65,7 +65,7 @@ fn every_fact() -> Vec<Fact> {
             leases: 1,
             unknown: 1,
             vanished: 0,
-            gave_up: 0,
+            gave_up: Some(0),
             vault_clock_ahead_ms: Some(-1),
             unanswered: Vec::new(),
         },

@@ -257,6 +257,10 @@ pub struct MemoryVault {
     pub reading: Once,
     /// In the next lookup of a lease.
     pub looking: Once,
+    /// After the next list of leases was made, before it is answered.
+    pub listed: Once,
+    /// How many revocations of leases are refused from now on.
+    pub refusing: Mutex<usize>,
     /// Whether the next read gets no answer, although Vault will do it later.
     pub silent: Mutex<bool>,
     /// In the next setting of an end, before it is set.
@@ -274,6 +278,8 @@ impl MemoryVault {
             minting: Once::default(),
             reading: Once::default(),
             looking: Once::default(),
+            listed: Once::default(),
+            refusing: Mutex::default(),
             silent: Mutex::default(),
             shortening: Once::default(),
             minted: Mutex::default(),
@@ -351,6 +357,12 @@ impl Issuer for MemoryVault {
     }
 
     async fn revoke_lease(&self, lease: &LeaseId) -> Result<(), VaultError> {
+        let refusing = std::mem::take(&mut *self.refusing.lock().unwrap());
+        if refusing > 0 {
+            *self.refusing.lock().unwrap() = refusing - 1;
+            let reason = "the database is down".to_owned();
+            return Err(VaultError { operation: "revoke the lease", reason, outcome: Outcome::Refused });
+        }
         self.leases.lock().unwrap().remove(lease.expose());
         Ok(())
     }
@@ -361,7 +373,9 @@ impl Issuer for MemoryVault {
     }
 
     async fn lease_ids(&self, path: &str) -> Result<BTreeSet<LeaseId>, VaultError> {
-        Ok(self.leases(path).await?.into_iter().map(|lease| lease.id).collect())
+        let listed = self.leases(path).await?.into_iter().map(|lease| lease.id).collect();
+        self.listed.run().await;
+        Ok(listed)
     }
 
     async fn leases(&self, path: &str) -> Result<Vec<LeaseSeen>, VaultError> {

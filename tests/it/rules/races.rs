@@ -289,3 +289,52 @@ async fn all_that_is_due_lapses_however_much_it_is() {
     stopping.cancel();
     sweeper.await.unwrap();
 }
+
+/// A lease that is on Vault's list is its grant's, even if that ends before the list is compared.
+#[tokio::test]
+async fn a_grant_that_ends_while_vault_is_compared_leaves_no_unknown_lease() {
+    let world = world();
+    let request = world.approved().await;
+    let grant = world.claim(request, false).await.unwrap().grant.id;
+    let (listed, go_on) = world.vault.listed.hold();
+    let comparing = tokio::spawn({
+        let broker = Arc::clone(&world.broker);
+        async move { broker.reconcile().await }
+    });
+    listed.notified().await;
+    world.broker.release(&caller(developer(), "dev"), grant, false).await.unwrap();
+    assert_eq!(world.broker.pursue(grant).await, Tried::Over);
+    go_on.notify_one();
+    let findings = comparing.await.unwrap().unwrap();
+    assert_eq!((findings.leases, findings.unknown), (1, 0));
+    assert_eq!(world.store.count("UnknownLeaseFound"), 0);
+}
+
+/// In an outage the turn of many comes late; that they are ending is on record before that.
+#[tokio::test]
+async fn a_sweep_begins_the_end_of_a_window_that_closed_a_while_ago() {
+    let world = world();
+    let request = world.approved().await;
+    let grant = world.claim(request, false).await.unwrap().grant;
+    world.clock.set(grant.window.closes_at() + TimeDelta::seconds(4));
+    world.broker.sweep().await.unwrap();
+    assert!(matches!(world.grant(grant.id).await.state, State::Active { .. }), "its deadline is at it");
+    world.clock.advance(SECOND);
+    world.broker.sweep().await.unwrap();
+    let State::Revoking(ending) = world.grant(grant.id).await.state else { panic!("it is ending") };
+    assert_eq!(ending.cause, Cause::WindowClosed);
+}
+
+#[tokio::test]
+async fn the_sign_of_life_is_the_sweepers() {
+    let world = world();
+    tokio::select! {
+        biased;
+        alive = world.broker.is_alive() => panic!("nobody sweeps: {alive}"),
+        () = std::future::ready(()) => {}
+    }
+    let (sweeping, stopping) = world.swept();
+    assert!(world.broker.is_alive().await);
+    stopping.cancel();
+    sweeping.await.unwrap();
+}

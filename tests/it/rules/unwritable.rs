@@ -1,5 +1,7 @@
 //! I7: a log that can't be written stops grants, and never a revocation. The store fails at each commit, once and for good.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use hallpass::{
     access::{grant::State, revocation::Cause, text::Prose},
@@ -126,4 +128,56 @@ async fn i7_an_ending_goes_on_without_the_record() {
     assert!(matches!(world.grant(grant).await.state, State::Revoking(_)), "nothing more is on record");
     swept(&world).await;
     assert!(matches!(world.grant(grant).await.state, State::Revoked { cause: Cause::Released, .. }));
+}
+
+/// Whoever orders an end when it can be neither recorded nor carried out at once: it is tried again until it is.
+#[tokio::test]
+async fn i7_an_order_that_is_not_on_record_is_tried_again() {
+    let world = world();
+    let request = world.approved().await;
+    let grant = world.claim(request, false).await.unwrap().grant.id;
+    world.store.fail_commits(0, FOR_GOOD);
+    *world.vault.refusing.lock().unwrap() = 1;
+    let oren = caller(person("sub-oren", "oren"), "operators");
+    let ended = world.broker.revoke(&oren, grant, Prose::new("an incident").unwrap()).await;
+    assert!(matches!(ended, Err(Error::StoreUnavailable(_))), "{ended:?}");
+    assert_eq!(world.vault.leases_left(), 1);
+    let (due, _) = world.broker.take_due(hallpass::clock::Clock::now(&*world.clock));
+    assert!(due.iter().any(|(id, ..)| *id == grant), "the sweeper hears of it");
+    assert_eq!(world.broker.pursue(grant).await, Tried::Over);
+    assert_eq!(world.vault.leases_left(), 0);
+    world.store.fail_commits(0, 0);
+    swept(&world).await;
+    let State::Revoked { cause, .. } = world.grant(grant).await.state else { panic!("it is over") };
+    assert_eq!(cause, Cause::RevokedByOperator);
+}
+
+/// An operator ended a grant that had nothing yet, off the record, and the claim's own record was faster than that: what it
+/// made meanwhile is ended by the same order.
+#[tokio::test]
+async fn i7_an_order_outlives_the_claim_that_was_faster_with_its_record() {
+    let world = Arc::new(world());
+    let request = world.approved().await;
+    let (minting, go_on) = world.vault.minting.hold();
+    let claiming = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.claim(request, false).await }
+    });
+    minting.notified().await;
+    let grant = world.store.grants_of(&[request]).await.unwrap()[&request][0].id;
+    world.store.fail_commits(0, 1);
+    let oren = caller(person("sub-oren", "oren"), "operators");
+    let ended = world.broker.revoke(&oren, grant, Prose::new("an incident").unwrap()).await;
+    assert!(matches!(ended, Err(Error::StoreUnavailable(_))), "{ended:?}");
+    go_on.notify_one();
+    claiming.await.unwrap().expect("nothing told it otherwise");
+    assert!(world.broker.record_kept().await.unwrap(), "nothing is left to record");
+    let begun = world.grant(grant).await.state;
+    assert!(
+        matches!(&begun, State::Revoking(ending) if ending.cause == Cause::RevokedByOperator),
+        "{begun:?}"
+    );
+    swept(&world).await;
+    assert!(matches!(world.grant(grant).await.state, State::Revoked { .. }));
+    assert_eq!(world.vault.leases_left(), 0);
 }
