@@ -130,7 +130,7 @@ impl Broker {
         actor: &Actor,
         reason: Option<&Prose>,
     ) -> Result<Grant, Error> {
-        let at = self.clock.now();
+        let (id, at) = (grant.id, self.clock.now());
         let Some(change) = grant.clone().begin(cause, actor.clone(), reason, at) else { return Ok(grant) };
         reach(Point::EndingDue);
         let recorded = self.commit(&[Write::Grant(&change)]).await;
@@ -140,6 +140,9 @@ impl Broker {
             self.end_unrecorded(&after, begun).await;
         }
         reach(Point::EndingRecorded);
+        if matches!(&after.state, State::Revoking(Ending { issued: Issued::Token(_), .. })) {
+            self.read_waited_for(id);
+        }
         recorded.map(|()| after)
     }
 

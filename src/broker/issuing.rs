@@ -1,9 +1,10 @@
-//! What only this process knows about grants being made: which ones a task is at work on, and who may read from a
-//! credential path now.
+//! What only this process knows about grants being made: which ones a task is at work on, for how long a read without an
+//! answer has been waited for, and who may read from a credential path now.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
@@ -15,6 +16,8 @@ use crate::access::id::GrantId;
 pub(super) struct Issuing {
     at_work: Mutex<HashSet<GrantId>>,
     settled: Mutex<HashSet<GrantId>>,
+    /// Since when each read that may still be under way is waited for, in time that nobody can set.
+    waiting: Mutex<HashMap<GrantId, Duration>>,
 }
 
 /// Shows that a claim is at work, until it is dropped.
@@ -40,9 +43,16 @@ impl Issuing {
         locked(&self.settled).contains(&id)
     }
 
+    /// How long a read that may still be under way has been waited for, from the first time that this is asked.
+    pub(super) fn waited(&self, id: GrantId, now: Duration) -> Duration {
+        let since = *locked(&self.waiting).entry(id).or_insert(now);
+        now.saturating_sub(since)
+    }
+
     /// Forgets a grant that is over.
     pub(super) fn forget(&self, id: GrantId) {
         locked(&self.settled).remove(&id);
+        locked(&self.waiting).remove(&id);
     }
 }
 

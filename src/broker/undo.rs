@@ -11,6 +11,7 @@ use crate::{
     access::{
         grant::{Ending, Grant, Issued, Leased},
         handle::{Accessor, LeaseId},
+        id::GrantId,
         revocation::{Confirmation, Step},
     },
     failpoint::{Point, reach},
@@ -19,6 +20,10 @@ use crate::{
 
 /// How long Vault works on one request at most, by default (`default_max_request_duration`).
 const VAULT_REQUEST_MAX: Duration = Duration::from_secs(90);
+/// How long a read of a grant's token can be under way after the ending began. The token was on record then, can be used
+/// until its first TTL is over, and its last read takes one request's time. Counted from there and not from the intent,
+/// because nothing bounds what lies between: a login, other people's reads, a Vault that is slow to make the token.
+const READ_MAX: Duration = FIRST_TTL.saturating_add(VAULT_REQUEST_MAX);
 /// How far Vault's clock and ours may be apart when a lease is told by its time of issue.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(30);
 /// How long a try may be silent before another is begun beside it. A call that hangs for a reason which is gone (a path
@@ -159,8 +164,8 @@ impl Broker {
         self.undo_token(token).await?;
         let _alone = self.paths.lock(&grant.credential_path).await;
         // Asked before the list is: what a read makes after the list was made isn't on it.
-        let settled_at = settled_at(ending);
-        let is_settled = self.issuing.is_settled(grant.id) || settled_at <= self.clock.now();
+        let left = READ_MAX.saturating_sub(self.read_waited_for(grant.id));
+        let is_settled = self.issuing.is_settled(grant.id) || left.is_zero();
         for lease in self.unrecorded_leases(grant, ending).await? {
             self.issuer.revoke_lease(&lease).await.map_err(Stopped::at(Step::Lease))?;
             self.must_be_gone(&lease).await?;
@@ -168,8 +173,15 @@ impl Broker {
         if is_settled {
             return Ok(Confirmation::NoLeaseLeft);
         }
-        let error = format!("nothing found so far, but Vault may be at work on a read until {settled_at}");
+        let until = self.clock.now() + left;
+        let error = format!("nothing found so far, but Vault may be at work on a read until {until}");
         Err(Stopped { tried: Tried::NotYet, ..Stopped::new(Step::Confirmation, error) })
+    }
+
+    /// How long a read without an answer has been waited for, by time that passes and not by a clock that can be set
+    /// forward. It begins with the ending, or with this process.
+    pub(super) fn read_waited_for(&self, id: GrantId) -> Duration {
+        self.issuing.waited(id, self.clock.elapsed())
     }
 
     async fn unrecorded_leases(&self, grant: &Grant, ending: &Ending) -> Result<Vec<LeaseId>, Stopped> {
@@ -177,7 +189,7 @@ impl Broker {
         let known = known.map_err(|error| Stopped::new(Step::Lease, error.to_string()))?;
         let seen = self.issuer.leases(&grant.credential_path).await.map_err(Stopped::at(Step::Lease))?;
         let from = grant.opened_at - CLOCK_SKEW_MAX;
-        let until = settled_at(ending) + CLOCK_SKEW_MAX;
+        let until = ending.begun_at + READ_MAX + CLOCK_SKEW_MAX;
         let could_be_ours = |issued_at: DateTime<Utc>| from <= issued_at && issued_at <= until;
         let unrecorded =
             seen.into_iter().filter(|lease| could_be_ours(lease.issued_at) && !known.contains(&lease.id));
@@ -191,13 +203,6 @@ impl Broker {
             Err(error) => Err(Stopped::at(Step::Confirmation)(error)),
         }
     }
-}
-
-/// When no read of the grant's token can be under way any more. The token was on record when the ending began, can be
-/// used until its first TTL is over, and its last read takes one request's time. Counted from there and not from the
-/// intent, because nothing bounds what lies between: a login, other people's reads, a Vault that is slow to make the token.
-fn settled_at(ending: &Ending) -> DateTime<Utc> {
-    ending.begun_at + FIRST_TTL + VAULT_REQUEST_MAX
 }
 
 fn still_there() -> Stopped {

@@ -97,6 +97,10 @@ impl Clock for ManualClock {
         }
     }
 
+    fn elapsed(&self) -> Duration {
+        self.state().passed
+    }
+
     /// Different at each call, and the same sequence in each run.
     fn random(&self) -> u128 {
         let mut state = self.state();

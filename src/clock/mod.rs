@@ -18,7 +18,11 @@ mod manual;
 mod meet;
 mod timer;
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::Debug,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -48,6 +52,10 @@ pub trait Clock: Debug + Send + Sync {
     /// at: each costs a file descriptor while it waits.
     async fn meet(&self, at: DateTime<Utc>);
 
+    /// How much time has passed since a moment in this process's life, however the clock was set. What a machine sleeps
+    /// itself doesn't count.
+    fn elapsed(&self) -> Duration;
+
     /// 128 unpredictable bits, from the system's generator or from a test's seed.
     fn random(&self) -> u128;
 }
@@ -73,6 +81,11 @@ impl Clock for SystemClock {
 
     async fn meet(&self, at: DateTime<Utc>) {
         meet::meet(at, || self.now(), timer::wait, tokio::time::sleep).await;
+    }
+
+    fn elapsed(&self) -> Duration {
+        static SINCE: LazyLock<Instant> = LazyLock::new(Instant::now);
+        SINCE.elapsed()
     }
 
     fn random(&self) -> u128 {

@@ -338,3 +338,21 @@ async fn the_sign_of_life_is_the_sweepers() {
     stopping.cancel();
     sweeping.await.unwrap();
 }
+
+/// A clock that is set forward shows that time has passed in which nothing could happen. A read without an answer is waited
+/// for all the same.
+#[tokio::test]
+async fn a_clock_set_forward_shortens_no_wait_for_a_read_without_an_answer() {
+    let world = world();
+    let request = world.approved().await;
+    *world.vault.silent.lock().unwrap() = true;
+    let failure = world.claim(request, false).await.unwrap_err();
+    let Error::IssueFailed { grant, .. } = failure else { panic!("{failure:?}") };
+    world.clock.set(world.clock.now() + TimeDelta::minutes(10));
+    assert_eq!(world.broker.pursue(grant).await, Tried::NotYet, "Vault may be at it still");
+    world.clock.set(world.clock.now() - TimeDelta::minutes(10));
+    let lease = world.vault.lease(&target(1).credential_path);
+    world.clock.advance(TimeDelta::seconds(150));
+    assert_eq!(world.broker.pursue(grant).await, Tried::Over);
+    assert!(world.vault.lease_gone(&lease).await.unwrap());
+}
