@@ -218,8 +218,9 @@ impl Broker {
                 return None;
             }
         };
-        let paths = self.policy.targets.values().map(|target| target.credential_path.as_str());
-        let given_up = in_mounts_of(paths, &by_mount);
+        let targets = self.policy.targets.values();
+        let paths: Vec<&str> = targets.map(|target| target.credential_path.as_str()).collect();
+        let given_up = in_mounts_of(&paths, &by_mount);
         if given_up > 0 {
             error!(
                 "event.action" = "vault-gave-up",
@@ -259,9 +260,8 @@ impl Broker {
 
 /// The count of the mounts that these paths are in. Of a mount that the daemon may not see Vault only says its accessor,
 /// which is no path; it is counted, since it may be one of them.
-fn in_mounts_of<'a>(paths: impl Iterator<Item = &'a str> + Clone, by_mount: &BTreeMap<String, u64>) -> u64 {
-    let may_be_ours =
-        |mount: &str| !mount.ends_with('/') || paths.clone().any(|path| path.starts_with(mount));
+fn in_mounts_of(paths: &[&str], by_mount: &BTreeMap<String, u64>) -> u64 {
+    let may_be_ours = |mount: &str| !mount.ends_with('/') || paths.iter().any(|path| path.starts_with(mount));
     by_mount.iter().filter(|(mount, _)| may_be_ours(mount)).map(|(_, count)| count).sum()
 }
 
@@ -290,7 +290,7 @@ mod tests {
         let paths = ["database/creds/hp-orders", "mq/creds/hp-jobs"];
         let counted = |by_mount: &[(&str, u64)]| {
             let by_mount = by_mount.iter().map(|(mount, count)| ((*mount).to_owned(), *count)).collect();
-            in_mounts_of(paths.into_iter(), &by_mount)
+            in_mounts_of(&paths, &by_mount)
         };
         assert_eq!(counted(&[]), 0);
         assert_eq!(counted(&[("database/", 1), ("mq/", 2), ("data/", 4), ("other/", 8)]), 3);

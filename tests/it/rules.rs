@@ -6,6 +6,7 @@
 mod audit;
 mod digest;
 mod grants;
+mod many;
 mod memory;
 mod peers;
 mod races;

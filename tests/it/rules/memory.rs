@@ -296,6 +296,11 @@ impl MemoryVault {
         LeaseId::new(id)
     }
 
+    /// Loses all leases, as a Vault that was restored from a backup.
+    pub fn forget_leases(&self) {
+        self.leases.lock().unwrap().clear();
+    }
+
     pub fn leases_left(&self) -> usize {
         self.leases.lock().unwrap().len()
     }
