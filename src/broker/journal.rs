@@ -130,3 +130,73 @@ impl Unrecorded {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::armed::tests::{at, ending, held};
+
+    fn begun() -> Begun {
+        Begun { cause: Cause::Released, actor: Actor::Daemon, reason: None, at: at(5) }
+    }
+
+    fn kept(number: u32, is_begun: bool, confirmed: Option<i64>) -> Unrecorded {
+        let confirmed = confirmed.map(|millis| (Confirmation::LeaseGone, at(millis)));
+        Unrecorded { grant: ending(number), begun: is_begun.then(begun), confirmed }
+    }
+
+    #[test]
+    fn an_ending_is_kept_from_its_beginning_to_its_end() {
+        let journal = Journal::default();
+        assert!(journal.is_empty() && journal.gap().is_none() && journal.first().is_none());
+        journal.keep(kept(1, true, None), at(10));
+        journal.keep(kept(1, false, Some(20)), at(20));
+        journal.keep(kept(1, false, None), at(30));
+        let Unrecorded { begun: Some(begun), confirmed, .. } = journal.get(ending(1).id).unwrap() else {
+            panic!("its beginning is kept")
+        };
+        assert_eq!((begun.at, confirmed), (at(5), Some((Confirmation::LeaseGone, at(20)))));
+        assert!(journal.get(ending(2).id).is_none());
+        let Gap { lost_from, kept, dropped } = journal.gap().unwrap();
+        assert_eq!((lost_from, kept, dropped), (at(10), 1, 0));
+    }
+
+    #[test]
+    fn what_is_told_and_recorded_is_forgotten() {
+        let journal = Journal::default();
+        journal.keep(kept(1, true, None), at(10));
+        journal.told();
+        assert!(journal.gap().is_none() && !journal.is_empty(), "the ending is to be recorded yet");
+        let first = journal.first().unwrap();
+        journal.keep(kept(1, false, Some(20)), at(20));
+        journal.recorded(&first);
+        assert!(journal.first().is_some(), "more was kept of it meanwhile");
+        journal.recorded(&journal.first().unwrap());
+        assert!(journal.first().is_none() && !journal.is_empty(), "and of that nobody was told");
+        journal.told();
+        assert!(journal.is_empty());
+    }
+
+    #[test]
+    fn no_more_is_kept_than_there_is_room_for() {
+        let (journal, bound) = (Journal::default(), u32::try_from(KEPT_MAX).unwrap());
+        (0..bound + 3).for_each(|number| journal.keep(kept(number, true, None), at(10)));
+        journal.keep(kept(0, false, Some(20)), at(20));
+        assert!(journal.get(ending(0).id).unwrap().confirmed.is_some(), "of what is kept the end finds room");
+        assert!(journal.get(ending(bound).id).is_none());
+        let Gap { kept, dropped, .. } = journal.gap().unwrap();
+        assert_eq!((kept, dropped), (u64::from(bound), 3));
+        journal.told();
+        journal.keep(self::kept(0, false, None), at(30));
+        assert_eq!(journal.gap().unwrap().dropped, 0, "they are told of once");
+    }
+
+    #[test]
+    fn a_beginning_is_recorded_of_what_is_open() {
+        let begins =
+            |unrecorded: Unrecorded, stored| unrecorded.begin(stored).map(|change| change.event().at);
+        assert_eq!(begins(kept(1, true, None), held(1, 1000)), Some(at(5)));
+        assert_eq!(begins(kept(1, true, None), ending(1)), None, "it is on record");
+        assert_eq!(begins(kept(1, false, None), held(1, 1000)), None);
+    }
+}
