@@ -360,6 +360,49 @@ async fn a_clock_that_is_set_back_keeps_no_ending_waiting() {
     sweeper.await.unwrap();
 }
 
+/// A step of an hour, as a time server may make it, over a window's end that is held in memory and one that isn't.
+#[tokio::test]
+async fn a_clock_that_is_set_forward_over_windows_ends_ends_them_at_once() {
+    let sim = Sim::start().await;
+    let sweeper = swept(&sim);
+    let far = held(&sim, "orders-ro").await.grant;
+    sim.clock.set(far.window.closes_at() - TimeDelta::seconds(90));
+    eventually("its deadline is held in memory", async || sim.broker.take_due(sim.clock.now()).1.is_some())
+        .await;
+    let near = held(&sim, "payroll-ro").await.grant;
+    sim.clock.set(sim.clock.now() + hour());
+    for grant in [&far, &near] {
+        eventually("it is over, with no time passing", async || {
+            matches!(sim.state(grant.id).await, State::Revoked { cause: Cause::WindowClosed, .. })
+        })
+        .await;
+    }
+    assert_eq!(sim.leases(), []);
+    sim.stopping.cancel();
+    sweeper.await.unwrap();
+}
+
+/// A step back of an hour: nothing ends before the clock shows the end, and then it ends.
+#[tokio::test]
+async fn a_clock_that_is_set_back_ends_no_window_early_and_misses_no_end() {
+    let sim = Sim::start().await;
+    let sweeper = swept(&sim);
+    let grant = held(&sim, "orders-ro").await.grant;
+    let closes_at = grant.window.closes_at();
+    sim.clock.set(closes_at - TimeDelta::seconds(1));
+    sim.clock.set(closes_at - TimeDelta::seconds(1) - hour());
+    sim.clock.set(closes_at - TimeDelta::milliseconds(1));
+    sim.broker.sweep().await.unwrap();
+    assert!(matches!(sim.state(grant.id).await, State::Active { .. }));
+    sim.clock.advance(TimeDelta::milliseconds(1));
+    eventually("it is over", async || {
+        matches!(sim.state(grant.id).await, State::Revoked { cause: Cause::WindowClosed, .. })
+    })
+    .await;
+    sim.stopping.cancel();
+    sweeper.await.unwrap();
+}
+
 /// I2, clock 2: Vault alone.
 #[tokio::test]
 async fn all_clocks_end_no_later_than_the_window() {
