@@ -1,8 +1,8 @@
 //! What ended while it could not be recorded (I7): kept in memory, and recorded with the times at which it happened as
 //! soon as the store takes it, after an event that marks the gap.
 //!
-//! A crash loses it, and no more than it: the grants still are open in the store, so the next start ends them again, which
-//! finds them gone, and records that with a later time.
+//! A crash loses it: the grants still are open in the store. Those that are gone are found gone, and that is recorded with
+//! a later time; of an early end that Vault hadn't done yet the order is lost, and whoever gave it was told so.
 
 use std::{
     collections::BTreeMap,
