@@ -226,7 +226,7 @@ impl History {
     /// Whether a broken daemon doesn't do this.
     fn is_forgotten(&mut self, chore: Chore) -> bool {
         match (self.mutant, chore) {
-            (Mutant::TimersAreLost, Chore::Arm | Chore::Rescan) => self.crashes > 0,
+            (Mutant::TimersAreLost, Chore::Arm | Chore::Rescan | Chore::Sweep) => self.crashes > 0,
             (Mutant::GivesUp, Chore::Pursue(id)) => {
                 let tries = self.tries.entry(id).or_insert(0);
                 *tries += 1;
