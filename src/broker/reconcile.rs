@@ -286,6 +286,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_unknown_lease_is_told_of_once_for_as_long_as_it_is_remembered() {
+        let reported = Reported::default();
+        assert!(reported.is_new("0") && !reported.is_new("0"));
+        assert!((1..REPORTED_MAX).all(|number| reported.is_new(&number.to_string())));
+        assert!(reported.is_new("0"), "they are too many to remember, so it begins anew");
+        assert!(!reported.is_new("0"));
+    }
+
+    #[test]
     fn what_vault_gave_up_on_counts_where_it_may_be_ours() {
         let paths = ["database/creds/hp-orders", "mq/creds/hp-jobs"];
         let counted = |by_mount: &[(&str, u64)]| {
