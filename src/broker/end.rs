@@ -213,11 +213,8 @@ impl Broker {
                 // It moved on while it was held in memory. What was done in Vault counts all the same.
                 self.armed.forget(id);
                 match self.store.grant_to_end(id).await? {
-                    Some(grant) if matches!(grant.state, State::Revoking(_)) => {
-                        self.record_try(grant, done).await
-                    }
-                    Some(grant) if matches!(grant.state, State::Active { .. }) => Ok(Tried::Failed),
-                    _ => Ok(Tried::Over),
+                    Some(grant) => self.record_try(grant, done).await,
+                    None => Ok(Tried::Over),
                 }
             }
             Err(Error::StoreUnavailable(_)) => {

@@ -83,6 +83,8 @@ pub struct SteppedStore {
     pub opened: Once,
     /// Before the next commit that lets a request lapse.
     pub lapsing: Once,
+    /// Before the next commit that begins an ending.
+    pub beginning: Once,
     /// After the next commit that begins an ending, before it is answered.
     pub begun: Once,
 }
@@ -94,6 +96,7 @@ impl Default for SteppedStore {
             failing: Mutex::default(),
             opened: Once::default(),
             lapsing: Once::default(),
+            beginning: Once::default(),
             begun: Once::default(),
         }
     }
@@ -139,6 +142,10 @@ impl Store for SteppedStore {
         let lapse = |write: &Write<'_>| matches!(write, Write::Request(change) if change.after().state.name() == "LAPSED");
         if writes.iter().any(lapse) {
             self.lapsing.run().await;
+        }
+        let begins = |write: &Write<'_>| matches!(write, Write::Grant(change) if change.after().state.name() == "REVOKING");
+        if writes.iter().any(begins) {
+            self.beginning.run().await;
         }
         if self.must_fail() {
             return Err(StoreError::Unavailable { operation: "commit", source: "told to fail".into() });

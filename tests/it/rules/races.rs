@@ -356,3 +356,63 @@ async fn a_clock_set_forward_shortens_no_wait_for_a_read_without_an_answer() {
     assert_eq!(world.broker.pursue(grant).await, Tried::Over);
     assert!(world.vault.lease_gone(&lease).await.unwrap());
 }
+
+/// Whoever is told of an end that isn't due, because the clock was set back meanwhile, say, ends nothing.
+#[tokio::test]
+async fn a_window_that_is_open_is_not_ended_by_a_try() {
+    let world = Arc::new(world());
+    let request = world.approved().await;
+    let grant = world.claim(request, false).await.unwrap().grant.id;
+    assert_eq!(world.broker.pursue(grant).await, Tried::Over);
+    assert!(matches!(world.grant(grant).await.state, State::Active { .. }));
+    assert_eq!(world.vault.leases_left(), 1);
+    let request = world.approved().await;
+    let (minting, go_on) = world.vault.minting.hold();
+    let claiming = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.claim(request, false).await }
+    });
+    minting.notified().await;
+    let grant = world.store.grants_of(&[request]).await.unwrap()[&request][0].id;
+    assert_eq!(world.broker.pursue(grant).await, Tried::Over);
+    go_on.notify_one();
+    assert!(matches!(claiming.await.unwrap().unwrap().grant.state, State::Active { .. }));
+}
+
+/// The window closes while the credential is being made.
+#[tokio::test]
+async fn a_window_that_closes_while_it_is_issued_for_is_ended() {
+    let world = Arc::new(world());
+    let request = world.approved().await;
+    let (minting, go_on) = world.vault.minting.hold();
+    let claiming = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.claim(request, false).await }
+    });
+    minting.notified().await;
+    let grant = world.store.grants_of(&[request]).await.unwrap()[&request][0].id;
+    world.clock.advance(TimeDelta::from_std(WINDOW).unwrap());
+    assert_eq!(world.broker.pursue(grant).await, Tried::Over, "nothing was issued yet");
+    go_on.notify_one();
+    assert!(claiming.await.unwrap().is_err());
+    let State::Failed { cause, .. } = world.grant(grant).await.state else { panic!("it is over") };
+    assert_eq!((cause, world.vault.leases_left()), (Cause::WindowClosed, 0));
+}
+
+/// The holder releases in the moment in which the window closes, and is faster with the record.
+#[tokio::test]
+async fn a_release_at_the_windows_end_keeps_its_cause_and_is_gone_on_with() {
+    let world = Arc::new(world());
+    let request = world.approved().await;
+    let grant = world.claim(request, false).await.unwrap().grant.id;
+    world.clock.advance(TimeDelta::from_std(WINDOW).unwrap());
+    let faster = Arc::clone(&world);
+    world.store.beginning.set(move || {
+        let world = Arc::clone(&faster);
+        async move { drop(world.broker.release(&caller(developer(), "dev"), grant, false).await.unwrap()) }
+    });
+    assert_eq!(world.broker.pursue(grant).await, Tried::Again, "it is ending, and Vault still has the lease");
+    assert_eq!(world.broker.pursue(grant).await, Tried::Over);
+    let State::Revoked { cause, .. } = world.grant(grant).await.state else { panic!("it is over") };
+    assert_eq!((cause, world.vault.leases_left()), (Cause::Released, 0));
+}
