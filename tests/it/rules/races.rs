@@ -32,6 +32,8 @@ use crate::support::{servers::eventually, sim::at_work};
 const ALL: Slice<RequestId> = Slice { after: None, limit: u32::MAX };
 const WRAP_TTL: Duration = Duration::from_mins(5);
 
+type Claiming = tokio::task::JoinHandle<Result<Claimed, Error>>;
+
 pub struct World {
     pub broker: Arc<Broker>,
     pub store: Arc<SteppedStore>,
@@ -98,6 +100,16 @@ impl World {
         let claimed = self.broker.claim(&caller(developer(), "dev"), request, reissue).await;
         self.clock.advance(SECOND);
         claimed
+    }
+
+    /// A claim whose token Vault is making: its grant, its end to come, and what lets it go on.
+    pub async fn claiming(self: &Arc<Self>, request: RequestId) -> (GrantId, Claiming, Arc<Notify>) {
+        let (minting, go_on) = self.vault.minting.hold();
+        let world = Arc::clone(self);
+        let claiming = tokio::spawn(async move { world.claim(request, false).await });
+        minting.notified().await;
+        let grant = self.store.grants_of(&[request]).await.unwrap()[&request][0].id;
+        (grant, claiming, go_on)
     }
 
     /// The sweeper at work.
@@ -367,13 +379,7 @@ async fn a_window_that_is_open_is_not_ended_by_a_try() {
     assert!(matches!(world.grant(grant).await.state, State::Active { .. }));
     assert_eq!(world.vault.leases_left(), 1);
     let request = world.approved().await;
-    let (minting, go_on) = world.vault.minting.hold();
-    let claiming = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.claim(request, false).await }
-    });
-    minting.notified().await;
-    let grant = world.store.grants_of(&[request]).await.unwrap()[&request][0].id;
+    let (grant, claiming, go_on) = world.claiming(request).await;
     assert_eq!(world.broker.pursue(grant).await, Tried::Over);
     go_on.notify_one();
     assert!(matches!(claiming.await.unwrap().unwrap().grant.state, State::Active { .. }));
@@ -384,13 +390,7 @@ async fn a_window_that_is_open_is_not_ended_by_a_try() {
 async fn a_window_that_closes_while_it_is_issued_for_is_ended() {
     let world = Arc::new(world());
     let request = world.approved().await;
-    let (minting, go_on) = world.vault.minting.hold();
-    let claiming = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.claim(request, false).await }
-    });
-    minting.notified().await;
-    let grant = world.store.grants_of(&[request]).await.unwrap()[&request][0].id;
+    let (grant, claiming, go_on) = world.claiming(request).await;
     world.clock.advance(TimeDelta::from_std(WINDOW).unwrap());
     assert_eq!(world.broker.pursue(grant).await, Tried::Over, "nothing was issued yet");
     go_on.notify_one();

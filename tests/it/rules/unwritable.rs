@@ -158,13 +158,7 @@ async fn i7_an_order_that_is_not_on_record_is_tried_again() {
 async fn i7_an_order_outlives_the_claim_that_was_faster_with_its_record() {
     let world = Arc::new(world());
     let request = world.approved().await;
-    let (minting, go_on) = world.vault.minting.hold();
-    let claiming = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.claim(request, false).await }
-    });
-    minting.notified().await;
-    let grant = world.store.grants_of(&[request]).await.unwrap()[&request][0].id;
+    let (grant, claiming, go_on) = world.claiming(request).await;
     world.store.fail_commits(0, 1);
     let oren = caller(person("sub-oren", "oren"), "operators");
     let ended = world.broker.revoke(&oren, grant, Prose::new("an incident").unwrap()).await;
