@@ -110,9 +110,17 @@ impl Broker {
         if looked == Some(false) {
             return Err(Stopped { tried: Tried::Again, ..still_there() });
         }
-        let ended = async { looked.is_some() || self.ended_by_itself(grant, leased).await };
-        let (wrapping, token, ended) =
-            tokio::join!(self.undo_wrapping(&leased.wrapping), self.undo_token(&leased.token), ended);
+        let seen_gone = looked.is_some();
+        let wrapping = async {
+            if !seen_gone {
+                return self.undo_wrapping(&leased.wrapping).await;
+            }
+            // It ended with the window like the lease, and what it held is gone: one call less for each grant.
+            reach(Point::WrappingRevoked);
+            Ok(())
+        };
+        let ended = async { seen_gone || self.ended_by_itself(grant, leased).await };
+        let (wrapping, token, ended) = tokio::join!(wrapping, self.undo_token(&leased.token), ended);
         let gone = if ended {
             reach(Point::LeaseRevoked);
             Ok(())

@@ -10,6 +10,7 @@ mod many;
 mod memory;
 mod peers;
 mod races;
+mod reading;
 mod requests;
 mod unwritable;
 

@@ -273,6 +273,7 @@ pub struct MemoryVault {
     /// In the next setting of an end, before it is set.
     pub shortening: Once,
     minted: Mutex<usize>,
+    revoked: Mutex<Vec<&'static str>>,
     wrap_ttls: Mutex<Vec<Duration>>,
     ends_at: Mutex<Option<DateTime<Utc>>>,
 }
@@ -290,6 +291,7 @@ impl MemoryVault {
             silent: Mutex::default(),
             shortening: Once::default(),
             minted: Mutex::default(),
+            revoked: Mutex::default(),
             wrap_ttls: Mutex::default(),
             ends_at: Mutex::default(),
         }
@@ -315,6 +317,11 @@ impl MemoryVault {
     /// How many tokens were made.
     pub fn minted(&self) -> usize {
         *self.minted.lock().unwrap()
+    }
+
+    /// What was asked to be revoked, in order.
+    pub fn revoked(&self) -> Vec<&'static str> {
+        self.revoked.lock().unwrap().clone()
     }
 
     /// The end that was set last.
@@ -361,14 +368,17 @@ impl Issuer for MemoryVault {
     }
 
     async fn revoke_wrapping(&self, _: &Accessor) -> Result<(), VaultError> {
+        self.revoked.lock().unwrap().push("wrapping");
         Ok(())
     }
 
     async fn revoke_token(&self, _: &Accessor) -> Result<(), VaultError> {
+        self.revoked.lock().unwrap().push("token");
         Ok(())
     }
 
     async fn revoke_lease(&self, lease: &LeaseId) -> Result<(), VaultError> {
+        self.revoked.lock().unwrap().push("lease");
         let refusing = std::mem::take(&mut *self.refusing.lock().unwrap());
         if refusing > 0 {
             *self.refusing.lock().unwrap() = refusing - 1;

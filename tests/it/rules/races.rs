@@ -11,7 +11,7 @@ use hallpass::{
         policy::{Policy, Scope},
         request::Request,
         revocation::Cause,
-        target::{Target, Targets},
+        target::Target,
         text::Prose,
     },
     broker::{Broker, Claimed, Error, Parts, RequestFilter, Slice, Submission, Tried, Written},
@@ -46,11 +46,15 @@ pub fn world() -> World {
 }
 
 pub fn world_with(orders: Target) -> World {
+    world_of([orders])
+}
+
+pub fn world_of(targets: impl IntoIterator<Item = Target>) -> World {
     let clock = Arc::new(ManualClock::new(at(0)));
     let (store, vault) = (Arc::new(SteppedStore::default()), Arc::new(MemoryVault::new(Arc::clone(&clock))));
     let broker = Broker::new(Parts {
         policy: Policy {
-            targets: Targets::from([(orders.name.clone(), orders)]),
+            targets: targets.into_iter().map(|target| (target.name.clone(), target)).collect(),
             operators: groups(&["operators"]),
             ..Policy::default()
         },
@@ -415,4 +419,41 @@ async fn a_release_at_the_windows_end_keeps_its_cause_and_is_gone_on_with() {
     assert_eq!(world.broker.pursue(grant).await, Tried::Over);
     let State::Revoked { cause, .. } = world.grant(grant).await.state else { panic!("it is over") };
     assert_eq!((cause, world.vault.leases_left()), (Cause::Released, 0));
+}
+
+/// Vault's own clock is as fast as ours, so the cheap question comes first, and each call that the answer makes needless is
+/// one that a thousand others wait for.
+#[tokio::test]
+async fn a_window_that_vault_has_ended_costs_it_a_look_and_a_token() {
+    let world = world();
+    let request = world.approved().await;
+    let grant = world.claim(request, false).await.unwrap().grant.id;
+    world.clock.advance(TimeDelta::from_std(WINDOW).unwrap());
+    world.vault.forget_leases();
+    assert_eq!(world.broker.pursue(grant).await, Tried::Over);
+    assert!(matches!(world.grant(grant).await.state, State::Revoked { .. }));
+    assert_eq!(world.vault.revoked(), ["token"]);
+}
+
+#[tokio::test]
+async fn a_window_that_vault_has_not_ended_is_looked_at_and_then_everything_is_revoked() {
+    let world = world();
+    let request = world.approved().await;
+    let grant = world.claim(request, false).await.unwrap().grant.id;
+    world.clock.advance(TimeDelta::from_std(WINDOW).unwrap());
+    assert_eq!(world.broker.pursue(grant).await, Tried::Again);
+    assert_eq!(world.vault.revoked(), <[&str; 0]>::default(), "Vault is at it");
+    assert_eq!(world.broker.pursue(grant).await, Tried::Over);
+    assert_eq!(world.vault.revoked(), ["wrapping", "token", "lease"]);
+    assert_eq!(world.vault.leases_left(), 0);
+}
+
+#[tokio::test]
+async fn an_early_end_revokes_everything() {
+    let world = world();
+    let request = world.approved().await;
+    let grant = world.claim(request, false).await.unwrap().grant.id;
+    world.broker.release(&caller(developer(), "dev"), grant, false).await.unwrap();
+    assert_eq!(world.broker.pursue(grant).await, Tried::Over);
+    assert_eq!(world.vault.revoked(), ["wrapping", "token", "lease"]);
 }
