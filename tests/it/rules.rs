@@ -6,11 +6,13 @@
 mod audit;
 mod digest;
 mod grants;
+mod issuable;
 mod many;
 mod memory;
 mod peers;
 mod races;
 mod reading;
+mod reconciling;
 mod requests;
 mod unwritable;
 

@@ -20,6 +20,7 @@ use hallpass::{
         id::{GrantId, RequestId},
         policy::Scope,
         request::Request,
+        target::TargetName,
         text::IdempotencyKey,
     },
     clock::{Clock, ManualClock},
@@ -126,6 +127,13 @@ impl SteppedStore {
     /// How many events of a kind are recorded.
     pub fn count(&self, kind: &str) -> usize {
         self.inner.rows().events.iter().filter(|event| event.kind == kind).count()
+    }
+
+    /// The targets that the events of a kind are about.
+    pub fn targets(&self, kind: &str) -> Vec<Option<TargetName>> {
+        let rows = self.inner.rows();
+        let of_kind = rows.events.iter().filter(|event| event.kind == kind);
+        of_kind.map(|event| event.about.target.clone()).collect()
     }
 
     /// What is recorded of one grant, by kind.
@@ -275,6 +283,16 @@ pub struct MemoryVault {
     minted: Mutex<usize>,
     revoked: Mutex<Vec<&'static str>>,
     wrap_ttls: Mutex<Vec<Duration>>,
+    /// Whether lists get no answer.
+    pub lists_nothing: Mutex<bool>,
+    /// Which rights the daemon lacks, or none if nobody answers that.
+    pub lacking: Mutex<Option<Vec<MissingCapability>>>,
+    /// Whether somebody has opened each wrapping.
+    pub opened: Mutex<bool>,
+    /// What it gave up on, by mount.
+    pub given_up: Mutex<BTreeMap<String, u64>>,
+    /// In the next question for the time, before the clock is read.
+    pub timing: Once,
     ends_at: Mutex<Option<DateTime<Utc>>>,
 }
 
@@ -293,6 +311,11 @@ impl MemoryVault {
             minted: Mutex::default(),
             revoked: Mutex::default(),
             wrap_ttls: Mutex::default(),
+            lists_nothing: Mutex::default(),
+            lacking: Mutex::new(Some(Vec::new())),
+            opened: Mutex::default(),
+            given_up: Mutex::default(),
+            timing: Once::default(),
             ends_at: Mutex::default(),
         }
     }
@@ -395,6 +418,10 @@ impl Issuer for MemoryVault {
     }
 
     async fn lease_ids(&self, path: &str) -> Result<BTreeSet<LeaseId>, VaultError> {
+        if *self.lists_nothing.lock().unwrap() {
+            let reason = "nobody answers".to_owned();
+            return Err(VaultError { operation: "list the leases", reason, outcome: Outcome::Refused });
+        }
         let listed = self.leases(path).await?.into_iter().map(|lease| lease.id).collect();
         self.listed.run().await;
         Ok(listed)
@@ -409,18 +436,21 @@ impl Issuer for MemoryVault {
     }
 
     async fn wrapping_unopened(&self, _: &Accessor) -> Result<bool, VaultError> {
-        Ok(true)
+        Ok(!*self.opened.lock().unwrap())
     }
 
     async fn gave_up(&self) -> Result<BTreeMap<String, u64>, VaultError> {
-        Ok(BTreeMap::new())
+        Ok(self.given_up.lock().unwrap().clone())
     }
 
     async fn time(&self) -> Result<DateTime<Utc>, VaultError> {
+        self.timing.run().await;
         Ok(self.clock.now())
     }
 
     async fn missing(&self, _: &[&str]) -> Result<Vec<MissingCapability>, VaultError> {
-        Ok(Vec::new())
+        let lacking = self.lacking.lock().unwrap().clone();
+        let reason = "nobody answers".to_owned();
+        lacking.ok_or(VaultError { operation: "ask for rights", reason, outcome: Outcome::Refused })
     }
 }

@@ -50,6 +50,11 @@ pub fn world_with(orders: Target) -> World {
 }
 
 pub fn world_of(targets: impl IntoIterator<Item = Target>) -> World {
+    world_that(false, targets)
+}
+
+/// One that may revoke what no grant knows of, or not.
+pub fn world_that(revoke_unknown: bool, targets: impl IntoIterator<Item = Target>) -> World {
     let clock = Arc::new(ManualClock::new(at(0)));
     let (store, vault) = (Arc::new(SteppedStore::default()), Arc::new(MemoryVault::new(Arc::clone(&clock))));
     let broker = Broker::new(Parts {
@@ -63,7 +68,7 @@ pub fn world_of(targets: impl IntoIterator<Item = Target>) -> World {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         wrap_ttl: WRAP_TTL,
         alarm_after: Duration::from_mins(1),
-        revoke_unknown: false,
+        revoke_unknown,
         digest_key: [7; 32],
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),

@@ -1,6 +1,6 @@
 //! What the broker shows, and to whom: one by one and in lists, which must agree.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use chrono::TimeDelta;
 use hallpass::{
@@ -162,4 +162,18 @@ async fn overdue_is_what_should_be_over_for_as_long_as_alarms_wait() {
     let world = world();
     let then = world.clock.now() - TimeDelta::minutes(1);
     assert_eq!(world.broker.overdue(), Overdue { begun_by: then, closed_by: then });
+}
+
+/// Whoever watches hears of what is committed, whatever came before.
+#[tokio::test]
+async fn a_watcher_is_woken_by_what_is_recorded() {
+    let world = world();
+    let request = world.submit().await.unwrap();
+    let mut watch = world.broker.watch(&caller(developer(), "dev"), Some(request.id), None).await.unwrap();
+    assert_eq!(watch.next().await.unwrap().event, None, "the present");
+    let woken = tokio::spawn(async move { watch.next().await.unwrap().event.unwrap().kind });
+    tokio::task::yield_now().await;
+    world.approve(&request).await.unwrap();
+    let kind = tokio::time::timeout(Duration::from_secs(5), woken).await.unwrap().unwrap();
+    assert_eq!(kind, "RequestApproved");
 }
