@@ -19,7 +19,7 @@ use crate::{
     config::{self, Config},
     doctor, grpc,
     http::HttpError,
-    identity::{self, Verifier},
+    identity::Verifier,
     lifecycle::{Ended, Lifecycle, Notifier, SystemSignals},
     store::{
         Store, StoreError,
@@ -102,7 +102,8 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let sqlite = Arc::new(open(&config.store.path, &*clock).await?);
     let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), Arc::clone(&clock))
         .map_err(StartError::Vault)?;
-    let verifier = Verifier::new(identity_settings(config.identity), Arc::clone(&clock))
+    let identity = config.identity;
+    let verifier = Verifier::new(identity.issuers, identity.persons, Arc::clone(&clock))
         .map_err(StartError::Identity)?;
     let broker = Arc::new(Broker::new(Parts {
         policy: config.policy,
@@ -257,16 +258,6 @@ fn vault_settings(vault: config::Vault) -> vault::Settings {
         secret_id_file: vault.secret_id_file,
         token_role: vault.token_role,
         timeout: vault.timeout,
-    }
-}
-
-fn identity_settings(identity: config::Identity) -> identity::Settings {
-    identity::Settings {
-        issuer: identity.issuer,
-        audience: identity.audience,
-        algorithm: identity.algorithm,
-        keys_url: identity.keys_url,
-        ca_file: identity.ca_file,
     }
 }
 

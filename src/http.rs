@@ -6,6 +6,7 @@
 use std::{fs, path::Path, path::PathBuf, time::Duration};
 
 use reqwest::{Certificate, Client, redirect::Policy};
+use url::{Host, Url};
 
 /// How long setting up a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,6 +37,18 @@ pub enum HttpError {
     /// The library refused the settings.
     #[error("cannot set up the HTTP client")]
     Build(#[source] reqwest::Error),
+}
+
+/// Whether nobody on the way can read or change what is said: HTTPS, or HTTP that doesn't leave this machine. By address,
+/// not by the name "localhost", which is whatever the resolver says.
+#[must_use]
+pub fn is_guarded(url: &Url) -> bool {
+    let loopback = match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(_)) | None => false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && loopback)
 }
 
 /// Builds a client that trusts the authorities in `ca_file`, and only those, or the system's if there is none.

@@ -1,11 +1,12 @@
 //! Who did it. The rules know people by what the identity provider says of them, and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A person, as the identity provider knows him.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
-    /// The provider's stable id.
+    /// A stable id that no two people share: who vouches for it, `:`, and what the person is called there; or
+    /// [`Persons::PREFIX`] and a name.
     pub subject: String,
     /// The name that people know.
     pub name: String,
@@ -24,6 +25,38 @@ impl Person {
     #[must_use]
     pub fn owns(&self, owner: &Self) -> bool {
         self.subject == owner.subject
+    }
+}
+
+/// Which identities are one person: people who come in by several ways, each of which calls them something else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Persons(BTreeMap<String, String>);
+
+impl Persons {
+    /// What the subject of a person who comes in by several ways begins with. No identity begins so.
+    pub const PREFIX: &'static str = "person:";
+
+    /// The persons' names, each with identities. `Err` with an identity that two of them have.
+    ///
+    /// # Errors
+    ///
+    /// An identity can't be two persons'.
+    pub fn new(named: impl IntoIterator<Item = (String, Vec<String>)>) -> Result<Self, String> {
+        let mut persons = BTreeMap::new();
+        for (name, identities) in named {
+            for identity in identities {
+                if persons.insert(identity.clone(), format!("{}{name}", Self::PREFIX)).is_some() {
+                    return Err(identity);
+                }
+            }
+        }
+        Ok(Self(persons))
+    }
+
+    /// The subject under which an identity's person is known: the same whichever way he came in.
+    #[must_use]
+    pub fn subject<'a>(&'a self, identity: &'a str) -> &'a str {
+        self.0.get(identity).map_or(identity, String::as_str)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    actor::{Caller, Person},
+    actor::{Caller, Person, Persons},
     refusal::Refusal,
     target::{Target, TargetName, Targets},
 };
@@ -122,6 +122,8 @@ pub struct Policy {
     pub auditors: BTreeSet<String>,
     /// The groups whose members see everything and may end any grant. None means nobody.
     pub operators: BTreeSet<String>,
+    /// Which identities are one person.
+    pub persons: Persons,
 }
 
 impl Policy {
@@ -154,7 +156,7 @@ impl Policy {
         };
         let is_in = |groups: &BTreeSet<String>| !groups.is_disjoint(&caller.groups);
         let is_owner = matches!(subject, Subject::Owned(_, owner) if caller.person.owns(owner));
-        let is_another = matches!(subject, Subject::Owned(_, owner) if !caller.person.is(owner));
+        let is_another = matches!(subject, Subject::Owned(_, owner) if self.are_two(&caller.person, owner));
         [
             (Requester, targets.iter().any(|target| is_in(&target.requesters))),
             (Approver, targets.iter().any(|target| is_in(&target.approvers))),
@@ -166,6 +168,12 @@ impl Policy {
         .into_iter()
         .filter_map(|(role, holds)| holds.then_some(role))
         .collect()
+    }
+
+    /// Whether these are certainly two people. Somebody may have submitted a request before his identities were put
+    /// together in the configuration; they are his all the same.
+    fn are_two(&self, caller: &Person, owner: &Person) -> bool {
+        !caller.is(owner) && caller.subject != self.persons.subject(&owner.subject)
     }
 
     /// Which requests and grants the caller sees in lists: the same that he may read one by one.

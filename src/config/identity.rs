@@ -1,7 +1,11 @@
-//! `[identity]`: whose word counts for who a caller is. One issuer, one audience, one algorithm; a token can't choose.
+//! `[identity]`: whose word counts for who a caller is, and who is whom.
+//!
+//! `[identity.oidc.<name>]` is an OIDC issuer; a token can't choose anything but one of them. `[identity.persons.<name>]`
+//! says which identities are one person.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
+use toml::de::DeValue;
 use url::Url;
 
 use super::{
@@ -9,59 +13,200 @@ use super::{
     section::{Read, Section},
     value,
 };
-use crate::identity::Algorithm;
+use crate::{
+    access::{
+        actor::Persons,
+        target::TargetName,
+        text::{LINE_MAX_BYTES, line},
+    },
+    identity::{Algorithm, ClaimPath, ClaimPaths, KeySource, Settings},
+};
 
-/// Where Vault's identity provider keeps its keys, below the issuer.
-const KEYS: &str = "/.well-known/keys";
+/// Where an issuer says where its keys are (`OpenID` Connect Discovery 1.0, section 4).
+const DISCOVERY: &str = "/.well-known/openid-configuration";
 /// Signatures by key pairs only: with a shared secret, whoever checks a token could make one.
 const ALGORITHMS: &[(&str, Algorithm)] = &[
     (Algorithm::EdDsa.name(), Algorithm::EdDsa),
     (Algorithm::Es256.name(), Algorithm::Es256),
     (Algorithm::Rs256.name(), Algorithm::Rs256),
 ];
+/// What no issuer is called: the beginning of the subjects of people who come in by several ways.
+const PERSON: &str = "person";
 
 /// Who says who a caller is.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// What a token's `iss` must be, to the letter.
-    pub issuer: String,
-    /// What a token's `aud` must be, and no other audience beside it.
-    pub audience: String,
-    /// The only algorithm that a token may be signed with.
-    pub algorithm: Algorithm,
-    /// Where the issuer's public keys are: HTTPS, or HTTP on a loopback address.
-    pub keys_url: Url,
-    /// The authorities that the certificate behind `keys_url` may come from, PEM; the system's if there is none.
-    pub ca_file: Option<PathBuf>,
+    /// The issuers of tokens.
+    pub issuers: Vec<Settings>,
+    /// Which identities are one person.
+    pub persons: Persons,
 }
 
 pub(super) fn read(mut section: Section<'_>, files: Files<'_>) -> Option<Identity> {
+    let issuers = issuers(section.section("oidc"), files);
+    let persons = persons(section.section("persons"), issuers.as_deref());
+    section.finish();
+    Some(Identity { issuers: issuers?, persons: persons? })
+}
+
+fn issuers(mut section: Section<'_>, files: Files<'_>) -> Option<Vec<Settings>> {
+    let mut seen = BTreeSet::new();
+    let mut read = Vec::new();
+    for (name, section) in section.sections() {
+        let settings = issuer(name, section, files, &mut seen);
+        read.push(settings);
+    }
+    if read.is_empty() {
+        section
+            .own_problem("is missing, so that nobody could call; write [identity.oidc.NAME] for an issuer");
+        return None;
+    }
+    read.into_iter().collect()
+}
+
+fn issuer(
+    name: &str,
+    mut section: Section<'_>,
+    files: Files<'_>,
+    seen: &mut BTreeSet<String>,
+) -> Option<Settings> {
+    let named = section.own_checked(issuer_name(name));
     let issuer = section.required(
         "issuer",
         "the \"iss\" of the tokens, like \"https://vault.example:8200/v1/identity/oidc\"",
-        value::text,
+        |value| {
+            let issuer = value::text(value)?;
+            if seen.insert(issuer.clone()) { Ok(issuer) } else { Err("is another section's, too".to_owned()) }
+        },
     );
     let audience =
         section.required("audience", "the \"aud\" of the tokens: the client id at the issuer", value::text);
-    let algorithm = section.or("algorithm", Algorithm::EdDsa, value::choice(ALGORITHMS));
-    let given = section.optional("keys_url", value::address);
-    let keys_url = match given {
-        Some(None) => issuer.as_deref().and_then(|issuer| section.checked("keys_url", below(issuer))),
-        given => given.flatten(),
-    };
+    let algorithms = section.or("algorithms", vec![Algorithm::EdDsa], algorithms);
+    let keys = keys(&mut section, issuer.as_deref(), files);
     let ca_file = section.optional("ca_file", |found| files.public(&value::text(found)?));
+    let usual = ClaimPaths::default();
+    let subject = section.or("subject_claim", usual.subject, claim_path);
+    let name = section.or("name_claim", usual.name, claim_path);
+    let groups = section.or("groups_claim", usual.groups, claim_path);
     section.finish();
-    Some(Identity {
+    Some(Settings {
+        name: named?,
         issuer: issuer?,
         audience: audience?,
-        algorithm: algorithm?,
-        keys_url: keys_url?,
+        algorithms: algorithms?,
+        keys: keys?,
         ca_file: ca_file?,
+        claims: ClaimPaths { subject: subject?, name: name?, groups: groups? },
     })
 }
 
-fn below(issuer: &str) -> Read<Url> {
-    let url = format!("{}{KEYS}", issuer.trim_end_matches('/'));
-    value::address(&toml::de::DeValue::String(url.into()))
-        .map_err(|why| format!("is missing, and the issuer with {KEYS} behind it won't do: it {why}"))
+/// The name goes into subjects before a ':', and into logs: a target's name has the alphabet for that.
+fn issuer_name(name: &str) -> Read<String> {
+    match name.parse::<TargetName>() {
+        Ok(_) if name == PERSON => Err("is not a name for an issuer: it stands for people".to_owned()),
+        Ok(_) => Ok(name.to_owned()),
+        Err(_) => {
+            Err("is not a name for an issuer: it takes 1 to 63 of a-z, 0-9 and '-', beginning with a letter"
+                .to_owned())
+        }
+    }
+}
+
+fn algorithms(value: &DeValue<'_>) -> Read<Vec<Algorithm>> {
+    let list = value.as_array().filter(|list| !list.is_empty());
+    let list = list.ok_or("must be a list of at least one algorithm, like [\"EdDSA\"]")?;
+    list.iter().map(|item| value::choice(ALGORITHMS)(item.get_ref())).collect()
+}
+
+fn keys(section: &mut Section<'_>, issuer: Option<&str>, files: Files<'_>) -> Option<KeySource> {
+    let url = section.optional("keys_url", value::address)?;
+    let file: Option<PathBuf> = section.optional("keys_file", |found| files.public(&value::text(found)?))?;
+    match (url, file) {
+        (Some(_), Some(_)) => {
+            section.problem("keys_file", "can't be beside keys_url; leave one of them out");
+            None
+        }
+        (Some(url), None) => Some(KeySource::Url(url)),
+        (None, Some(file)) => Some(KeySource::File(file)),
+        (None, None) => section.checked("keys_url", discovery(issuer?)).map(KeySource::Discovery),
+    }
+}
+
+fn discovery(issuer: &str) -> Read<Url> {
+    let url = format!("{}{DISCOVERY}", issuer.trim_end_matches('/'));
+    value::address(&DeValue::String(url.into()))
+        .map_err(|why| format!("is missing, and the issuer with {DISCOVERY} behind it won't do: it {why}"))
+}
+
+/// A claim, with a '.' between it and the object that it stands in, or as a list where names have dots themselves.
+fn claim_path(value: &DeValue<'_>) -> Read<ClaimPath> {
+    let names: Option<Vec<String>> = match (value.as_str(), value.as_array()) {
+        (Some(dotted), _) => Some(dotted.split('.').map(str::to_owned).collect()),
+        (None, Some(list)) => list.iter().map(|name| name.get_ref().as_str().map(str::to_owned)).collect(),
+        (None, None) => None,
+    };
+    let names = names.filter(|names| names.iter().all(|name| line(name).is_ok()));
+    names.and_then(ClaimPath::new).ok_or_else(|| {
+        "must be the name of a claim, like \"groups\", \"realm_access.roles\" or [\"https://example.com/groups\"]"
+            .to_owned()
+    })
+}
+
+fn persons(mut section: Section<'_>, issuers: Option<&[Settings]>) -> Option<Persons> {
+    let sources: Option<BTreeSet<&str>> =
+        issuers.map(|issuers| issuers.iter().map(|issuer| issuer.name.as_str()).collect());
+    let mut taken = BTreeSet::new();
+    let mut read = Vec::new();
+    for (name, section) in section.sections() {
+        read.push(person(name, section, sources.as_ref(), &mut taken));
+    }
+    let named = read.into_iter().collect::<Option<Vec<_>>>()?;
+    // The reader above has refused what would be refused here.
+    Persons::new(named).ok()
+}
+
+fn person(
+    name: &str,
+    mut section: Section<'_>,
+    sources: Option<&BTreeSet<&str>>,
+    taken: &mut BTreeSet<String>,
+) -> Option<(String, Vec<String>)> {
+    let named = section.own_checked(person_name(name));
+    let write = "the subjects that are this person's, like [\"vault:8d1c…\", \"corp:00u1…\"]";
+    let identities = section.required("identities", write, |value| {
+        let identities = identities(value, sources)?;
+        match identities.iter().find(|identity| !taken.insert((*identity).clone())) {
+            None => Ok(identities),
+            Some(_) => Err("names an identity twice, or one of another person's".to_owned()),
+        }
+    });
+    section.finish();
+    Some((named?, identities?))
+}
+
+fn person_name(name: &str) -> Read<String> {
+    name.parse::<TargetName>().map(|_| name.to_owned()).map_err(|_| {
+        "is not a person's name here: it takes 1 to 63 of a-z, 0-9 and '-', beginning with a letter"
+            .to_owned()
+    })
+}
+
+/// Subjects as the daemon writes them: of an issuer that is known, if the issuers could be read.
+fn identities(value: &DeValue<'_>, sources: Option<&BTreeSet<&str>>) -> Read<Vec<String>> {
+    let list =
+        value.as_array().ok_or("must be a list of subjects, like [\"vault:8d1c…\", \"corp:00u1…\"]")?;
+    let known = |text: &&str| {
+        let source = text.split_once(':').filter(|(_, id)| !id.is_empty()).map(|(source, _)| source);
+        let exists = |source| sources.is_none_or(|sources| sources.contains(source));
+        line(text).is_ok() && source.is_some_and(exists)
+    };
+    let identity = |(index, item): (usize, &toml::Spanned<DeValue<'_>>)| {
+        item.get_ref().as_str().filter(known).map(str::to_owned).ok_or(index + 1)
+    };
+    list.iter().enumerate().map(identity).collect::<Result<_, _>>().map_err(|nth| {
+        format!(
+            "entry {nth} must be an issuer's name as in [identity.oidc.NAME], a ':', and the id that its tokens give, \
+             {LINE_MAX_BYTES} bytes at most"
+        )
+    })
 }

@@ -100,7 +100,7 @@ impl Config {
 /// themselves. This is what the reader asks for, not a second list.
 #[must_use]
 pub fn keys() -> BTreeSet<String> {
-    examine("[targets.any]", Files { credentials: None }).2
+    examine("[targets.any]\n[identity.oidc.any]\n[identity.persons.any]", Files { credentials: None }).2
 }
 
 fn contents(file: &Path) -> Result<String, String> {
@@ -141,12 +141,13 @@ fn read(mut root: Section<'_>, files: Files<'_>) -> Option<Config> {
     let targets = targets::read(root.section("targets"));
     root.finish();
     let (auditors, operators) = roles?;
-    let policy = Policy { targets: targets?, auditors, operators };
+    let identity = identity?;
+    let policy = Policy { targets: targets?, auditors, operators, persons: identity.persons.clone() };
     Some(Config {
         server: server?,
         store: store?,
         vault: vault?,
-        identity: identity?,
+        identity,
         sweep: sweep?,
         reconcile: reconcile?,
         alarm_after: alarm_after?,

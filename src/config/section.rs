@@ -157,6 +157,11 @@ impl<'a> Section<'a> {
         result.map_err(|problem| self.problem(key, problem.to_string())).ok()
     }
 
+    /// Reports what is wrong with this section's name, if anything is.
+    pub(super) fn own_checked<T>(&self, result: Read<T>) -> Option<T> {
+        result.map_err(|problem| self.own_problem(problem)).ok()
+    }
+
     /// Reports every key that was not asked for.
     pub(super) fn finish(self) {
         let known = self.taken.keys().copied().collect::<Vec<_>>().join(", ");

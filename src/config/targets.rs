@@ -43,7 +43,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<Targets> {
 }
 
 fn target(name: &str, mut section: Section<'_>) -> Option<Target> {
-    let parsed = name.parse::<TargetName>().map_err(|bad| section.own_problem(bad.to_string())).ok();
+    let parsed = section.own_checked(name.parse::<TargetName>().map_err(|bad| bad.to_string()));
     let description =
         section.required("description", "what it is, for those who approve", value::description);
     let write = "the path in Vault, like \"database/creds/orders-ro\"";

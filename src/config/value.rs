@@ -13,10 +13,13 @@ use std::{
 };
 
 use toml::de::DeValue;
-use url::{Host, Url};
+use url::Url;
 
 use super::section::Read;
-use crate::access::text::{LINE_MAX_BYTES, Prose, line};
+use crate::{
+    access::text::{LINE_MAX_BYTES, Prose, line},
+    http::is_guarded,
+};
 
 /// The longest name of a role, a policy or a path in Vault, in bytes: more than anybody types, and small enough
 /// for a log line.
@@ -100,13 +103,7 @@ pub(super) fn socket(value: &DeValue<'_>) -> Read<SocketAddr> {
 pub(super) fn address(value: &DeValue<'_>) -> Read<Url> {
     let url = value.as_str().and_then(|text| Url::parse(text).ok()).filter(Url::has_host);
     let url = url.ok_or("must be an address in quotes, like \"https://vault.example:8200\"")?;
-    // By address, not by the name "localhost", which is whatever the resolver says.
-    let loopback = match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(_)) | None => false,
-    };
-    if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
+    if !is_guarded(&url) {
         return Err("must begin with https://; only a loopback address (127.0.0.1, [::1]) may have http://"
             .to_owned());
     }

@@ -1,5 +1,5 @@
-//! Which of an issuer's published keys can be used, and as what. A key that isn't certainly for the pinned algorithm is
-//! left out, so that a token can't have its signature checked with a key that was made for something else.
+//! Which of an issuer's published keys can be used, and as what. A key that isn't certainly for a pinned algorithm is left
+//! out, so that a token can't have its signature checked with a key that was made for something else.
 
 use std::collections::HashMap;
 
@@ -13,8 +13,8 @@ use super::Algorithm;
 /// The smallest RSA modulus in bytes: 2048 bits (RFC 7518, section 3.3).
 const RSA_MIN_BYTES: usize = 256;
 
-/// Usable keys by their ids.
-pub(super) type KeySet = HashMap<String, DecodingKey>;
+/// Usable keys by their ids, each with the one algorithm that it is for.
+pub(super) type KeySet = HashMap<String, (Algorithm, DecodingKey)>;
 
 #[derive(Deserialize)]
 struct Document {
@@ -39,12 +39,13 @@ struct Jwk {
 }
 
 /// The usable keys in a published document, whose length bounds them; the first one if an id comes twice.
-pub(super) fn parse(document: &[u8], algorithm: Algorithm) -> Result<KeySet, serde_json::Error> {
+pub(super) fn parse(document: &[u8], algorithms: &[Algorithm]) -> Result<KeySet, serde_json::Error> {
     let document: Document = serde_json::from_slice(document)?;
     let mut keys = KeySet::new();
     for value in document.keys {
         let Ok(jwk) = serde_json::from_value::<Jwk>(value) else { continue };
-        if let Some(key) = jwk.key(algorithm) {
+        let fitting = |algorithm: &Algorithm| jwk.key(*algorithm).map(|key| (*algorithm, key));
+        if let Some(key) = algorithms.iter().find_map(fitting) {
             keys.entry(jwk.kid).or_insert(key);
         }
     }
@@ -100,7 +101,7 @@ mod tests {
     }
 
     fn usable(jwk: &Value, algorithm: Algorithm) -> usize {
-        parse(json!({ "keys": [jwk] }).to_string().as_bytes(), algorithm).unwrap().len()
+        parse(json!({ "keys": [jwk] }).to_string().as_bytes(), &[algorithm]).unwrap().len()
     }
 
     /// A server with many roles publishes the keys of all.
@@ -112,7 +113,7 @@ mod tests {
             jwk
         };
         let keys: Vec<Value> = (0..500).map(named).collect();
-        let parsed = parse(json!({ "keys": keys }).to_string().as_bytes(), Algorithm::EdDsa).unwrap();
+        let parsed = parse(json!({ "keys": keys }).to_string().as_bytes(), &[Algorithm::EdDsa]).unwrap();
         assert!(parsed.len() == 500 && parsed.contains_key("k499"));
     }
 
@@ -121,6 +122,14 @@ mod tests {
         assert_eq!(usable(&ed25519(), Algorithm::EdDsa), 1);
         assert_eq!(usable(&ed25519(), Algorithm::Es256), 0);
         assert_eq!(usable(&ed25519(), Algorithm::Rs256), 0);
+    }
+
+    #[test]
+    fn each_key_is_for_one_of_the_pinned_algorithms() {
+        let rsa = json!({ "kid": "r", "kty": "RSA", "n": URL_SAFE_NO_PAD.encode([0xff; 256]), "e": "AQAB" });
+        let document = json!({ "keys": [ed25519(), rsa] }).to_string();
+        let keys = parse(document.as_bytes(), &[Algorithm::Rs256, Algorithm::EdDsa]).unwrap();
+        assert_eq!((keys["k"].0, keys["r"].0), (Algorithm::EdDsa, Algorithm::Rs256));
     }
 
     #[test]
@@ -158,8 +167,8 @@ mod tests {
     #[test]
     fn one_strange_key_does_not_spoil_the_others_and_a_broken_document_is_an_error() {
         let document = json!({ "keys": [17, { "kid": "other", "kty": "?" }, ed25519()] }).to_string();
-        assert!(parse(document.as_bytes(), Algorithm::EdDsa).unwrap().contains_key("k"));
-        assert!(parse(b"<html>", Algorithm::EdDsa).is_err());
-        assert!(parse(b"{}", Algorithm::EdDsa).is_err());
+        assert!(parse(document.as_bytes(), &[Algorithm::EdDsa]).unwrap().contains_key("k"));
+        assert!(parse(b"<html>", &[Algorithm::EdDsa]).is_err());
+        assert!(parse(b"{}", &[Algorithm::EdDsa]).is_err());
     }
 }

@@ -12,21 +12,28 @@
 
 use std::{
     error::Error,
+    io,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::DecodingKey;
 use reqwest::{Client, StatusCode};
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
+use serde::Deserialize;
+use tokio::{
+    fs::File,
+    io::AsyncReadExt as _,
+    sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore},
+};
 use url::Url;
 
 use super::{
-    Algorithm,
+    Algorithm, KeySource, Settings,
     error::IdentityError,
     jwk::{KeySet, parse},
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, http::is_guarded};
 
 /// After how long the keys are fetched anew: what the issuer withdrew dies within this time.
 const REFRESH_AFTER: TimeDelta = TimeDelta::minutes(10);
@@ -49,8 +56,11 @@ const WAITING_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Keys {
     http: Client,
-    url: Url,
-    algorithm: Algorithm,
+    /// The issuer's name here.
+    name: String,
+    issuer: String,
+    source: KeySource,
+    algorithms: Vec<Algorithm>,
     clock: Arc<dyn Clock>,
     known: Mutex<Known>,
     fetching: Arc<AsyncMutex<()>>,
@@ -72,18 +82,33 @@ enum FetchError {
     Request(#[from] reqwest::Error),
     #[error("the answer is {0}")]
     Status(StatusCode),
-    #[error("the answer has more than {DOCUMENT_MAX_BYTES} bytes")]
+    #[error("the document has more than {DOCUMENT_MAX_BYTES} bytes")]
     TooLong,
-    #[error("the answer isn't a key set")]
+    #[error("the file can't be read")]
+    File(#[from] io::Error),
+    #[error("the document isn't a key set, or doesn't say where one is")]
     Parse(#[from] serde_json::Error),
+    #[error("the discovery document is another issuer's; write keys_url or keys_file if it can't be mended")]
+    OtherIssuer,
+    #[error("the discovery document names an address without TLS")]
+    Unguarded,
+}
+
+/// What is read of a discovery document (`OpenID` Connect Discovery 1.0, section 3).
+#[derive(Deserialize)]
+struct Discovered {
+    issuer: String,
+    jwks_uri: Url,
 }
 
 impl Keys {
-    pub(super) fn new(http: Client, url: Url, algorithm: Algorithm, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(http: Client, settings: &Settings, clock: Arc<dyn Clock>) -> Self {
         Self {
             http,
-            url,
-            algorithm,
+            name: settings.name.clone(),
+            issuer: settings.issuer.clone(),
+            source: settings.keys.clone(),
+            algorithms: settings.algorithms.clone(),
             clock,
             known: Mutex::default(),
             fetching: Arc::default(),
@@ -91,8 +116,17 @@ impl Keys {
         }
     }
 
-    /// The key of that id.
-    pub(super) async fn get(self: &Arc<Self>, kid: &str) -> Result<DecodingKey, IdentityError> {
+    /// The key of that id, if it is for that algorithm.
+    pub(super) async fn get(
+        self: &Arc<Self>,
+        algorithm: Algorithm,
+        kid: &str,
+    ) -> Result<DecodingKey, IdentityError> {
+        let (meant, key) = self.find(kid).await?;
+        if meant == algorithm { Ok(key) } else { Err(IdentityError::UnknownKey) }
+    }
+
+    async fn find(self: &Arc<Self>, kid: &str) -> Result<Key, IdentityError> {
         // In a statement of its own, so that the lock ends with it.
         let found = self.known().find(kid, self.clock.now());
         match found {
@@ -131,7 +165,25 @@ impl Keys {
     }
 
     async fn fetch(&self) -> Result<KeySet, FetchError> {
-        let mut answer = self.http.get(self.url.clone()).send().await?;
+        let document = match &self.source {
+            KeySource::File(path) => read(path).await?,
+            KeySource::Url(url) => self.download(url).await?,
+            KeySource::Discovery(url) => self.download(&self.discover(url).await?).await?,
+        };
+        Ok(parse(&document, &self.algorithms)?)
+    }
+
+    /// Where the keys are. The document has to be this issuer's, or one could speak for another (section 4.3).
+    async fn discover(&self, url: &Url) -> Result<Url, FetchError> {
+        let found: Discovered = serde_json::from_slice(&self.download(url).await?)?;
+        if found.issuer != self.issuer {
+            return Err(FetchError::OtherIssuer);
+        }
+        if is_guarded(&found.jwks_uri) { Ok(found.jwks_uri) } else { Err(FetchError::Unguarded) }
+    }
+
+    async fn download(&self, url: &Url) -> Result<Vec<u8>, FetchError> {
+        let mut answer = self.http.get(url.clone()).send().await?;
         if answer.status() != StatusCode::OK {
             return Err(FetchError::Status(answer.status()));
         }
@@ -142,7 +194,7 @@ impl Keys {
             }
             document.extend_from_slice(&chunk);
         }
-        Ok(parse(&document, self.algorithm)?)
+        Ok(document)
     }
 
     fn learn(&self, fetched: Result<KeySet, FetchError>, now: DateTime<Utc>) {
@@ -154,9 +206,8 @@ impl Keys {
                     tracing::warn!(
                         event.action = "identity-keys-fetched",
                         event.outcome = "failure",
-                        url.domain = self.url.host_str(),
-                        "the identity provider publishes no key for {}",
-                        self.algorithm
+                        hallpass.identity.issuer = self.name,
+                        "the identity provider publishes no key for an algorithm that is allowed to it"
                     );
                 }
                 (known.keys, known.fetched_at) = (keys, Some(now));
@@ -164,7 +215,7 @@ impl Keys {
             Err(error) => tracing::warn!(
                 event.action = "identity-keys-fetched",
                 event.outcome = "failure",
-                url.domain = self.url.host_str(),
+                hallpass.identity.issuer = self.name,
                 error = &error as &dyn Error,
                 "cannot fetch the identity provider's keys; known ones are used for at most an hour"
             ),
@@ -176,10 +227,19 @@ impl Keys {
     }
 }
 
+async fn read(path: &Path) -> Result<Vec<u8>, FetchError> {
+    let mut document = Vec::new();
+    File::open(path).await?.take(DOCUMENT_MAX_BYTES as u64 + 1).read_to_end(&mut document).await?;
+    if document.len() > DOCUMENT_MAX_BYTES { Err(FetchError::TooLong) } else { Ok(document) }
+}
+
+/// A key and what it is for.
+type Key = (Algorithm, DecodingKey);
+
 /// How a key stands before anything is fetched.
 enum Found {
-    Fresh(DecodingKey),
-    Stale(DecodingKey),
+    Fresh(Key),
+    Stale(Key),
     Nothing,
 }
 
@@ -193,7 +253,7 @@ impl Known {
     }
 
     /// What is said once everything that could be done was done.
-    fn settle(&self, kid: &str, now: DateTime<Utc>) -> Result<DecodingKey, IdentityError> {
+    fn settle(&self, kid: &str, now: DateTime<Utc>) -> Result<Key, IdentityError> {
         match self.find(kid, now) {
             Found::Fresh(key) | Found::Stale(key) => Ok(key),
             Found::Nothing if self.failed || self.age(now).is_none_or(|age| age >= KEEP_AT_MOST) => {

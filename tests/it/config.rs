@@ -10,8 +10,9 @@ use std::{
 };
 
 use hallpass::{
-    access::target::EarlyRevocation,
+    access::{actor::Persons, target::EarlyRevocation},
     config::{self, Config, Tls},
+    identity::{Algorithm, KeySource},
     telemetry::Format,
 };
 
@@ -28,7 +29,7 @@ path = "/var/lib/hallpass/hallpass.db"
 address = "http://127.0.0.1:8200"
 role_id = "hallpassd"
 secret_id_file = "credential:vault-secret-id"
-[identity]
+[identity.oidc.vault]
 issuer = "http://127.0.0.1:8200/v1/identity/oidc"
 audience = "hallpass"
 [roles]
@@ -114,8 +115,15 @@ fn a_short_file_gets_the_defaults() {
     assert_eq!(config.vault.timeout, Duration::from_secs(30));
     assert_eq!(config.vault.wrap_ttl, Duration::from_mins(5));
     assert_eq!((config.vault.ca_file, config.vault.namespace), (None, None));
-    assert_eq!(config.identity.algorithm, hallpass::identity::Algorithm::EdDsa);
-    assert_eq!(config.identity.keys_url.as_str(), "http://127.0.0.1:8200/v1/identity/oidc/.well-known/keys");
+    let [issuer] = config.identity.issuers.as_slice() else { panic!("there is one issuer") };
+    assert_eq!((issuer.name.as_str(), issuer.audience.as_str()), ("vault", "hallpass"));
+    assert_eq!(issuer.algorithms, [Algorithm::EdDsa]);
+    let discovery = "http://127.0.0.1:8200/v1/identity/oidc/.well-known/openid-configuration";
+    assert_eq!(issuer.keys, KeySource::Discovery(discovery.parse().unwrap()));
+    let claims =
+        [&issuer.claims.subject, &issuer.claims.name, &issuer.claims.groups].map(ToString::to_string);
+    assert_eq!(claims, ["sub", "name", "groups"]);
+    assert_eq!((config.identity.persons, config.policy.persons), (Persons::default(), Persons::default()));
     let noon = "2026-11-03T12:00:00Z".parse().unwrap();
     assert_eq!(config.sweep.next_after(noon) - noon, chrono::TimeDelta::minutes(1));
     assert_eq!((config.log.level, config.log.format), (tracing::Level::INFO, Format::Auto));
@@ -150,8 +158,8 @@ secret_id = "hvs-very-secret"
 secret_id_file = "credential:nothing-here"
 timeout = 30
 
-[identity]
-algorithm = "none"
+[identity.oidc.vault]
+algorithms = ["none"]
 audience = " "
 
 [roles]
@@ -185,9 +193,9 @@ hallpassd.toml:9: vault.address: must begin with https://; only a loopback addre
 hallpassd.toml:10: vault.secret_id: is not a key that is known here; there are: address, approle_mount, ca_file, namespace, role_id, secret_id_file, timeout, token_role, wrap_ttl
 hallpassd.toml:11: vault.secret_id_file: nothing-here can't be read: No such file or directory (os error 2)
 hallpassd.toml:12: vault.timeout: must be a length of time in quotes with its unit, like "90s", "30m" or "8h"
-hallpassd.toml:14: identity.issuer: is missing; write the "iss" of the tokens, like "https://vault.example:8200/v1/identity/oidc"
-hallpassd.toml:15: identity.algorithm: must be one of "EdDSA", "ES256", "RS256"
-hallpassd.toml:16: identity.audience: must not be blank
+hallpassd.toml:14: identity.oidc.vault.issuer: is missing; write the "iss" of the tokens, like "https://vault.example:8200/v1/identity/oidc"
+hallpassd.toml:15: identity.oidc.vault.algorithms: must be one of "EdDSA", "ES256", "RS256"
+hallpassd.toml:16: identity.oidc.vault.audience: must not be blank
 hallpassd.toml:19: roles.auditors: must be a list of groups, like ["oncall"]
 hallpassd.toml:20: roles.operators: entry 2 must be a group's name in quotes: one line, 256 bytes at most, no white space around it
 hallpassd.toml:23: schedule.sweep: must come true at least once an hour, because it catches what a timer missed; try "* * * * *"
@@ -219,7 +227,7 @@ hallpassd.toml: store.path: is missing; write the database's file, like "/var/li
 fn an_empty_file_lacks_everything_that_has_no_default() {
     let keys: Vec<String> =
         Place::new().load("").unwrap_err().list().iter().map(|p| p.path.clone()).collect();
-    let missing = ["identity.audience", "identity.issuer", "roles.auditors", "roles.operators"];
+    let missing = ["identity.oidc", "roles.auditors", "roles.operators"];
     let rest =
         ["server.tls_cert_file", "store.path", "vault.address", "vault.role_id", "vault.secret_id_file"];
     assert_eq!(keys, [missing.as_slice(), &rest].concat());
@@ -228,7 +236,9 @@ fn an_empty_file_lacks_everything_that_has_no_default() {
 /// I9: keys of the configuration.
 #[test]
 fn unknown_keys_are_refused_in_every_section() {
-    for section in ["server", "store", "vault", "identity", "roles", "schedule", "log", "targets.orders-ro"] {
+    for section in
+        ["server", "store", "vault", "identity.oidc.vault", "roles", "schedule", "log", "targets.orders-ro"]
+    {
         let header = format!("[{section}]\n");
         refused(
             &with(&header, &format!("{header}extra = 1\n")),
@@ -237,6 +247,7 @@ fn unknown_keys_are_refused_in_every_section() {
         );
     }
     refused(&format!("extra = 1\n{GOOD}"), "extra", "is not a key that is known");
+    refused(&format!("{GOOD}[identity]\nextra = 1\n"), "identity.extra", "is not a key that is known");
     refused(&format!("{GOOD}[extra]\nx = 1\n"), "extra", "is not a key that is known");
     refused(
         &format!("{GOOD}[targets.orders-ro.extra]\n"),
@@ -343,18 +354,91 @@ fn secrets_and_keys_travel_protected() {
     ] {
         refused(&with(vault, &format!("address = \"{bad}\"")), "vault.address", why);
     }
-    let issuer = "issuer = \"http://127.0.0.1:8200/v1/identity/oidc\"";
+}
+
+const ISSUER: &str = "issuer = \"http://127.0.0.1:8200/v1/identity/oidc\"";
+const AUDIENCE: &str = "audience = \"hallpass\"";
+
+#[test]
+fn an_issuers_keys_come_from_one_place() {
+    let place = Place::new();
+    let keys = |lines: &str| place.load(&with(ISSUER, lines)).unwrap().identity.issuers[0].keys.clone();
     let opaque = "issuer = \"our-issuer\"";
-    refused(&with(issuer, opaque), "identity.keys_url", "is missing, and the issuer with");
+    refused(&with(ISSUER, opaque), "identity.oidc.vault.keys_url", "is missing, and the issuer with");
     let given = format!("{opaque}\nkeys_url = \"https://keys.example/jwks\"");
-    assert_eq!(
-        place.load(&with(issuer, &given)).unwrap().identity.keys_url.as_str(),
-        "https://keys.example/jwks"
-    );
+    assert_eq!(keys(&given), KeySource::Url("https://keys.example/jwks".parse().unwrap()));
     let http = format!("{opaque}\nkeys_url = \"http://keys.example/jwks\"");
-    refused(&with(issuer, &http), "identity.keys_url", "must begin with https://");
-    let shared = "audience = \"hallpass\"\nalgorithm = \"HS256\"";
-    refused(&with("audience = \"hallpass\"", shared), "identity.algorithm", "must be one of");
+    refused(&with(ISSUER, &http), "identity.oidc.vault.keys_url", "must begin with https://");
+    place.file("keys.json", "{}", 0o444);
+    let file = place.path("keys.json");
+    let fixed = format!("{opaque}\nkeys_file = {file:?}");
+    assert_eq!(keys(&fixed), KeySource::File(file.clone()));
+    let both = format!("{given}\nkeys_file = {file:?}");
+    refused(&with(ISSUER, &both), "identity.oidc.vault.keys_file", "can't be beside keys_url");
+}
+
+#[test]
+fn algorithms_are_pinned_and_need_key_pairs() {
+    for bad in ["\"EdDSA\"", "[]"] {
+        let line = format!("{AUDIENCE}\nalgorithms = {bad}");
+        refused(&with(AUDIENCE, &line), "identity.oidc.vault.algorithms", "must be a list of at least one");
+    }
+    for bad in ["HS256", "none", "PS256", "eddsa"] {
+        let line = format!("{AUDIENCE}\nalgorithms = [\"EdDSA\", \"{bad}\"]");
+        refused(&with(AUDIENCE, &line), "identity.oidc.vault.algorithms", "must be one of");
+    }
+    let two = Place::new().load(&with(AUDIENCE, &format!("{AUDIENCE}\nalgorithms = [\"RS256\", \"ES256\"]")));
+    assert_eq!(two.unwrap().identity.issuers[0].algorithms, [Algorithm::Rs256, Algorithm::Es256]);
+}
+
+#[test]
+fn claims_are_named_by_their_paths() {
+    let groups = |value: &str| with(AUDIENCE, &format!("{AUDIENCE}\ngroups_claim = {value}"));
+    for (value, path) in [
+        ("\"roles\"", "roles"),
+        ("\"realm_access.roles\"", "realm_access.roles"),
+        ("[\"https://x.example/groups\", \"all\"]", "https://x.example/groups.all"),
+    ] {
+        let config = Place::new().load(&groups(value)).unwrap();
+        assert_eq!(config.identity.issuers[0].claims.groups.to_string(), path);
+    }
+    for bad in ["\"\"", "\"a..b\"", "[]", "[\"a\", 1]", "7", "[\"\"]"] {
+        refused(&groups(bad), "identity.oidc.vault.groups_claim", "must be the name of a claim");
+    }
+}
+
+#[test]
+fn issuers_are_told_apart() {
+    let second = |name: &str, issuer: &str| {
+        let section = format!("[identity.oidc.{name}]\nissuer = \"{issuer}\"\naudience = \"h\"\n[roles]");
+        with("[roles]", &section)
+    };
+    let two = Place::new().load(&second("corp", "https://corp.example")).unwrap();
+    let names: Vec<_> = two.identity.issuers.iter().map(|issuer| issuer.name.as_str()).collect();
+    assert_eq!(names, ["corp", "vault"]);
+    let same = second("corp", "http://127.0.0.1:8200/v1/identity/oidc");
+    refused(&same, "identity.oidc.vault.issuer", "is another section's, too");
+    refused(&second("person", "https://corp.example"), "identity.oidc.person", "is not a name for an issuer");
+    refused(&second("Corp", "https://corp.example"), "identity.oidc.Corp", "is not a name for an issuer");
+}
+
+#[test]
+fn persons_have_identities_of_known_issuers_each_of_one_person() {
+    let persons = |lines: &str| with("[roles]", &format!("[identity.persons.{lines}\n[roles]"));
+    let good = Place::new().load(&persons("ann]\nidentities = [\"vault:e1\", \"vault:e:2\"]")).unwrap();
+    for identity in ["vault:e1", "vault:e:2"] {
+        assert_eq!(good.policy.persons.subject(identity), "person:ann");
+    }
+    assert_eq!(good.policy.persons, good.identity.persons);
+    for bad in ["\"vault:e1\"", "[\"corp:e1\"]", "[\"vault:\"]", "[\"vault\"]", "[1]", "[\"vault:a\\nb\"]"] {
+        let file = persons(&format!("ann]\nidentities = {bad}"));
+        refused(&file, "identity.persons.ann.identities", "must be");
+    }
+    let twice =
+        persons("ann]\nidentities = [\"vault:e1\"]\n[identity.persons.bob]\nidentities = [\"vault:e1\"]");
+    refused(&twice, "identity.persons.bob.identities", "names an identity twice");
+    refused(&persons("Ann]\nidentities = [\"vault:e1\"]"), "identity.persons.Ann", "is not a person's name");
+    refused(&persons("ann]"), "identity.persons.ann.identities", "is missing");
 }
 
 #[test]
@@ -544,10 +628,11 @@ fn the_sample_shows_every_key_and_no_other() {
     let mut section = String::new();
     let mut shown = BTreeSet::new();
     for line in SAMPLE.lines() {
-        if let Some(header) = line.strip_prefix('[') {
+        if let Some(header) = line.trim_start_matches("# ").strip_prefix('[') {
             let name = header.trim_end_matches(']');
-            section =
-                if name.starts_with("targets.") { "targets.<name>".to_owned() } else { name.to_owned() };
+            let named = ["targets.", "identity.oidc.", "identity.persons."];
+            let chosen = named.into_iter().find(|above| name.starts_with(above));
+            section = chosen.map_or(name.to_owned(), |above| format!("{above}<name>"));
         } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ")
             && !key.contains(' ')
         {
@@ -561,7 +646,8 @@ fn the_sample_shows_every_key_and_no_other() {
 fn the_commented_defaults_of_the_sample_are_good() {
     // Except for files that only some have.
     let line = |line: &str| match line.strip_prefix("# ") {
-        Some(active) if active.contains(" = ") && !active.starts_with("ca_file") => active.to_owned(),
+        Some(active) if active.starts_with("ca_file") || active.starts_with("keys_file") => line.to_owned(),
+        Some(active) if active.contains(" = ") || active.starts_with('[') => active.to_owned(),
         _ => line.to_owned(),
     };
     let text = SAMPLE.lines().map(line).collect::<Vec<_>>().join("\n");

@@ -1,7 +1,11 @@
 //! Tokens that aren't to be trusted, made with the real identity provider wherever it can make them.
 
+use std::{fs, time::Duration};
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hallpass::wire::ListTargetsRequest;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use rcgen::KeyPair;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
@@ -10,7 +14,7 @@ use crate::support::{
     people::{Bearer, Person},
     refusals::reason,
     servers::eventually,
-    world::World,
+    world::{Wishes, World},
 };
 
 async fn refusal(world: &World, jwt: &str) -> Status {
@@ -118,4 +122,80 @@ async fn no_token_at_all() {
     let error = nobody.targets.list_targets(ListTargetsRequest::default()).await.unwrap_err();
     assert_eq!(reason(&error), invalid());
     assert!(world.audit("IdentityRefused").await.is_empty(), "anybody may forget to log in");
+}
+
+/// An issuer of the tests' own, whose keys the daemon has in a file.
+struct Corp {
+    key: EncodingKey,
+    dir: tempfile::TempDir,
+}
+
+impl Corp {
+    fn new() -> Self {
+        let pair = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let x = URL_SAFE_NO_PAD.encode(pair.public_key_raw());
+        let jwk =
+            json!({ "kid": "corp", "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "x": x });
+        fs::write(dir.path().join("keys.json"), json!({ "keys": [jwk] }).to_string()).unwrap();
+        Self { key: EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).unwrap(), dir }
+    }
+
+    /// The daemon trusts it beside Vault, and two of its people's identities are one person's.
+    fn wishes(&self) -> Wishes {
+        let more = format!(
+            r#"
+[identity.oidc.corp]
+issuer = "corp"
+audience = "hallpass"
+keys_file = "{}"
+groups_claim = "realm_access.roles"
+
+[identity.persons.dana]
+identities = ["corp:dana-at-work", "corp:dana-on-call"]
+"#,
+            self.dir.path().join("keys.json").display()
+        );
+        Wishes { more, ..Wishes::default() }
+    }
+
+    fn person(&self, world: &World, id: &str, name: &str, group: &str) -> Person {
+        let claims = json!({
+            "iss": "corp", "aud": "hallpass", "sub": id, "name": name, "exp": 4_000_000_000_u32,
+            "realm_access": { "roles": [format!("{group}-{}", world.name)] },
+        });
+        let header = Header { kid: Some("corp".into()), ..Header::new(Algorithm::EdDSA) };
+        Person::with_token(world, &encode(&header, &claims, &self.key).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn people_of_two_issuers_work_together() {
+    let corp = Corp::new();
+    let world = World::with(corp.wishes()).await;
+    let mut dave = corp.person(&world, "dave", "Dave", "developers");
+    let request = dave.submit(Duration::from_secs(60), "orders hang").await.unwrap();
+    let requester = request.requester.clone().unwrap();
+    assert_eq!((requester.subject.as_str(), requester.name.as_str()), ("corp:dave", "Dave"));
+    let approved = world.person("olivia").await.approve(&request, "read-only").await.unwrap();
+    let approver = approved.decisions[0].approver.clone().unwrap();
+    assert!(approver.subject.starts_with("vault:"), "{approver:?}");
+    let claimed = dave.claim(&request).await.unwrap();
+    dave.release(&claimed.grant.unwrap()).await.unwrap();
+}
+
+/// Four eyes are two people's, not two logins'.
+#[tokio::test]
+async fn a_person_with_two_identities_does_not_approve_what_he_asked() {
+    let corp = Corp::new();
+    let world = World::with(corp.wishes()).await;
+    let mut asking = corp.person(&world, "dana-at-work", "Dana", "developers");
+    let request = asking.submit(Duration::from_secs(60), "orders hang").await.unwrap();
+    assert_eq!(request.requester.as_ref().unwrap().subject, "person:dana");
+    let mut deciding = corp.person(&world, "dana-on-call", "On Call", "operations-leads");
+    let refused = deciding.approve(&request, "I trust myself").await.unwrap_err();
+    assert_eq!(reason(&refused), (Code::PermissionDenied, "SELF_APPROVAL".to_owned()));
+    assert_eq!(world.audit("AttemptRefused").await.len(), 1);
+    let mut another = corp.person(&world, "erin", "Erin", "operations-leads");
+    another.approve(&request, "read-only").await.unwrap();
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use hallpass::access::{
-    actor::{Caller, Person},
+    actor::{Caller, Person, Persons},
     policy::{Policy, Scope, Subject, Verb},
     refusal::Refusal,
     target::{EarlyRevocation, Target, TargetName},
@@ -131,6 +131,7 @@ fn policy() -> Policy {
         .into(),
         auditors: set(&["auditors"]),
         operators: set(&["operators"]),
+        ..Policy::default()
     }
 }
 
@@ -265,4 +266,36 @@ fn each_verb_has_a_name_of_its_own() {
     ] {
         assert_eq!(verb.name(), name);
     }
+}
+
+/// Four eyes are two people's, not two logins'.
+#[test]
+fn a_person_does_not_decide_what_he_asked_for_under_another_identity() {
+    let persons = Persons::new([("ann".into(), vec!["corp:00u1".into(), "vault:e1".into()])]).unwrap();
+    let name: TargetName = TARGET.parse().unwrap();
+    let policy = Policy { persons, ..policy() };
+    let approver =
+        |subject: &str| Caller { person: person(subject, "Ann by Vault"), groups: set(&["leads"]) };
+    for (asked_as, by, allowed) in [
+        ("person:ann", "person:ann", false),
+        // Asked before the identities were put together.
+        ("corp:00u1", "person:ann", false),
+        ("vault:e1", "person:ann", false),
+        ("corp:00u2", "person:ann", true),
+        ("person:ann", "corp:00u2", true),
+    ] {
+        let owner = person(asked_as, "Ann at Corp");
+        for verb in [Verb::ApproveRequest, Verb::DenyRequest] {
+            let verdict = policy.allow(verb, &approver(by), Subject::Owned(&name, &owner));
+            assert_eq!(verdict.is_ok(), allowed, "{verb:?} of {asked_as}'s by {by}");
+            assert!(allowed || verdict == Err(Refusal::SelfApproval));
+        }
+    }
+}
+
+#[test]
+fn an_identity_is_one_persons() {
+    let two = [("ann".into(), vec!["corp:1".into()]), ("bob".into(), vec!["corp:2".into(), "corp:1".into()])];
+    assert_eq!(Persons::new(two), Err("corp:1".to_owned()));
+    assert_eq!(Persons::default().subject("corp:1"), "corp:1");
 }

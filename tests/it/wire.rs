@@ -9,10 +9,10 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 use hallpass::{
-    access::policy::Scope,
+    access::{actor::Persons, policy::Scope},
     clock::Clock,
     grpc::{self, ServeError, Tls},
-    identity::{Algorithm, Settings, Verifier},
+    identity::{Algorithm, ClaimPaths, KeySource, Settings, Verifier},
     store::Store as _,
     wire::{
         ApproveRequestRequest, ClaimGrantRequest, GetExceptionRequest, GetTargetRequest, ListGrantsRequest,
@@ -51,6 +51,20 @@ use crate::support::{
 
 const ISSUER: &str = "https://vault.test/v1/identity/oidc";
 
+/// Trusts one issuer, whose keys are there.
+fn verifier(keys_url: &str, clock: &Arc<dyn Clock>) -> Arc<Verifier> {
+    let issuer = Settings {
+        name: "test".into(),
+        issuer: ISSUER.into(),
+        audience: "hallpass".into(),
+        algorithms: vec![Algorithm::EdDsa],
+        keys: KeySource::Url(keys_url.parse().unwrap()),
+        ca_file: None,
+        claims: ClaimPaths::default(),
+    };
+    Arc::new(Verifier::new(vec![issuer], Persons::default(), Arc::clone(clock)).unwrap())
+}
+
 /// How long anything may take to come true, in real time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -73,15 +87,8 @@ impl Served {
         let sim = Sim::start().await;
         let pair = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let key = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).unwrap();
-        let settings = Settings {
-            issuer: ISSUER.into(),
-            audience: "hallpass".into(),
-            algorithm: Algorithm::EdDsa,
-            keys_url: publish(pair.public_key_raw()).await.parse().unwrap(),
-            ca_file: None,
-        };
         let clock: Arc<dyn Clock> = sim.clock.clone();
-        let verifier = Arc::new(Verifier::new(settings, Arc::clone(&clock)).unwrap());
+        let verifier = verifier(&publish(pair.public_key_raw()).await, &clock);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (tls, trusted) = tls.unzip();
@@ -398,8 +405,11 @@ async fn a_stop_lets_calls_in_flight_finish() {
     });
     let claim = served.alice(ClaimGrantRequest { request: format!("requests/{request}"), reissue: false });
     let mut grants = GrantServiceClient::new(served.channel.clone());
-    let claiming = tokio::spawn(async move { grants.claim_grant(claim).await });
-    at_vault.recv().await.unwrap();
+    let mut claiming = tokio::spawn(async move { grants.claim_grant(claim).await });
+    tokio::select! {
+        reached = at_vault.recv() => reached.unwrap(),
+        done = &mut claiming => panic!("it never came to Vault: {done:?}"),
+    }
     served.sim.stopping.cancel();
     eventually("nobody is let in any more", async || TcpStream::connect(&served.address).await.is_err())
         .await;
@@ -441,14 +451,7 @@ async fn silent_and_strange_peers_are_let_go() {
 async fn plaintext_stays_on_this_host() {
     let sim = Sim::start().await;
     let clock: Arc<dyn Clock> = sim.clock.clone();
-    let settings = Settings {
-        issuer: ISSUER.into(),
-        audience: "hallpass".into(),
-        algorithm: Algorithm::EdDsa,
-        keys_url: "http://127.0.0.1:9/keys".parse().unwrap(),
-        ca_file: None,
-    };
-    let verifier = Arc::new(Verifier::new(settings, Arc::clone(&clock)).unwrap());
+    let verifier = verifier("http://127.0.0.1:9/keys", &clock);
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let served =
         grpc::serve(listener, None, Arc::clone(&sim.broker), verifier, clock, sim.stopping.clone()).await;

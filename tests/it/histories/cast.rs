@@ -101,5 +101,10 @@ pub fn policy(without: Option<&str>) -> Policy {
         };
         (target.name.clone(), target)
     });
-    Policy { targets: targets.collect(), auditors: groups(&["auditors"]), operators: groups(&["operators"]) }
+    Policy {
+        targets: targets.collect(),
+        auditors: groups(&["auditors"]),
+        operators: groups(&["operators"]),
+        ..Policy::default()
+    }
 }

@@ -158,7 +158,12 @@ pub fn written(request: &RequestView) -> Written {
 pub fn policy(targets: &[&str]) -> Policy {
     let targets = targets.iter().map(|name| target(name)).map(|target| (target.name.clone(), target));
     let groups = |name: &str| [name.to_owned()].into();
-    Policy { targets: targets.collect(), auditors: groups("auditors"), operators: groups("operators") }
+    Policy {
+        targets: targets.collect(),
+        auditors: groups("auditors"),
+        operators: groups("operators"),
+        ..Policy::default()
+    }
 }
 
 pub fn path(target: &str) -> String {
@@ -174,7 +179,7 @@ pub fn olivia() -> Caller {
 }
 
 pub fn caller(name: &str, group: &str) -> Caller {
-    let person = Person { subject: format!("id-of-{name}"), name: name.to_owned() };
+    let person = Person { subject: format!("test:id-of-{name}"), name: name.to_owned() };
     Caller { person, groups: [group.to_owned()].into() }
 }
 

@@ -362,7 +362,7 @@ secret_id_file = "{secret_file}"
 token_role = "hallpass-grant-{name}"
 timeout = "{timeout}"
 
-[identity]
+[identity.oidc.vault]
 issuer = "{vault}/v1/identity/oidc"
 audience = "hallpass-{name}"
 
