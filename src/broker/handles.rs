@@ -29,3 +29,13 @@ impl fmt::Debug for Digester {
         f.write_str("Digester(hidden)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_not_shown() {
+        assert_eq!(format!("{:?}", Digester::new(&[7; 32])), "Digester(hidden)");
+    }
+}

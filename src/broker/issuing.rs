@@ -78,3 +78,21 @@ impl PathLocks {
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    #[test]
+    fn what_is_over_is_forgotten() {
+        let (issuing, id) = (Issuing::default(), GrantId::new(DateTime::UNIX_EPOCH, 1));
+        issuing.settle(id);
+        assert_eq!(issuing.waited(id, Duration::from_secs(1)), Duration::ZERO);
+        assert_eq!(issuing.waited(id, Duration::from_secs(9)), Duration::from_secs(8));
+        issuing.forget(id);
+        assert!(!issuing.is_settled(id));
+        assert_eq!(issuing.waited(id, Duration::from_secs(9)), Duration::ZERO);
+    }
+}

@@ -124,4 +124,14 @@ mod tests {
         assert_eq!(limiter.take(now + TimeDelta::minutes(1)), Some(15), "the next event counts the others");
         assert_eq!(limiter.take(now + TimeDelta::minutes(1)), Some(0));
     }
+
+    #[test]
+    fn a_minute_is_over_when_it_is_or_when_the_clock_was_set_back() {
+        let limiter = Limiter::default();
+        let now = DateTime::from_timestamp_millis(1_000_000_000).unwrap();
+        let full = |at| (0..20).filter_map(|_| limiter.take(at)).count() == RECORDED_A_MINUTE as usize;
+        assert!(full(now));
+        assert_eq!(limiter.take(now + TimeDelta::milliseconds(59_999)), None);
+        assert!(full(now - TimeDelta::hours(1)), "or nothing would be recorded for an hour");
+    }
 }

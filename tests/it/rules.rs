@@ -7,6 +7,7 @@ mod audit;
 mod digest;
 mod grants;
 mod issuable;
+mod logging;
 mod many;
 mod memory;
 mod peers;
@@ -14,6 +15,7 @@ mod races;
 mod reading;
 mod reconciling;
 mod requests;
+mod submitting;
 mod unwritable;
 
 use std::{collections::BTreeSet, time::Duration};

@@ -1,5 +1,6 @@
 //! Nothing is issued that couldn't be revoked: what the daemon lacks in Vault stands in the way, by target.
 
+use chrono::TimeDelta;
 use hallpass::{
     access::{id::RequestId, target::Target},
     broker::Error,
@@ -78,6 +79,48 @@ async fn a_wrapping_that_somebody_opened_is_told_of() {
         assert!(!world.claim(request, false).await.unwrap().earlier_opened);
         *world.vault.opened.lock().unwrap() = opened;
         assert_eq!(world.claim(request, true).await.unwrap().earlier_opened, opened);
-        assert_eq!(world.store.count("WrappingTokenOpened"), usize::from(opened));
+        assert_eq!(
+            world.store.targets("WrappingTokenOpened"),
+            vec![Some(target(1).name); usize::from(opened)]
+        );
     }
+}
+
+/// A wrapping that has expired is gone, whether or not anybody had opened it.
+#[tokio::test]
+async fn a_wrapping_that_may_have_expired_raises_no_alarm() {
+    for (after, told) in [(299_999, true), (300_000, false), (300_001, false)] {
+        let world = world();
+        let request = world.approved().await;
+        let grant = world.claim(request, false).await.unwrap().grant;
+        *world.vault.opened.lock().unwrap() = true;
+        world.clock.set(grant.opened_at + TimeDelta::milliseconds(after));
+        assert_eq!(world.claim(request, true).await.unwrap().earlier_opened, told, "after {after} ms");
+    }
+}
+
+/// What was delivered has to be gone before anything else is, also at the next try.
+#[tokio::test]
+async fn nothing_is_issued_while_what_was_delivered_before_remains() {
+    let world = world();
+    let request = world.approved().await;
+    world.claim(request, false).await.unwrap();
+    *world.vault.refusing.lock().unwrap() = 2;
+    for _ in 0..2 {
+        let failure = world.claim(request, true).await.unwrap_err();
+        assert!(matches!(failure, Error::EarlierRemains { .. }), "{failure:?}");
+        assert_eq!(world.vault.minted(), 1);
+    }
+    world.claim(request, true).await.unwrap();
+    assert_eq!((world.vault.minted(), world.vault.leases_left()), (2, 1));
+}
+
+/// What was never delivered is nobody's, so nothing has to wait for its end.
+#[tokio::test]
+async fn what_was_never_delivered_keeps_nobody_waiting() {
+    let world = world();
+    let request = world.approved().await;
+    *world.vault.silent.lock().unwrap() = true;
+    assert!(matches!(world.claim(request, false).await, Err(Error::IssueFailed { .. })));
+    world.claim(request, true).await.unwrap();
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::{
     access::{
         event::Recorded,
@@ -291,6 +291,8 @@ pub struct MemoryVault {
     pub opened: Mutex<bool>,
     /// What it gave up on, by mount.
     pub given_up: Mutex<BTreeMap<String, u64>>,
+    /// What its clock is ahead by.
+    pub ahead: Mutex<TimeDelta>,
     /// In the next question for the time, before the clock is read.
     pub timing: Once,
     ends_at: Mutex<Option<DateTime<Utc>>>,
@@ -315,6 +317,7 @@ impl MemoryVault {
             lacking: Mutex::new(Some(Vec::new())),
             opened: Mutex::default(),
             given_up: Mutex::default(),
+            ahead: Mutex::new(TimeDelta::zero()),
             timing: Once::default(),
             ends_at: Mutex::default(),
         }
@@ -445,7 +448,7 @@ impl Issuer for MemoryVault {
 
     async fn time(&self) -> Result<DateTime<Utc>, VaultError> {
         self.timing.run().await;
-        Ok(self.clock.now())
+        Ok(self.clock.now() + *self.ahead.lock().unwrap())
     }
 
     async fn missing(&self, _: &[&str]) -> Result<Vec<MissingCapability>, VaultError> {
