@@ -26,3 +26,4 @@ pub mod revocation;
 pub mod target;
 pub mod text;
 pub mod window;
+pub mod writing;

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet, fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
+use super::writing::Writing;
+
 /// The longest name, so that it fits wherever names go.
 const NAME_MAX_BYTES: usize = 63;
 
@@ -63,6 +65,8 @@ pub struct Target {
     pub vault_policy: String,
     /// The longest window.
     pub window_max: Duration,
+    /// The window of a request that says nothing about it: not longer than the longest.
+    pub window_default: Option<Duration>,
     /// How long an undecided request stays open.
     pub decide_within: Duration,
     /// How long an approved request waits to be claimed.
@@ -75,6 +79,8 @@ pub struct Target {
     pub approvals_required: NonZeroU32,
     /// What early revocation is worth here.
     pub early_revocation: EarlyRevocation,
+    /// What has to be written.
+    pub writing: Writing,
 }
 
 /// Every target, by name.

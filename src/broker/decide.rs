@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Broker, Error, RequestView};
+use super::{BadField, Broker, Error, RequestView};
 use crate::{
     access::{
         actor::Caller,
@@ -87,6 +87,10 @@ impl Broker {
         let subject = Subject::Owned(&request.ask.target, &request.ask.requester);
         self.allow(verb, caller, subject, about, &name).await?;
         let target = self.policy.targets.get(&request.ask.target);
+        if let Some(problem) = target.and_then(|target| target.writing.statement_problem(&written.statement))
+        {
+            return Err(Error::BadFields(vec![BadField { field: "statement", problem }]));
+        }
         let decision = Decision {
             approver: caller.person.clone(),
             statement: written.statement.clone(),

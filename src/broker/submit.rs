@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
+
 use super::{BadField, Broker, Error, RequestView};
 use crate::{
     access::{
@@ -21,14 +23,16 @@ use crate::{
 pub struct Submission {
     /// The target.
     pub target: TargetName,
-    /// How long the window shall be, in whole seconds.
-    pub duration: Duration,
+    /// How long the window shall be, in whole seconds; the target's default if nothing is said.
+    pub duration: Option<Duration>,
     /// Why.
     pub reason: Prose,
     /// The ticket that it belongs to.
     pub ticket: Option<Ticket>,
     /// The client's name for this submission.
     pub key: Option<IdempotencyKey>,
+    /// Whether it is only checked.
+    pub validate_only: bool,
 }
 
 impl Broker {
@@ -51,10 +55,23 @@ impl Broker {
         if target.approvers.is_empty() {
             return Err(Error::NoEligibleApprover { name });
         }
-        check_duration(submission.duration, target)?;
+        let duration = check(&submission, target)?;
+        if submission.validate_only {
+            let ask = ask(caller, &submission, target, duration, self.clock.now());
+            return Ok(self.would_be(ask, target));
+        }
         let (broker, caller, target) = (Arc::clone(self), caller.clone(), target.clone());
-        self.to_its_end(async move { again_on_conflict!(broker.submit_once(&caller, &submission, &target)) })
-            .await
+        self.to_its_end(async move {
+            again_on_conflict!(broker.submit_once(&caller, &submission, &target, duration))
+        })
+        .await
+    }
+
+    /// The request that a submission would make. Its id is nobody's, so nothing can be done with it.
+    fn would_be(&self, ask: Ask, target: &Target) -> RequestView {
+        let id = RequestId::new(ask.submitted_at, self.clock.random());
+        let request = Request::submit(id, ask, target.decide_within).into_after();
+        RequestView { request, grant: None }
     }
 
     async fn submit_once(
@@ -62,19 +79,10 @@ impl Broker {
         caller: &Caller,
         submission: &Submission,
         target: &Target,
+        duration: Duration,
     ) -> Result<RequestView, Error> {
         let now = self.clock.now();
-        let ask = Ask {
-            target: target.name.clone(),
-            credential_path: target.credential_path.clone(),
-            requester: caller.person.clone(),
-            duration: submission.duration,
-            reason: submission.reason.clone(),
-            ticket: submission.ticket.clone(),
-            approvals_required: target.approvals_required.get(),
-            submitted_at: now,
-            key: submission.key.clone(),
-        };
+        let ask = ask(caller, submission, target, duration, now);
         if let Some(earlier) = self.submitted_before(&ask).await? {
             return self.view(earlier).await;
         }
@@ -122,14 +130,51 @@ impl Broker {
     }
 }
 
-fn check_duration(duration: Duration, target: &Target) -> Result<(), Error> {
-    let problem = if duration.is_zero() {
-        "must be positive".to_owned()
-    } else if duration > target.window_max {
+fn ask(
+    caller: &Caller,
+    submission: &Submission,
+    target: &Target,
+    duration: Duration,
+    now: DateTime<Utc>,
+) -> Ask {
+    Ask {
+        target: target.name.clone(),
+        credential_path: target.credential_path.clone(),
+        requester: caller.person.clone(),
+        duration,
+        reason: submission.reason.clone(),
+        ticket: submission.ticket.clone(),
+        approvals_required: target.approvals_required.get(),
+        submitted_at: now,
+        key: submission.key.clone(),
+    }
+}
+
+/// Whether everything is as the target demands, or all that isn't; and how long the window will be.
+fn check(submission: &Submission, target: &Target) -> Result<Duration, Error> {
+    let duration = duration(submission.duration, target);
+    let problems = [
+        ("duration", duration.as_ref().err().cloned()),
+        ("reason", target.writing.reason_problem(&submission.reason)),
+        ("ticket", target.writing.ticket_problem(submission.ticket.as_ref())),
+    ];
+    let bad = |(field, problem): (_, Option<String>)| Some(BadField { field, problem: problem? });
+    let bad: Vec<BadField> = problems.into_iter().filter_map(bad).collect();
+    match duration {
+        Ok(duration) if bad.is_empty() => Ok(duration),
+        _ => Err(Error::BadFields(bad)),
+    }
+}
+
+fn duration(asked: Option<Duration>, target: &Target) -> Result<Duration, String> {
+    let missing = || format!("must be given: {} has no default", target.name);
+    let duration = asked.or(target.window_default).ok_or_else(missing)?;
+    if duration.is_zero() {
+        return Err("must be positive".to_owned());
+    }
+    if duration > target.window_max {
         let max = humantime::format_duration(target.window_max);
-        format!("must be at most {max}, the longest window of {}", target.name)
-    } else {
-        return Ok(());
-    };
-    Err(Error::BadFields(vec![BadField { field: "duration", problem }]))
+        return Err(format!("must be at most {max}, the longest window of {}", target.name));
+    }
+    Ok(duration)
 }

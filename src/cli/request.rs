@@ -29,6 +29,7 @@ Examples:
   hallpass request orders-ro --for 90m --reason 'stuck order 4711' --ticket OPS-4711
   hallpass request orders-ro --for 90m --reason-file why.txt --no-wait
   hallpass request orders-ro --for 90m --reason - < why.txt
+  hallpass request orders-ro --for 90m --reason-file why.txt --dry-run
 
 Exits with 0 when the request is approved, 4 when it is denied, lapses or is withdrawn, 5 when the wait is over.";
 
@@ -38,15 +39,18 @@ Exits with 0 when the request is approved, 4 when it is denied, lapses or is wit
 pub struct SubmitArgs {
     /// What to get access to; `hallpass targets` lists them.
     target: String,
-    /// How long the window shall be, from the claim on.
+    /// How long the window shall be, from the claim on [default: the target's, if it has one].
     #[arg(long = "for", value_name = "DURATION", value_parser = time::parse_window)]
-    length: Duration,
+    length: Option<Duration>,
     /// The reason, however it is given.
     #[command(flatten)]
     reason: ReasonArgs,
     /// The ticket that it belongs to.
     #[arg(long, value_name = "TICKET")]
     ticket: Option<String>,
+    /// Only have it checked: say what would be submitted, or why it would be refused.
+    #[arg(long)]
+    dry_run: bool,
     /// Don't wait for the decision.
     #[arg(long)]
     no_wait: bool,
@@ -68,15 +72,22 @@ pub async fn run(app: &App, args: SubmitArgs) -> Result<(), Failure> {
     let server = app.server()?;
     let until = wait::deadline(app.clock.now(), args.wait_timeout)?;
     let source = Source::of(args.reason.reason, args.reason.reason_file);
-    let context = format!("target    {target}\nduration  {}", time::length(args.length));
+    let length = args.length.map_or_else(|| "the target's default".to_owned(), time::length);
+    let context = format!("target    {target}\nduration  {length}");
     let submission = SubmitRequestRequest {
         target,
-        duration: prost_types::Duration::try_from(args.length).ok(),
+        duration: args.length.and_then(|length| prost_types::Duration::try_from(length).ok()),
         reason: text::get(app, &source, "reason", &context)?,
         ticket: args.ticket.unwrap_or_default(),
         idempotency_key: args.idempotency_key.unwrap_or_else(|| format!("{:032x}", app.clock.random())),
+        validate_only: args.dry_run,
     };
     let submitted = submit(app, &server, submission).await?;
+    if args.dry_run {
+        app.out.message(&submitted, |request| view::request(request, &app.times()))?;
+        app.out.note("nothing was submitted");
+        return Ok(());
+    }
     if args.no_wait {
         return app.out.message(&submitted, |request| summary(app, request));
     }

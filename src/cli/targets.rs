@@ -1,6 +1,6 @@
 //! `hallpass targets`: what there is to ask for, and on what terms.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::{
     App,
@@ -18,14 +18,25 @@ const TARGETS_MAX: u32 = 10_000;
 const AFTER_HELP: &str = "\
 Examples:
   hallpass targets
-  hallpass targets orders-ro";
+  hallpass targets show orders-ro";
 
 /// The arguments.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct TargetsArgs {
-    /// Show only this one, with everything about it.
-    target: Option<String>,
+    /// What about them; the list of them if nothing is said.
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+/// What about the targets.
+#[derive(Clone, Debug, Subcommand)]
+enum What {
+    /// Show everything about one, and what it would take to get access to it.
+    Show {
+        /// The target.
+        target: String,
+    },
 }
 
 /// Runs the verb.
@@ -36,7 +47,7 @@ pub struct TargetsArgs {
 pub async fn run(app: &App, args: TargetsArgs) -> Result<(), Failure> {
     let server = app.server()?;
     let mut client = server.targets();
-    if let Some(target) = args.target {
+    if let Some(What::Show { target }) = args.what {
         let name = name::target(&target)?;
         let call = client.get_target(server.call(GetTargetRequest { name }));
         return app.out.message(&server.answer(call).await?, view::target);

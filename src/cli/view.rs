@@ -185,13 +185,51 @@ pub fn target(target: &Target) -> Block {
         .field("target", &target.name)
         .field("description", &target.description)
         .field("you may", rights(target))
+        .field("to get access", requirements(target).join("\n"))
         .field("longest window", length(target.window_max.as_ref()))
+        .field("usual window", length(target.window_default.as_ref()))
         .field("decide within", length(target.decide_within.as_ref()))
         .field("claim within", length(target.claim_within.as_ref()))
         .field("approvals", target.approvals_required.to_string())
         .field("ending early", early(target.early_revocation()))
         .field("credential path", &target.credential_path)
         .toned("blocked", target.issue_blockers.join("\n"), Tone::Bad)
+}
+
+/// What it takes to get access to a target, step by step.
+fn requirements(target: &Target) -> Vec<String> {
+    let length = |duration| time::wire_length(duration).unwrap_or_default();
+    let at_least = |min: i32, what: &str| match min {
+        ..=0 => what.to_owned(),
+        min => format!("{what} of at least {min} characters"),
+    };
+    let mut steps = Vec::new();
+    if !target.can_request {
+        steps.push("you can't: none of your groups may request it".to_owned());
+    }
+    let mut ask = format!(
+        "ask for {} at most, with {}",
+        length(target.window_max.as_ref()),
+        at_least(target.reason_min, "a reason")
+    );
+    match (target.ticket_required, target.ticket_pattern.as_str()) {
+        (true, "") => ask.push_str(" and a ticket"),
+        (true, pattern) => ask = format!("{ask} and a ticket that matches {pattern}"),
+        (false, "") => {}
+        (false, pattern) => ask = format!("{ask}; a ticket, if there is one, matches {pattern}"),
+    }
+    steps.push(ask);
+    let people = match target.approvals_required {
+        1 => "another person approves".to_owned(),
+        many => format!("{many} other people approve"),
+    };
+    steps.push(format!(
+        "{people} within {}, with {}",
+        length(target.decide_within.as_ref()),
+        at_least(target.statement_min, "a statement")
+    ));
+    steps.push(format!("claim it within {}", length(target.claim_within.as_ref())));
+    steps
 }
 
 /// What the caller may do on a target.

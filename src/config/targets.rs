@@ -9,7 +9,10 @@ use super::{
     section::{Read, Section},
     value,
 };
-use crate::access::target::{EarlyRevocation, Target, TargetName, Targets};
+use crate::access::{
+    target::{EarlyRevocation, Target, TargetName, Targets},
+    writing::Writing,
+};
 
 /// Vault's shortest TTL is a second; after a week it isn't an exception any more but a standing permission.
 const WINDOW_MAX: RangeInclusive<Duration> = Duration::from_secs(1)..=days(7);
@@ -19,6 +22,9 @@ const DECIDE_WITHIN: RangeInclusive<Duration> = Duration::from_mins(1)..=days(30
 const CLAIM_WITHIN: RangeInclusive<Duration> = Duration::from_mins(1)..=days(7);
 /// More signatures than this nobody collects in time; none would be no approval at all.
 const APPROVALS: RangeInclusive<u32> = 1..=10;
+
+/// What everybody has to write is a sentence or three; a longer one makes people fill pages with nothing.
+const TEXT_MIN: RangeInclusive<u32> = 1..=1000;
 
 /// What makes no credentials with leases, but rules over Vault itself.
 const SYSTEM_PATHS: [&str; 4] = ["auth", "cubbyhole", "identity", "sys"];
@@ -51,6 +57,12 @@ fn target(name: &str, mut section: Section<'_>) -> Option<Target> {
     let vault_policy = section.or("vault_policy", format!("cred-{name}"), vault_policy);
     let window_max =
         section.required("window_max", "the longest window, like \"8h\"", value::duration(WINDOW_MAX));
+    let window_default = section.optional("window_default", value::duration(WINDOW_MAX));
+    if let (Some(Some(usual)), Some(max)) = (window_default, window_max)
+        && usual > max
+    {
+        section.problem("window_default", "must not be longer than window_max");
+    }
     let write = "how long a request waits for a decision, like \"8h\"";
     let decide_within = section.required("decide_within", write, value::duration(DECIDE_WITHIN));
     let write = "how long an approval waits to be claimed, like \"2h\"";
@@ -67,6 +79,7 @@ fn target(name: &str, mut section: Section<'_>) -> Option<Target> {
     let write =
         "what ending a grant early is worth: \"ends_sessions\", \"stops_new_logins\" or \"expires_only\"";
     let early_revocation = section.required("early_revocation", write, value::choice(EARLY_REVOCATION));
+    let writing = writing(&mut section);
     section.finish();
     Some(Target {
         name: parsed?,
@@ -74,12 +87,29 @@ fn target(name: &str, mut section: Section<'_>) -> Option<Target> {
         credential_path: credential_path?,
         vault_policy: vault_policy?,
         window_max: window_max?,
+        window_default: window_default?,
         decide_within: decide_within?,
         claim_within: claim_within?,
         requesters: requesters?,
         approvers: approvers?,
         approvals_required: approvals_required?,
         early_revocation: early_revocation?,
+        writing: writing?,
+    })
+}
+
+fn writing(section: &mut Section<'_>) -> Option<Writing> {
+    let least = |section: &mut Section<'_>, key| {
+        section.optional(key, value::count(TEXT_MIN)).map(|min| min.map_or(0, NonZeroU32::get))
+    };
+    let (reason_min, statement_min) = (least(section, "reason_min"), least(section, "statement_min"));
+    let ticket_required = section.or("ticket_required", false, value::flag);
+    let ticket_pattern = section.optional("ticket_pattern", value::parsed);
+    Some(Writing {
+        reason_min: reason_min?,
+        statement_min: statement_min?,
+        ticket_required: ticket_required?,
+        ticket_pattern: ticket_pattern?,
     })
 }
 

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::{
-    access::target::EarlyRevocation,
+    access::{target::EarlyRevocation, writing::Writing},
     store::sqlite::inspect::{Faults, Space},
     vault::{
         MissingCapability, Outcome,
@@ -32,6 +32,8 @@ fn target(early_revocation: EarlyRevocation) -> Target {
         approvers: BTreeSet::new(),
         approvals_required: NonZeroU32::MIN,
         early_revocation,
+        window_default: None,
+        writing: Writing::default(),
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn submission(message: &wire::SubmitRequestRequest) -> Result<Submiss
     let key = bad.take(text("idempotency_key", IdempotencyKey::new(&message.idempotency_key)));
     match (target, duration, reason, ticket, key) {
         (Some(target), Some(duration), Some(reason), Some(ticket), Some(key)) => {
-            Ok(Submission { target, duration, reason, ticket, key })
+            Ok(Submission { target, duration, reason, ticket, key, validate_only: message.validate_only })
         }
         _ => Err(bad.error()),
     }
@@ -169,14 +169,18 @@ fn person(field: &'static str, text: &str) -> Result<Option<String>, BadField> {
     self::text(field, line(text)).map(|line| Some(line.to_owned()))
 }
 
-fn duration(field: &'static str, duration: Option<prost_types::Duration>) -> Result<Duration, BadField> {
+/// A length of time, if there is any.
+fn duration(
+    field: &'static str,
+    duration: Option<prost_types::Duration>,
+) -> Result<Option<Duration>, BadField> {
     let bad = |problem| Err(BadField::new(field, problem));
     match duration {
-        None => bad("must be set"),
+        None => Ok(None),
         Some(duration) if duration.nanos != 0 => bad("must be whole seconds"),
         Some(duration) => match u64::try_from(duration.seconds).map(Duration::from_secs) {
             Ok(Duration::ZERO) => bad("must be at least one second"),
-            Ok(duration) if duration <= DURATION_MAX => Ok(duration),
+            Ok(duration) if duration <= DURATION_MAX => Ok(Some(duration)),
             Ok(_) => bad("is out of range"),
             Err(_) => bad("must not be negative"),
         },

@@ -14,7 +14,12 @@ impl RequestService for Api {
     async fn submit_request(&self, call: Call<SubmitRequestRequest>) -> Result<Response<Request>, Status> {
         let (caller, message) = Self::open(call)?;
         let submission = from_proto::submission(&message)?;
-        Ok(Response::new(to_proto::request(self.broker.submit(&caller, submission).await?)))
+        let submitted = to_proto::request(self.broker.submit(&caller, submission).await?);
+        if message.validate_only {
+            // Of a request that doesn't exist there is no name, and nothing that a decision could be bound to.
+            return Ok(Response::new(Request { name: String::new(), digest: String::new(), ..submitted }));
+        }
+        Ok(Response::new(submitted))
     }
 
     async fn get_request(&self, call: Call<GetRequestRequest>) -> Result<Response<Request>, Status> {

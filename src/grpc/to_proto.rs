@@ -41,6 +41,11 @@ pub(super) fn target(view: TargetView) -> wire::Target {
         can_approve,
         credential_path: target.credential_path,
         issue_blockers: blockers,
+        window_default: target.window_default.map(duration),
+        reason_min: count(target.writing.reason_min),
+        statement_min: count(target.writing.statement_min),
+        ticket_required: target.writing.ticket_required,
+        ticket_pattern: target.writing.ticket_pattern.map(|pattern| pattern.to_string()).unwrap_or_default(),
     }
 }
 

@@ -69,10 +69,11 @@ async fn what_cannot_be_submitted() {
 
     let everything = SubmitRequestRequest {
         target: "nowhere".to_owned(),
-        duration: None,
+        duration: nanos(0, 0),
         reason: String::new(),
         ticket: "a\nb".to_owned(),
         idempotency_key: "?".to_owned(),
+        validate_only: true,
     };
     let mut fields = bad_fields(&refused(&mut alice, everything).await);
     fields.sort();

@@ -27,6 +27,13 @@ async fn each_verb_does_its_part() {
         ["alice", "olivia", "audrey", "oren"].map(|name| Shell::log_in(&world, name));
 
     assert!(alice.ok(&["targets"]).contains("orders-ro"));
+    let terms = alice.ok(&["targets", "show", "orders-ro"]);
+    for step in ["ask for 1h at most, with a reason", "another person approves within", "claim it within"] {
+        assert!(terms.contains(step), "{terms}");
+    }
+    let checked = ["request", "orders-ro", "--for", "5m", "--reason", "stuck order", "--dry-run"];
+    assert!(alice.ok(&checked).contains("stuck order"));
+    assert_eq!(olivia.json(&["list"])["requests"], serde_json::json!([]), "nothing was submitted");
     let mistake = submit(&alice);
     assert!(olivia.ok(&["list", "--state", "pending"]).contains(&mistake));
     alice.ok(&["withdraw", &mistake]);

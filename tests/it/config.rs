@@ -10,7 +10,7 @@ use std::{
 };
 
 use hallpass::{
-    access::{actor::Persons, target::EarlyRevocation},
+    access::{actor::Persons, target::EarlyRevocation, writing::Writing},
     config::{self, Config, Tls},
     identity::{Algorithm, KeySource},
     telemetry::Format,
@@ -206,7 +206,7 @@ hallpassd.toml:30: targets.orders-ro.claim_within: must be a length of time in q
 hallpassd.toml:32: targets.orders-ro.approvers: is empty, so that nobody could ever approve; write a group (to close the target, empty requesters instead)
 hallpassd.toml:33: targets.orders-ro.approvals_required: must be a whole number from 1 to 10
 hallpassd.toml:34: targets.orders-ro.early_revocation: must be one of "ends_sessions", "stops_new_logins", "expires_only"
-hallpassd.toml:35: targets.orders-ro.notify: is not a key that is known here; there are: approvals_required, approvers, claim_within, credential_path, decide_within, description, early_revocation, requesters, vault_policy, window_max
+hallpassd.toml:35: targets.orders-ro.notify: is not a key that is known here; there are: approvals_required, approvers, claim_within, credential_path, decide_within, description, early_revocation, reason_min, requesters, statement_min, ticket_pattern, ticket_required, vault_policy, window_default, window_max
 hallpassd.toml:37: targets."Orders RW": is not a target's name: it takes 1 to 63 of a-z, 0-9 and '-', beginning with a letter
 hallpassd.toml:37: targets."Orders RW".approvers: is missing; write the groups that may approve it
 hallpassd.toml:37: targets."Orders RW".claim_within: is missing; write how long an approval waits to be claimed, like "2h"
@@ -664,4 +664,43 @@ fn the_documentation_has_a_row_for_every_key_and_for_no_other() {
         DOCUMENTATION.lines().filter_map(cell).filter(|key| key.contains('.')).collect();
     assert_eq!(rows, keys());
     assert!(DOCUMENTATION.contains("**64**"));
+}
+
+#[test]
+fn what_has_to_be_written_is_bounded() {
+    let line = "early_revocation = \"ends_sessions\"";
+    let set = |more: &str| with(line, &format!("{line}\n{more}"));
+    let writing = |more: &str| {
+        let config = Place::new().load(&set(more)).unwrap();
+        config.policy.targets.into_values().next().unwrap().writing
+    };
+    assert_eq!(writing(""), Writing::default());
+    let all = writing(
+        "reason_min = 20\nstatement_min = 10\nticket_required = true\nticket_pattern = \"OPS-[0-9]+\"",
+    );
+    assert_eq!((all.reason_min, all.statement_min, all.ticket_required), (20, 10, true));
+    assert_eq!(all.ticket_pattern.unwrap().as_str(), "OPS-[0-9]+");
+    for key in ["reason_min", "statement_min"] {
+        for bad in ["0", "1001", "-1", "\"20\""] {
+            let path = format!("targets.orders-ro.{key}");
+            refused(&set(&format!("{key} = {bad}")), &path, "must be a whole number from 1 to 1000");
+        }
+    }
+    let pattern = "targets.orders-ro.ticket_pattern";
+    refused(&set("ticket_pattern = \"OPS-[0-9\""), pattern, "is not a regular expression");
+    refused(&set("ticket_required = \"yes\""), "targets.orders-ro.ticket_required", "must be true or false");
+}
+
+#[test]
+fn the_usual_window_is_not_longer_than_the_longest() {
+    let line = "window_max = \"8h\"";
+    let set = |usual: &str| with(line, &format!("{line}\nwindow_default = \"{usual}\""));
+    let config = Place::new().load(&set("8h")).unwrap();
+    assert_eq!(
+        config.policy.targets.into_values().next().unwrap().window_default,
+        Some(Duration::from_hours(8))
+    );
+    let key = "targets.orders-ro.window_default";
+    refused(&set("8h 1s"), key, "must not be longer than window_max");
+    refused(&set("0s"), key, "must be from 1s");
 }

@@ -8,6 +8,7 @@ use hallpass::access::{
     policy::{Policy, Scope, Subject, Verb},
     refusal::Refusal,
     target::{EarlyRevocation, Target, TargetName},
+    writing::Writing,
 };
 
 const TARGET: &str = "orders-ro";
@@ -118,6 +119,8 @@ fn target(name: &str, requesters: &[&str], approvers: &[&str]) -> (TargetName, T
         approvers: set(approvers),
         approvals_required: NonZeroU32::MIN,
         early_revocation: EarlyRevocation::EndsSessions,
+        window_default: None,
+        writing: Writing::default(),
     };
     (name, target)
 }

@@ -32,6 +32,7 @@ use hallpass::access::{
     request::{Ask, Request},
     target::{EarlyRevocation, Target},
     text::{Prose, Ticket},
+    writing::Writing,
 };
 use proptest::test_runner::{Config, RngSeed};
 
@@ -84,6 +85,8 @@ fn target(approvals_required: u32) -> Target {
         approvers: groups(&["leads"]),
         approvals_required: approvals_required.try_into().unwrap(),
         early_revocation: EarlyRevocation::EndsSessions,
+        window_default: None,
+        writing: Writing::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use hallpass::access::{
     actor::{Caller, Person},
     policy::Policy,
     target::{EarlyRevocation, Target},
+    writing::Writing,
 };
 
 /// How long undecided requests wait.
@@ -98,6 +99,8 @@ pub fn policy(without: Option<&str>) -> Policy {
             approvers: groups(&["leads"]),
             approvals_required: NonZeroU32::new(*approvals).unwrap(),
             early_revocation: EarlyRevocation::EndsSessions,
+            window_default: None,
+            writing: Writing::default(),
         };
         (target.name.clone(), target)
     });

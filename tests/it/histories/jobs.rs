@@ -85,10 +85,11 @@ pub async fn ask(broker: Arc<Broker>, login: Login, names_apart: bool, verb: Ver
         Verb::Submit { target, duration, key } => {
             let submission = Submission {
                 target: target.parse().unwrap(),
-                duration,
+                duration: Some(duration),
                 reason: prose("orders hang since 09:40"),
                 ticket: None,
                 key: key.as_deref().and_then(|key| IdempotencyKey::new(key).unwrap()),
+                validate_only: false,
             };
             let submitted = broker.submit(&caller, submission).await;
             submitted.map(|view| Outcome::Submitted(login, key, view.request))

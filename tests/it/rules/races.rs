@@ -84,10 +84,11 @@ impl World {
     pub async fn submit(&self) -> Result<Request, Error> {
         let submission = Submission {
             target: target(1).name,
-            duration: WINDOW,
+            duration: Some(WINDOW),
             reason: Prose::new(REASON).unwrap(),
             ticket: None,
             key: None,
+            validate_only: false,
         };
         Ok(self.broker.submit(&caller(developer(), "dev"), submission).await?.request)
     }

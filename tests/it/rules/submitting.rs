@@ -5,24 +5,28 @@ use std::time::Duration;
 use hallpass::{
     access::{
         request::Request,
-        text::{IdempotencyKey, Prose},
+        target::Target,
+        text::{IdempotencyKey, Prose, Ticket},
+        writing::Writing,
     },
-    broker::{Error, Submission},
+    broker::{Error, Submission, Written},
+    store::Store as _,
 };
 
 use super::{
-    REASON, SECOND, WINDOW, developer, person,
-    races::{World, caller, world},
+    REASON, SECOND, WINDOW, developer, groups, person,
+    races::{World, caller, world, world_with},
     target,
 };
 
 fn submission(key: Option<&str>) -> Submission {
     Submission {
         target: target(1).name,
-        duration: WINDOW,
+        duration: Some(WINDOW),
         reason: Prose::new(REASON).unwrap(),
         ticket: None,
         key: key.and_then(|key| IdempotencyKey::new(key).unwrap()),
+        validate_only: false,
     }
 }
 
@@ -52,11 +56,84 @@ async fn a_window_has_bounds() {
         (Duration::ZERO, "duration must be positive"),
         (WINDOW + Duration::from_secs(1), "duration must be at most 1h, the longest window of orders"),
     ] {
-        let failure = submit(&world, Submission { duration, ..submission(None) }).await.unwrap_err();
+        let failure =
+            submit(&world, Submission { duration: Some(duration), ..submission(None) }).await.unwrap_err();
         assert!(matches!(&failure, Error::BadFields(_)), "{failure:?}");
         assert_eq!(failure.to_string(), problem);
     }
-    submit(&world, Submission { duration: WINDOW, ..submission(None) }).await.unwrap();
+    submit(&world, submission(None)).await.unwrap();
+}
+
+/// What a target demands in writing: all that is wrong is said at once, and nothing is lost by it.
+#[tokio::test]
+async fn what_is_written_has_to_be_what_the_target_demands() {
+    let writing = Writing {
+        reason_min: 30,
+        statement_min: 25,
+        ticket_required: true,
+        ticket_pattern: Some("OPS-[0-9]+".parse().unwrap()),
+    };
+    let world = world_with(Target { requesters: groups(&["dev"]), writing, ..target(1) });
+    let with = |reason: &str, ticket: &str| Submission {
+        reason: Prose::new(reason).unwrap(),
+        ticket: Ticket::new(ticket).unwrap(),
+        ..submission(None)
+    };
+    let fields = |failure: Error| match failure {
+        Error::BadFields(bad) => bad.into_iter().map(|bad| bad.field).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let long = "order 4711 hangs since the release of 09:40";
+    for validate_only in [false, true] {
+        for (reason, ticket, bad) in
+            [("stuck", "", vec!["reason", "ticket"]), (long, "INC-1", vec!["ticket"])]
+        {
+            let asked = Submission { validate_only, ..with(reason, ticket) };
+            assert_eq!(fields(submit(&world, asked).await.unwrap_err()), bad);
+        }
+    }
+    let too_long = Submission { duration: Some(WINDOW * 2), ..with("stuck", "") };
+    assert_eq!(fields(submit(&world, too_long).await.unwrap_err()), ["duration", "reason", "ticket"]);
+    assert_eq!(world.store.count("RequestSubmitted"), 0);
+
+    let request = submit(&world, with(long, "OPS-4711")).await.unwrap();
+    let lead = caller(person("sub-ann", "ann"), "leads");
+    let written =
+        |statement: &str| Written { digest: request.digest(), statement: Prose::new(statement).unwrap() };
+    assert_eq!(
+        fields(world.broker.approve(&lead, request.id, written("ok")).await.unwrap_err()),
+        ["statement"]
+    );
+    assert_eq!(fields(world.broker.deny(&lead, request.id, written("no")).await.unwrap_err()), ["statement"]);
+    let statement = written("reading the orders is enough");
+    let approved = world.broker.approve(&lead, request.id, statement).await.unwrap();
+    assert_eq!(approved.request.state.name(), "APPROVED");
+}
+
+#[tokio::test]
+async fn a_target_has_a_usual_window_or_wants_to_be_told() {
+    let silent = || Submission { duration: None, ..submission(None) };
+    let failure = submit(&world(), silent()).await.unwrap_err();
+    assert_eq!(failure.to_string(), "duration must be given: orders has no default");
+    let usual = Some(WINDOW / 2);
+    let world = world_with(Target { requesters: groups(&["dev"]), window_default: usual, ..target(1) });
+    assert_eq!(submit(&world, silent()).await.unwrap().ask.duration, WINDOW / 2);
+    assert_eq!(submit(&world, submission(None)).await.unwrap().ask.duration, WINDOW);
+}
+
+#[tokio::test]
+async fn what_is_only_checked_is_not_submitted() {
+    let world = world();
+    let checked = Submission { validate_only: true, ..submission(Some("k1")) };
+    let would_be = submit(&world, checked.clone()).await.unwrap();
+    assert_eq!((would_be.state.name(), would_be.ask.duration), ("PENDING", WINDOW));
+    assert!(world.store.request(would_be.id).await.unwrap().is_none());
+    assert_eq!(world.store.count("RequestSubmitted"), 0);
+    let stranger = caller(person("sub-bob", "bob"), "elsewhere");
+    assert!(matches!(world.broker.submit(&stranger, checked).await, Err(Error::Refused { .. })));
+    let submitted = submit(&world, submission(Some("k1"))).await.unwrap();
+    assert_eq!(world.store.count("RequestSubmitted"), 1, "the key was not used up");
+    assert!(world.store.request(submitted.id).await.unwrap().is_some());
 }
 
 /// What somebody tried and may not is on record with what he tried it on.

@@ -17,6 +17,7 @@ use hallpass::{
         revocation::{Cause, Confirmation, Step},
         target::{EarlyRevocation, Target},
         text::{IdempotencyKey, Prose},
+        writing::Writing,
     },
     clock::{Clock, ManualClock},
     store::{Store, Write},
@@ -45,6 +46,8 @@ pub fn target(name: &str, approvals_required: u32) -> Target {
         approvers: BTreeSet::new(),
         approvals_required: NonZeroU32::new(approvals_required).unwrap(),
         early_revocation: EarlyRevocation::EndsSessions,
+        window_default: None,
+        writing: Writing::default(),
     }
 }
 

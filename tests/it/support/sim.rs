@@ -13,6 +13,7 @@ use hallpass::{
         policy::Policy,
         target::{EarlyRevocation, Target},
         text::Prose,
+        writing::Writing,
     },
     broker::{Broker, Claimed, Error, Parts, RequestView, Submission, Tried, Written},
     clock::{Clock, ManualClock},
@@ -146,7 +147,14 @@ pub fn at_work(
 /// A person's ask.
 pub fn submission(target: &str, duration: Duration) -> Submission {
     let reason = Prose::new("order 4711 is stuck").unwrap();
-    Submission { target: target.parse().unwrap(), duration, reason, ticket: None, key: None }
+    Submission {
+        target: target.parse().unwrap(),
+        duration: Some(duration),
+        reason,
+        ticket: None,
+        key: None,
+        validate_only: false,
+    }
 }
 
 /// A decision on what was read.
@@ -218,5 +226,7 @@ fn target(name: &str) -> Target {
         approvers: ["operations-leads".to_owned()].into(),
         approvals_required: NonZeroU32::MIN,
         early_revocation: EarlyRevocation::EndsSessions,
+        window_default: None,
+        writing: Writing::default(),
     }
 }
