@@ -463,3 +463,47 @@ async fn an_early_end_revokes_everything() {
     assert_eq!(world.broker.pursue(grant).await, Tried::Over);
     assert_eq!(world.vault.revoked(), ["wrapping", "token", "lease"]);
 }
+
+/// What Vault ended between the look and the revocation is not revoked once more: that would wait for its database.
+#[tokio::test]
+async fn a_lease_that_vault_ended_after_the_look_is_not_revoked_again() {
+    let world = world();
+    let request = world.approved().await;
+    let grant = world.claim(request, false).await.unwrap().grant.id;
+    world.clock.advance(TimeDelta::from_std(WINDOW).unwrap());
+    assert_eq!(world.broker.pursue(grant).await, Tried::Again);
+    world.vault.forget_leases();
+    assert_eq!(world.broker.pursue(grant).await, Tried::Over);
+    assert_eq!(world.vault.revoked(), ["wrapping", "token"]);
+}
+
+/// A read without an answer: of the leases at its path only one that nobody recorded, and that it can have made, is its.
+#[tokio::test]
+async fn only_what_an_unanswered_read_can_have_made_is_revoked() {
+    let world = world();
+    let path = target(1).credential_path;
+    let before = world.vault.lease(&path);
+    world.clock.advance(SECOND * 31);
+    let (first, second) = (world.approved().await, world.approved().await);
+    let held = world.claim(first, false).await.unwrap().grant.id;
+    *world.vault.silent.lock().unwrap() = true;
+    let failure = world.claim(second, false).await.unwrap_err();
+    let Error::IssueFailed { grant, .. } = failure else { panic!("{failure:?}") };
+    let its = world.vault.lease(&path);
+    assert_eq!(world.broker.pursue(grant).await, Tried::NotYet);
+    let State::Revoking(ending) = world.grant(grant).await.state else { panic!("it is ending") };
+    let over_at = ending.begun_at + TimeDelta::seconds(150);
+    let said = ending.error.unwrap();
+    assert!(said.contains(&format!("until {over_at}")), "{said}");
+    // The token's first minute, a request's longest time, and what the clocks may be apart.
+    world.clock.set(ending.begun_at + TimeDelta::seconds(60 + 90 + 30 + 1));
+    let after = world.vault.lease(&path);
+    assert_eq!(world.broker.pursue(grant).await, Tried::NotYet, "a clock that is set shortens no wait");
+    world.clock.advance(TimeDelta::seconds(150));
+    assert_eq!(world.broker.pursue(grant).await, Tried::Over);
+    for (lease, is_gone) in [(its, true), (before, false), (after, false)] {
+        assert_eq!(world.vault.lease_gone(&lease).await.unwrap(), is_gone);
+    }
+    assert!(matches!(world.grant(held).await.state, State::Active { .. }));
+    assert_eq!(world.vault.leases_left(), 3, "the one that is held, and those of nobody");
+}
