@@ -19,6 +19,7 @@ pub mod event;
 pub mod grant;
 pub mod handle;
 pub mod id;
+pub mod limits;
 pub mod policy;
 pub mod refusal;
 pub mod request;

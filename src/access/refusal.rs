@@ -1,6 +1,29 @@
 //! Why something may not be done, as a value that callers can act on.
 
+use std::{fmt, num::NonZeroU32};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
 use super::{approval::Digest, id::GrantId};
+
+/// Whose grants a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holders {
+    /// The caller's.
+    Caller,
+    /// All.
+    Everybody,
+}
+
+/// What there is as many of as there may be.
+impl fmt::Display for Holders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Caller => "you hold as many grants for this target as one person may",
+            Self::Everybody => "there are as many grants for this target as there may be",
+        })
+    }
+}
 
 /// Why the rules say no. `Display` says what is wrong and what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +78,23 @@ pub enum Refusal {
     /// No time is left.
     #[error("the window is over; submit a new request")]
     WindowClosed,
+    /// There are as many grants as the target allows.
+    #[error("{holders} at once ({max}); claim when one has ended")]
+    GrantLimit {
+        /// Whose are counted.
+        holders: Holders,
+        /// How many there may be.
+        max: NonZeroU32,
+    },
+    /// The person's last grant for the target ended too short a while ago.
+    #[error(
+        "your last grant for this target ended a short while ago; claim again at {} or later",
+        over_at.to_rfc3339_opts(SecondsFormat::Secs, true)
+    )]
+    GrantPause {
+        /// When the next one may be claimed.
+        over_at: DateTime<Utc>,
+    },
 }
 
 impl Refusal {
@@ -72,6 +112,8 @@ impl Refusal {
             Self::GrantHeld { .. } => "GRANT_HELD",
             Self::GrantEnded => "GRANT_ENDED",
             Self::WindowClosed => "WINDOW_CLOSED",
+            Self::GrantLimit { .. } => "GRANT_LIMIT",
+            Self::GrantPause { .. } => "GRANT_PAUSE",
         }
     }
 

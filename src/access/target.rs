@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet, fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
-use super::writing::Writing;
+use super::{limits::Limits, writing::Writing};
 
 /// The longest name, so that it fits wherever names go.
 const NAME_MAX_BYTES: usize = 63;
@@ -81,6 +81,8 @@ pub struct Target {
     pub early_revocation: EarlyRevocation,
     /// What has to be written.
     pub writing: Writing,
+    /// How much may be held at once, and how soon again.
+    pub limits: Limits,
 }
 
 /// Every target, by name.

@@ -124,6 +124,7 @@ impl Broker {
         let (claimed, warrant) =
             request.claim(now, target).map_err(|refusal| Error::Refused { name, refusal })?;
         self.must_be_issuable(target).await?;
+        let _counted = self.within_limits(&claimed.after().ask, target, now).await?;
         let id = GrantId::new(now, self.clock.random());
         let at_work = self.issuing.begin(id);
         let opened = Grant::open(id, warrant, now);

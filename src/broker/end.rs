@@ -323,3 +323,18 @@ impl Broker {
 fn unless_unavailable(failure: Error) -> Result<(), Error> {
     if matches!(failure, Error::StoreUnavailable(_)) { Ok(()) } else { Err(failure) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreError;
+
+    #[test]
+    fn only_a_record_that_cannot_be_written_is_done_without() {
+        let unavailable = StoreError::Unavailable { operation: "commit", source: "the disk is full".into() };
+        assert!(unless_unavailable(unavailable.into()).is_ok());
+        for failure in [Error::Conflict, Error::Stopping] {
+            assert!(unless_unavailable(failure).is_err());
+        }
+    }
+}

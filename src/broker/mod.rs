@@ -28,6 +28,7 @@ mod error;
 mod handles;
 mod issuing;
 mod journal;
+mod limits;
 mod query;
 mod reconcile;
 mod recording;
@@ -113,6 +114,7 @@ pub struct Broker {
     reconciling: tokio::sync::Mutex<()>,
     issuing: issuing::Issuing,
     paths: issuing::PathLocks,
+    counting: issuing::PathLocks,
     blockers: blockers::Blockers,
     refusals: refuse::Limiter,
 }
@@ -144,6 +146,7 @@ impl Broker {
             reconciling: tokio::sync::Mutex::default(),
             issuing: issuing::Issuing::default(),
             paths: issuing::PathLocks::default(),
+            counting: issuing::PathLocks::default(),
             blockers: blockers::Blockers::default(),
             refusals: refuse::Limiter::default(),
         }

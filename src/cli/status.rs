@@ -88,6 +88,8 @@ fn hint(reason: ErrorReason, info: &ErrorInfo) -> Option<String> {
         }
         ErrorReason::GrantEnded => "submit a new request; what was released or taken away isn't issued again",
         ErrorReason::WindowClosed => "submit a new request; a window is never reopened",
+        ErrorReason::GrantLimit => "`hallpass list grants --state active` shows who holds what",
+        ErrorReason::GrantPause => "the request stays approved until it lapses; claim it then",
         ErrorReason::IssueBlocked => "tell the operators: hallpassd lacks rights in Vault",
         ErrorReason::EarlierRemains => {
             "claim again in a moment; `hallpass list --overdue` says what is in the way"
@@ -171,7 +173,7 @@ pub(super) mod tests {
 
     #[test]
     fn every_reason_has_a_next_step_and_all_but_one_are_refusals() {
-        for number in 1..=25 {
+        for number in 1..=27 {
             let reason = ErrorReason::try_from(number).unwrap();
             let short = reason.as_str_name().strip_prefix("ERROR_REASON_").unwrap();
             let failure = failure(&status(Code::FailedPrecondition, short, &[]), SERVER);
@@ -180,7 +182,7 @@ pub(super) mod tests {
             assert!(failure.is(short));
             assert!(failure.hint.is_some_and(|hint| !hint.is_empty()), "{short}");
         }
-        assert!(ErrorReason::try_from(26).is_err(), "a new reason needs a hint and a place in this test");
+        assert!(ErrorReason::try_from(28).is_err(), "a new reason needs a hint and a place in this test");
     }
 
     #[test]

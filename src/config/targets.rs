@@ -10,6 +10,7 @@ use super::{
     value,
 };
 use crate::access::{
+    limits::Limits,
     target::{EarlyRevocation, Target, TargetName, Targets},
     writing::Writing,
 };
@@ -25,6 +26,11 @@ const APPROVALS: RangeInclusive<u32> = 1..=10;
 
 /// What everybody has to write is a sentence or three; a longer one makes people fill pages with nothing.
 const TEXT_MIN: RangeInclusive<u32> = 1..=1000;
+
+/// As many as could be looked through; who wants more wants no limit.
+const GRANTS: RangeInclusive<u32> = 1..=1000;
+/// Longer than a month isn't a pause any more.
+const PAUSE: RangeInclusive<Duration> = Duration::from_secs(1)..=days(30);
 
 /// What makes no credentials with leases, but rules over Vault itself.
 const SYSTEM_PATHS: [&str; 4] = ["auth", "cubbyhole", "identity", "sys"];
@@ -79,7 +85,7 @@ fn target(name: &str, mut section: Section<'_>) -> Option<Target> {
     let write =
         "what ending a grant early is worth: \"ends_sessions\", \"stops_new_logins\" or \"expires_only\"";
     let early_revocation = section.required("early_revocation", write, value::choice(EARLY_REVOCATION));
-    let writing = writing(&mut section);
+    let (writing, limits) = (writing(&mut section), limits(&mut section));
     section.finish();
     Some(Target {
         name: parsed?,
@@ -95,7 +101,15 @@ fn target(name: &str, mut section: Section<'_>) -> Option<Target> {
         approvals_required: approvals_required?,
         early_revocation: early_revocation?,
         writing: writing?,
+        limits: limits?,
     })
+}
+
+fn limits(section: &mut Section<'_>) -> Option<Limits> {
+    let per_person_max = section.optional("grants_per_person_max", value::count(GRANTS));
+    let grants_max = section.optional("grants_max", value::count(GRANTS));
+    let pause = section.optional("pause", value::duration(PAUSE));
+    Some(Limits { per_person_max: per_person_max?, grants_max: grants_max?, pause: pause? })
 }
 
 fn writing(section: &mut Section<'_>) -> Option<Writing> {

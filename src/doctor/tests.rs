@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::{
-    access::{target::EarlyRevocation, writing::Writing},
+    access::{limits::Limits, target::EarlyRevocation, writing::Writing},
     store::sqlite::inspect::{Faults, Space},
     vault::{
         MissingCapability, Outcome,
@@ -34,6 +34,7 @@ fn target(early_revocation: EarlyRevocation) -> Target {
         early_revocation,
         window_default: None,
         writing: Writing::default(),
+        limits: Limits::default(),
     }
 }
 

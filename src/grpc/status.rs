@@ -4,6 +4,7 @@
 
 use std::{collections::HashMap, error::Error as StdError, sync::Arc, time::Duration};
 
+use chrono::SecondsFormat;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -144,6 +145,11 @@ fn refused(message: &str, name: &str, refusal: &Refusal) -> Status {
         }
         Refusal::GrantEnded => failed(ErrorReason::GrantEnded),
         Refusal::WindowClosed => failed(ErrorReason::WindowClosed),
+        Refusal::GrantLimit { .. } => failed(ErrorReason::GrantLimit),
+        Refusal::GrantPause { over_at } => {
+            let over_at = over_at.to_rfc3339_opts(SecondsFormat::Millis, true);
+            failed(ErrorReason::GrantPause).metadata("over_at", over_at)
+        }
     }
     .status()
 }
@@ -224,12 +230,14 @@ pub(super) fn log(status: &Status, method: &str, client: Option<&str>, user: &st
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use chrono::DateTime;
     use tracing::Level;
 
     use super::*;
     use crate::{
-        access::{approval::Digest, id::GrantId},
+        access::{approval::Digest, id::GrantId, refusal::Holders},
         store::StoreError,
         telemetry::{Format, tests::logged},
         vault::MissingCapability,
@@ -295,6 +303,18 @@ mod tests {
             ),
             (refused_with(Refusal::GrantEnded), Code::FailedPrecondition, "GRANT_ENDED", None),
             (refused_with(Refusal::WindowClosed), Code::FailedPrecondition, "WINDOW_CLOSED", None),
+            (
+                refused_with(Refusal::GrantLimit { holders: Holders::Caller, max: NonZeroU32::MIN }),
+                Code::FailedPrecondition,
+                "GRANT_LIMIT",
+                None,
+            ),
+            (
+                refused_with(Refusal::GrantPause { over_at: DateTime::UNIX_EPOCH }),
+                Code::FailedPrecondition,
+                "GRANT_PAUSE",
+                Some(("over_at", "1970-01-01T00:00:00.000Z".into())),
+            ),
             (
                 Error::NoEligibleApprover { name: name() },
                 Code::FailedPrecondition,

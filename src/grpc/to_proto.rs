@@ -44,6 +44,9 @@ pub(super) fn target(view: TargetView) -> wire::Target {
         window_default: target.window_default.map(duration),
         reason_min: count(target.writing.reason_min),
         statement_min: count(target.writing.statement_min),
+        grants_per_person_max: target.limits.per_person_max.map_or(0, |max| count(max.get())),
+        grants_max: target.limits.grants_max.map_or(0, |max| count(max.get())),
+        pause: target.limits.pause.map(duration),
         ticket_required: target.writing.ticket_required,
         ticket_pattern: target.writing.ticket_pattern.map(|pattern| pattern.to_string()).unwrap_or_default(),
     }

@@ -206,7 +206,7 @@ hallpassd.toml:30: targets.orders-ro.claim_within: must be a length of time in q
 hallpassd.toml:32: targets.orders-ro.approvers: is empty, so that nobody could ever approve; write a group (to close the target, empty requesters instead)
 hallpassd.toml:33: targets.orders-ro.approvals_required: must be a whole number from 1 to 10
 hallpassd.toml:34: targets.orders-ro.early_revocation: must be one of "ends_sessions", "stops_new_logins", "expires_only"
-hallpassd.toml:35: targets.orders-ro.notify: is not a key that is known here; there are: approvals_required, approvers, claim_within, credential_path, decide_within, description, early_revocation, reason_min, requesters, statement_min, ticket_pattern, ticket_required, vault_policy, window_default, window_max
+hallpassd.toml:35: targets.orders-ro.notify: is not a key that is known here; there are: approvals_required, approvers, claim_within, credential_path, decide_within, description, early_revocation, grants_max, grants_per_person_max, pause, reason_min, requesters, statement_min, ticket_pattern, ticket_required, vault_policy, window_default, window_max
 hallpassd.toml:37: targets."Orders RW": is not a target's name: it takes 1 to 63 of a-z, 0-9 and '-', beginning with a letter
 hallpassd.toml:37: targets."Orders RW".approvers: is missing; write the groups that may approve it
 hallpassd.toml:37: targets."Orders RW".claim_within: is missing; write how long an approval waits to be claimed, like "2h"
@@ -703,4 +703,25 @@ fn the_usual_window_is_not_longer_than_the_longest() {
     let key = "targets.orders-ro.window_default";
     refused(&set("8h 1s"), key, "must not be longer than window_max");
     refused(&set("0s"), key, "must be from 1s");
+}
+
+#[test]
+fn limits_are_bounded() {
+    let line = "early_revocation = \"ends_sessions\"";
+    let set = |more: &str| with(line, &format!("{line}\n{more}"));
+    let limits = |more: &str| {
+        let config = Place::new().load(&set(more)).unwrap();
+        config.policy.targets.into_values().next().unwrap().limits
+    };
+    assert!(limits("").is_none());
+    let all = limits("grants_per_person_max = 1\ngrants_max = 3\npause = \"10m\"");
+    assert_eq!((all.per_person_max.unwrap().get(), all.grants_max.unwrap().get()), (1, 3));
+    assert_eq!(all.pause, Some(Duration::from_mins(10)));
+    for key in ["grants_per_person_max", "grants_max"] {
+        for bad in ["0", "1001", "\"1\""] {
+            let path = format!("targets.orders-ro.{key}");
+            refused(&set(&format!("{key} = {bad}")), &path, "must be a whole number from 1 to 1000");
+        }
+    }
+    refused(&set("pause = \"31days\""), "targets.orders-ro.pause", "must be from 1s to 30days");
 }

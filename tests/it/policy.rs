@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use hallpass::access::{
     actor::{Caller, Person, Persons},
+    limits::Limits,
     policy::{Policy, Scope, Subject, Verb},
     refusal::Refusal,
     target::{EarlyRevocation, Target, TargetName},
@@ -121,6 +122,7 @@ fn target(name: &str, requesters: &[&str], approvers: &[&str]) -> (TargetName, T
         early_revocation: EarlyRevocation::EndsSessions,
         window_default: None,
         writing: Writing::default(),
+        limits: Limits::default(),
     };
     (name, target)
 }

@@ -7,6 +7,7 @@ mod audit;
 mod digest;
 mod grants;
 mod issuable;
+mod limits;
 mod logging;
 mod many;
 mod memory;
@@ -29,6 +30,7 @@ use hallpass::access::{
     grant::{Grant, Warrant},
     handle::{Accessor, LeaseId},
     id::{GrantId, RequestId},
+    limits::Limits,
     request::{Ask, Request},
     target::{EarlyRevocation, Target},
     text::{Prose, Ticket},
@@ -87,6 +89,7 @@ fn target(approvals_required: u32) -> Target {
         early_revocation: EarlyRevocation::EndsSessions,
         window_default: None,
         writing: Writing::default(),
+        limits: Limits::default(),
     }
 }
 

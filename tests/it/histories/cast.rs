@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use hallpass::access::{
     actor::{Caller, Person},
+    limits::Limits,
     policy::Policy,
     target::{EarlyRevocation, Target},
     writing::Writing,
@@ -101,6 +102,7 @@ pub fn policy(without: Option<&str>) -> Policy {
             early_revocation: EarlyRevocation::EndsSessions,
             window_default: None,
             writing: Writing::default(),
+            limits: Limits::default(),
         };
         (target.name.clone(), target)
     });

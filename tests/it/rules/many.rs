@@ -1,6 +1,6 @@
 //! More than fits on a page: whatever the daemon looks through page by page, it looks through to the end.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use chrono::TimeDelta;
 use hallpass::{
@@ -108,4 +108,38 @@ async fn every_ending_is_handed_to_the_sweeper_once() {
         assert_eq!(world.broker.pursue(grant).await, Tried::Over);
     }
     assert_eq!(world.vault.leases_left(), 0);
+}
+
+/// The store names a few endings of each target at once, here three. Whoever has tried as many asks for the next ones.
+#[tokio::test]
+async fn whether_there_is_more_is_told_once() {
+    for (ending, more) in [(2, false), (3, true)] {
+        let world = world();
+        for _ in 0..ending {
+            let request = world.approved().await;
+            let grant = world.claim(request, false).await.unwrap().grant.id;
+            release(&world, grant).await.unwrap();
+        }
+        world.broker.rescan().await.unwrap();
+        assert_eq!(world.broker.may_have_more(), more, "{ending} are ending");
+        assert!(!world.broker.may_have_more());
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_a_look_through_the_store_gets_one() {
+    let world = world();
+    world.broker.want_rescan();
+    tokio::time::timeout(Duration::from_secs(5), world.broker.rescan_wanted()).await.unwrap();
+}
+
+/// Deadlines are read again in good time, and soon where they couldn't be read.
+#[tokio::test]
+async fn deadlines_are_loaded_again() {
+    let world = world();
+    let now = world.clock.now();
+    assert!(world.broker.arm().await > now);
+    *world.store.reads_nothing.lock().unwrap() = true;
+    let again = world.broker.arm().await;
+    assert!(now < again && again <= now + TimeDelta::minutes(1), "{again}");
 }

@@ -80,6 +80,10 @@ pub struct SteppedStore {
     inner: MemoryStore,
     /// How many commits succeed before some fail, and how many those are.
     failing: Mutex<(usize, usize)>,
+    /// Whether the deadlines can't be read.
+    pub reads_nothing: Mutex<bool>,
+    /// Before the next commit that opens a grant.
+    pub opening: Once,
     /// After the next commit that opens a grant, before it is answered.
     pub opened: Once,
     /// Before the next commit that lets a request lapse.
@@ -95,6 +99,8 @@ impl Default for SteppedStore {
         Self {
             inner: MemoryStore::with_due_max(LAPSING_MAX),
             failing: Mutex::default(),
+            reads_nothing: Mutex::default(),
+            opening: Once::default(),
             opened: Once::default(),
             lapsing: Once::default(),
             beginning: Once::default(),
@@ -150,6 +156,10 @@ impl Store for SteppedStore {
         let lapse = |write: &Write<'_>| matches!(write, Write::Request(change) if change.after().state.name() == "LAPSED");
         if writes.iter().any(lapse) {
             self.lapsing.run().await;
+        }
+        let opens = |write: &Write<'_>| matches!(write, Write::Grant(change) if change.after().revision == 1);
+        if writes.iter().any(opens) {
+            self.opening.run().await;
         }
         let begins = |write: &Write<'_>| matches!(write, Write::Grant(change) if change.after().state.name() == "REVOKING");
         if writes.iter().any(begins) {
@@ -237,6 +247,9 @@ impl Store for SteppedStore {
     }
 
     async fn closing(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<Grant>, StoreError> {
+        if *self.reads_nothing.lock().unwrap() {
+            return Err(StoreError::Unavailable { operation: "read", source: "told to fail".into() });
+        }
         self.inner.closing(until, limit).await
     }
 

@@ -13,6 +13,7 @@ use hallpass::{
         grant::Grant,
         handle::{Accessor, LeaseId},
         id::{GrantId, RequestId},
+        limits::Limits,
         request::{Ask, Request},
         revocation::{Cause, Confirmation, Step},
         target::{EarlyRevocation, Target},
@@ -48,6 +49,7 @@ pub fn target(name: &str, approvals_required: u32) -> Target {
         early_revocation: EarlyRevocation::EndsSessions,
         window_default: None,
         writing: Writing::default(),
+        limits: Limits::default(),
     }
 }
 

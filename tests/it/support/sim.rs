@@ -10,6 +10,7 @@ use hallpass::{
         grant::{Grant, State},
         handle::LeaseId,
         id::{GrantId, RequestId},
+        limits::Limits,
         policy::Policy,
         target::{EarlyRevocation, Target},
         text::Prose,
@@ -228,5 +229,6 @@ fn target(name: &str) -> Target {
         early_revocation: EarlyRevocation::EndsSessions,
         window_default: None,
         writing: Writing::default(),
+        limits: Limits::default(),
     }
 }
