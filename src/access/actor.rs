@@ -36,21 +36,14 @@ impl Persons {
     /// What the subject of a person who comes in by several ways begins with. No identity begins so.
     pub const PREFIX: &'static str = "person:";
 
-    /// The persons' names, each with identities. `Err` with an identity that two of them have.
-    ///
-    /// # Errors
-    ///
-    /// An identity can't be two persons'.
-    pub fn new(named: impl IntoIterator<Item = (String, Vec<String>)>) -> Result<Self, String> {
-        let mut persons = BTreeMap::new();
-        for (name, identities) in named {
-            for identity in identities {
-                if persons.insert(identity.clone(), format!("{}{name}", Self::PREFIX)).is_some() {
-                    return Err(identity);
-                }
-            }
+    /// Gives an identity to the person of that name. False, and nothing is changed, if it is somebody's already.
+    #[must_use]
+    pub fn add(&mut self, person: &str, identity: &str) -> bool {
+        let is_new = !self.0.contains_key(identity);
+        if is_new {
+            self.0.insert(identity.to_owned(), format!("{}{person}", Self::PREFIX));
         }
-        Ok(Self(persons))
+        is_new
     }
 
     /// The subject under which an identity's person is known: the same whichever way he came in.

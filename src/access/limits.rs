@@ -17,14 +17,14 @@ pub struct Limits {
     pub pause: Option<Duration>,
 }
 
-/// What there is of a target's grants, as far as its limits ask for it. A grant counts until its end is confirmed: until
-/// then its credential may still work.
+/// What there is of a target's grants, but for those of the request that asks. A grant counts until its end is confirmed:
+/// until then its credential may still work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// How many the person holds.
-    pub by_person: usize,
+    pub by_person: u64,
     /// How many there are.
-    pub in_all: usize,
+    pub in_all: u64,
     /// When the person's last one was confirmed to have ended.
     pub last_ended_at: Option<DateTime<Utc>>,
 }
@@ -42,18 +42,29 @@ impl Limits {
     ///
     /// If a limit is reached, or the pause isn't over.
     pub fn allow(&self, held: Held, now: DateTime<Utc>) -> Result<(), Refusal> {
-        let reached = |max: Option<NonZeroU32>, held: usize| max.filter(|max| held >= max.get() as usize);
+        self.allow_again(held)?;
+        let over_at = self.pause.zip(held.last_ended_at).map(|(pause, ended_at)| ended_at + pause);
+        match over_at.filter(|over_at| now < *over_at) {
+            Some(over_at) => Err(Refusal::GrantPause { over_at }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a grant may be opened in the place of an earlier one of the same request. It needs no pause; but others may
+    /// have taken the place meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// If a limit is reached.
+    pub fn allow_again(&self, held: Held) -> Result<(), Refusal> {
+        let reached = |max: Option<NonZeroU32>, held: u64| max.filter(|max| held >= max.get().into());
         if let Some(max) = reached(self.per_person_max, held.by_person) {
             return Err(Refusal::GrantLimit { holders: Holders::Caller, max });
         }
         if let Some(max) = reached(self.grants_max, held.in_all) {
             return Err(Refusal::GrantLimit { holders: Holders::Everybody, max });
         }
-        let over_at = self.pause.zip(held.last_ended_at).map(|(pause, ended_at)| ended_at + pause);
-        match over_at.filter(|over_at| now < *over_at) {
-            Some(over_at) => Err(Refusal::GrantPause { over_at }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -107,6 +118,7 @@ mod tests {
             |ago: i64| Held { last_ended_at: Some(NOW - TimeDelta::milliseconds(ago)), ..Held::default() };
         assert_eq!(reason(&limits, ended(599_999)), Some("GRANT_PAUSE"));
         assert_eq!(reason(&limits, ended(600_000)), None);
+        assert_eq!(limits.allow_again(ended(0)), Ok(()));
         assert_eq!(reason(&limits, Held::default()), None);
     }
 }

@@ -124,7 +124,8 @@ impl Broker {
         let (claimed, warrant) =
             request.claim(now, target).map_err(|refusal| Error::Refused { name, refusal })?;
         self.must_be_issuable(target).await?;
-        let _counted = self.within_limits(&claimed.after().ask, target, now).await?;
+        let rule = |target: &Target, held| target.limits.allow(held, now);
+        let _counting = self.within_limits(claimed.after(), target, rule).await?;
         let id = GrantId::new(now, self.clock.random());
         let at_work = self.issuing.begin(id);
         let opened = Grant::open(id, warrant, now);
@@ -150,6 +151,8 @@ impl Broker {
             .claim_again(now, target, &before, reissue)
             .map_err(|refusal| Error::Refused { name, refusal })?;
         self.must_be_issuable(target).await?;
+        let rule = |target: &Target, held| target.limits.allow_again(held);
+        let _counting = self.within_limits(request, target, rule).await?;
         // The order of the ids says which grant of a request is the latest.
         let id = GrantId::after(before.id, now, self.clock.random());
         let at_work = self.issuing.begin(id);

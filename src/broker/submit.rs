@@ -55,23 +55,9 @@ impl Broker {
         if target.approvers.is_empty() {
             return Err(Error::NoEligibleApprover { name });
         }
-        let duration = check(&submission, target)?;
-        if submission.validate_only {
-            let ask = ask(caller, &submission, target, duration, self.clock.now());
-            return Ok(self.would_be(ask, target));
-        }
         let (broker, caller, target) = (Arc::clone(self), caller.clone(), target.clone());
-        self.to_its_end(async move {
-            again_on_conflict!(broker.submit_once(&caller, &submission, &target, duration))
-        })
-        .await
-    }
-
-    /// The request that a submission would make. Its id is nobody's, so nothing can be done with it.
-    fn would_be(&self, ask: Ask, target: &Target) -> RequestView {
-        let id = RequestId::new(ask.submitted_at, self.clock.random());
-        let request = Request::submit(id, ask, target.decide_within).into_after();
-        RequestView { request, grant: None }
+        self.to_its_end(async move { again_on_conflict!(broker.submit_once(&caller, &submission, &target)) })
+            .await
     }
 
     async fn submit_once(
@@ -79,26 +65,38 @@ impl Broker {
         caller: &Caller,
         submission: &Submission,
         target: &Target,
-        duration: Duration,
     ) -> Result<RequestView, Error> {
         let now = self.clock.now();
-        let ask = ask(caller, submission, target, duration, now);
-        if let Some(earlier) = self.submitted_before(&ask).await? {
+        // Before it is checked: what was submitted stays so, whatever the target demands by now.
+        if let Some(earlier) = self.submitted_before(caller, submission, target).await? {
             return self.view(earlier).await;
         }
+        let duration = check(submission, target)?;
+        let ask = ask(caller, submission, target, duration, now);
         let change = Request::submit(RequestId::new(now, self.clock.random()), ask, target.decide_within);
-        self.commit(&[Write::Request(&change)]).await?;
+        if !submission.validate_only {
+            self.commit(&[Write::Request(&change)]).await?;
+        }
         Ok(RequestView { request: change.into_after(), grant: None })
     }
 
     /// The request that the same person submitted with the same key, if it asks the same.
-    async fn submitted_before(&self, ask: &Ask) -> Result<Option<Request>, Error> {
-        let Some(key) = &ask.key else { return Ok(None) };
-        match self.store.request_by_key(&ask.requester.subject, key).await? {
-            Some(earlier) if ask.asks_same_as(&earlier.ask) => Ok(Some(earlier)),
-            Some(earlier) => Err(Error::KeyReused { name: format!("requests/{}", earlier.id) }),
-            None => Ok(None),
+    async fn submitted_before(
+        &self,
+        caller: &Caller,
+        submission: &Submission,
+        target: &Target,
+    ) -> Result<Option<Request>, Error> {
+        let Some(key) = &submission.key else { return Ok(None) };
+        let Some(earlier) = self.store.request_by_key(&caller.person.subject, key).await? else {
+            return Ok(None);
+        };
+        let duration = submission.duration.unwrap_or(earlier.ask.duration);
+        let ask = ask(caller, submission, target, duration, earlier.ask.submitted_at);
+        if ask.asks_same_as(&earlier.ask) {
+            return Ok(Some(earlier));
         }
+        Err(Error::KeyReused { name: format!("requests/{}", earlier.id) })
     }
 
     /// Takes one's own request back before it is claimed.

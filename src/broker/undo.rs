@@ -90,7 +90,7 @@ impl Broker {
         match &ending.issued {
             Issued::Nothing => Ok(Confirmation::NothingIssued),
             Issued::Token(token) => self.undo_unknown(grant, ending, token).await,
-            Issued::Lease(leased) => self.undo_lease(grant, leased, manner).await,
+            Issued::Lease(leased) => self.undo_lease(grant, ending, leased, manner).await,
         }
     }
 
@@ -100,6 +100,7 @@ impl Broker {
     async fn undo_lease(
         &self,
         grant: &Grant,
+        ending: &Ending,
         leased: &Leased,
         manner: Manner,
     ) -> Result<Confirmation, Stopped> {
@@ -112,10 +113,9 @@ impl Broker {
         }
         let seen_gone = looked.is_some();
         let wrapping = async {
-            if !seen_gone {
+            if !(seen_gone && self.wrapping_is_over(ending)) {
                 return self.undo_wrapping(&leased.wrapping).await;
             }
-            // It ended with the window like the lease, and what it held is gone: one call less for each grant.
             reach(Point::WrappingRevoked);
             Ok(())
         };
@@ -130,6 +130,13 @@ impl Broker {
         wrapping.and(token).and(gone)?;
         reach(Point::LeaseGone);
         Ok(Confirmation::LeaseGone)
+    }
+
+    /// Whether nobody can open the wrapping any more: it was made before the grant was held, and expired by itself. In a
+    /// burst of ends that is one call less for each.
+    fn wrapping_is_over(&self, ending: &Ending) -> bool {
+        let over_at = ending.activated_at.map(|at| at + self.wrap_ttl + CLOCK_SKEW_MAX);
+        over_at.is_some_and(|over_at| over_at <= self.clock.now())
     }
 
     /// Whether Vault, whose own clock ends the lease with the window, has done so: then that is one question, and it waits

@@ -194,7 +194,7 @@ fn tell(app: &App, claims: &Claims, path: &Path) -> Result<(), Failure> {
     if app.out.is_json() {
         return app.out.json(&json!({
             "name": claims.name,
-            "subject": claims.sub,
+            "sub": claims.sub,
             "groups": claims.groups,
             "expiresAt": expires_at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
             "tokenFile": path.display().to_string(),

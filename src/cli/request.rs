@@ -31,7 +31,7 @@ Examples:
   hallpass request orders-ro --for 90m --reason - < why.txt
   hallpass request orders-ro --for 90m --reason-file why.txt --dry-run
 
-Exits with 0 when the request is approved, 4 when it is denied, lapses or is withdrawn, 5 when the wait is over.";
+Exits with 0 when the request is approved (or submitted, or found good, if that was all that was asked for), 4 when it is denied, lapses or is withdrawn, 5 when the wait is over.";
 
 /// The arguments.
 #[derive(Args, Clone, Debug)]

@@ -88,8 +88,12 @@ fn hint(reason: ErrorReason, info: &ErrorInfo) -> Option<String> {
         }
         ErrorReason::GrantEnded => "submit a new request; what was released or taken away isn't issued again",
         ErrorReason::WindowClosed => "submit a new request; a window is never reopened",
-        ErrorReason::GrantLimit => "`hallpass list grants --state active` shows who holds what",
-        ErrorReason::GrantPause => "the request stays approved until it lapses; claim it then",
+        ErrorReason::GrantLimit => {
+            "the request stays approved until it lapses; claim it when a grant has ended"
+        }
+        ErrorReason::GrantPause => {
+            "the request stays approved until it lapses; claim it when the pause is over"
+        }
         ErrorReason::IssueBlocked => "tell the operators: hallpassd lacks rights in Vault",
         ErrorReason::EarlierRemains => {
             "claim again in a moment; `hallpass list --overdue` says what is in the way"

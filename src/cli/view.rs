@@ -191,7 +191,7 @@ pub fn target(target: &Target) -> Block {
         .field("decide within", length(target.decide_within.as_ref()))
         .field("claim within", length(target.claim_within.as_ref()))
         .field("approvals", target.approvals_required.to_string())
-        .field("at once", at_once(target))
+        .field("grants at once", at_once(target))
         .field("pause", length(target.pause.as_ref()))
         .field("ending early", early(target.early_revocation()))
         .field("credential path", &target.credential_path)
@@ -200,7 +200,7 @@ pub fn target(target: &Target) -> Block {
 
 /// How much may be held at once; empty if there is no limit.
 fn at_once(target: &Target) -> String {
-    let limit = |max: i32, of: &str| (max > 0).then(|| format!("{max} grants {of}"));
+    let limit = |max: i32, of: &str| (max > 0).then(|| format!("{max} {of}"));
     let limits = [limit(target.grants_per_person_max, "for each person"), limit(target.grants_max, "in all")];
     limits.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -51,10 +51,11 @@ pub(super) fn read(mut section: Section<'_>, files: Files<'_>) -> Option<Identit
 
 fn issuers(mut section: Section<'_>, files: Files<'_>) -> Option<Vec<Settings>> {
     let mut seen = BTreeSet::new();
+    let sections = section.sections();
+    let is_one_of_several = sections.len() > 1;
     let mut read = Vec::new();
-    for (name, section) in section.sections() {
-        let settings = issuer(name, section, files, &mut seen);
-        read.push(settings);
+    for (name, section) in sections {
+        read.push(issuer(name, section, files, is_one_of_several, &mut seen));
     }
     if read.is_empty() {
         section
@@ -68,6 +69,7 @@ fn issuer(
     name: &str,
     mut section: Section<'_>,
     files: Files<'_>,
+    is_one_of_several: bool,
     seen: &mut BTreeSet<String>,
 ) -> Option<Settings> {
     let named = section.own_checked(issuer_name(name));
@@ -88,6 +90,12 @@ fn issuer(
     let subject = section.or("subject_claim", usual.subject, claim_path);
     let name = section.or("name_claim", usual.name, claim_path);
     let groups = section.or("groups_claim", usual.groups, claim_path);
+    let vouches_for = section.optional("groups", value::groups);
+    if is_one_of_several && matches!(vouches_for, Some(None)) {
+        let problem = "is missing; where there are several issuers, write the groups that this one's word counts for, \
+                       or anybody who rules over one of them could make himself approver";
+        section.problem("groups", problem);
+    }
     section.finish();
     Some(Settings {
         name: named?,
@@ -97,6 +105,7 @@ fn issuer(
         keys: keys?,
         ca_file: ca_file?,
         claims: ClaimPaths { subject: subject?, name: name?, groups: groups? },
+        groups: vouches_for?,
     })
 }
 
@@ -119,9 +128,10 @@ fn algorithms(value: &DeValue<'_>) -> Read<Vec<Algorithm>> {
 }
 
 fn keys(section: &mut Section<'_>, issuer: Option<&str>, files: Files<'_>) -> Option<KeySource> {
-    let url = section.optional("keys_url", value::address)?;
-    let file: Option<PathBuf> = section.optional("keys_file", |found| files.public(&value::text(found)?))?;
-    match (url, file) {
+    let url = section.optional("keys_url", value::address);
+    let file: Option<Option<PathBuf>> =
+        section.optional("keys_file", |found| files.public(&value::text(found)?));
+    match (url?, file?) {
         (Some(_), Some(_)) => {
             section.problem("keys_file", "can't be beside keys_url; leave one of them out");
             None
@@ -155,37 +165,35 @@ fn claim_path(value: &DeValue<'_>) -> Read<ClaimPath> {
 fn persons(mut section: Section<'_>, issuers: Option<&[Settings]>) -> Option<Persons> {
     let sources: Option<BTreeSet<&str>> =
         issuers.map(|issuers| issuers.iter().map(|issuer| issuer.name.as_str()).collect());
-    let mut taken = BTreeSet::new();
-    let mut read = Vec::new();
+    let mut persons = Persons::default();
+    let mut read = Some(());
     for (name, section) in section.sections() {
-        read.push(person(name, section, sources.as_ref(), &mut taken));
+        read = person(name, section, sources.as_ref(), &mut persons).and(read);
     }
-    let named = read.into_iter().collect::<Option<Vec<_>>>()?;
-    // The reader above has refused what would be refused here.
-    Persons::new(named).ok()
+    read.map(|()| persons)
 }
 
 fn person(
     name: &str,
     mut section: Section<'_>,
     sources: Option<&BTreeSet<&str>>,
-    taken: &mut BTreeSet<String>,
-) -> Option<(String, Vec<String>)> {
+    persons: &mut Persons,
+) -> Option<()> {
     let named = section.own_checked(person_name(name));
     let write = "the subjects that are this person's, like [\"vault:8d1c…\", \"corp:00u1…\"]";
-    let identities = section.required("identities", write, |value| {
+    let added = section.required("identities", write, |value| {
         let identities = identities(value, sources)?;
-        match identities.iter().find(|identity| !taken.insert((*identity).clone())) {
-            None => Ok(identities),
-            Some(_) => Err("names an identity twice, or one of another person's".to_owned()),
+        if identities.iter().all(|identity| persons.add(name, identity)) {
+            return Ok(());
         }
+        Err("names an identity twice, or one of another person's".to_owned())
     });
     section.finish();
-    Some((named?, identities?))
+    named.and(added)
 }
 
-fn person_name(name: &str) -> Read<String> {
-    name.parse::<TargetName>().map(|_| name.to_owned()).map_err(|_| {
+fn person_name(name: &str) -> Read<()> {
+    name.parse::<TargetName>().map(drop).map_err(|_| {
         "is not a person's name here: it takes 1 to 63 of a-z, 0-9 and '-', beginning with a letter"
             .to_owned()
     })
@@ -193,8 +201,8 @@ fn person_name(name: &str) -> Read<String> {
 
 /// Subjects as the daemon writes them: of an issuer that is known, if the issuers could be read.
 fn identities(value: &DeValue<'_>, sources: Option<&BTreeSet<&str>>) -> Read<Vec<String>> {
-    let list =
-        value.as_array().ok_or("must be a list of subjects, like [\"vault:8d1c…\", \"corp:00u1…\"]")?;
+    let list = value.as_array().filter(|list| !list.is_empty());
+    let list = list.ok_or("must be a list of subjects, like [\"vault:8d1c…\", \"corp:00u1…\"]")?;
     let known = |text: &&str| {
         let source = text.split_once(':').filter(|(_, id)| !id.is_empty()).map(|(source, _)| source);
         let exists = |source| sources.is_none_or(|sources| sources.contains(source));

@@ -96,7 +96,11 @@ impl Claims {
             return Err(IdentityError::Claims(format!("{} is too long", paths.subject)));
         }
         let name = self.line(&paths.name)?.to_owned();
-        let caller = Caller { person: Person { subject, name }, groups: self.groups(&paths.groups)? };
+        let mut groups = self.groups(&paths.groups)?;
+        if let Some(vouched) = &settings.groups {
+            groups.retain(|group| vouched.contains(group));
+        }
+        let caller = Caller { person: Person { subject, name }, groups };
         Ok(Verified { caller, expires_at })
     }
 

@@ -1,6 +1,6 @@
 //! One issuer: which tokens it can have made, and with which keys they have to be signed.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use jsonwebtoken::{Validation, errors::ErrorKind};
 use url::Url;
@@ -15,7 +15,7 @@ use crate::{
     http::{HttpError, client},
 };
 
-/// How long fetching the keys may take: a caller waits for it.
+/// How long each download may take, of the keys or of what says where they are: a caller waits for it.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How tokens are signed. There are no others: symmetric algorithms and `none` can't be named, let alone used.
@@ -83,6 +83,8 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// Where its tokens say who somebody is.
     pub claims: ClaimPaths,
+    /// The groups that its word counts for; all if unset.
+    pub groups: Option<BTreeSet<String>>,
 }
 
 /// An issuer with its keys.

@@ -122,6 +122,7 @@ fn settings(algorithm: Algorithm, keys: KeySource) -> Settings {
         keys,
         ca_file: None,
         claims: ClaimPaths::default(),
+        groups: None,
     }
 }
 
@@ -455,6 +456,19 @@ async fn each_issuer_speaks_for_its_own_people_only() {
     assert_eq!(verifier.verify(&forger.sign(&claims)).await, Err(IdentityError::Signature));
 }
 
+/// Whoever rules over one issuer could otherwise make himself anything by the name of a group.
+#[tokio::test]
+async fn an_issuers_word_counts_for_the_groups_that_it_may_speak_of() {
+    let setup = Setup::new().await;
+    let some = Settings {
+        groups: Some(["dev".to_owned(), "qa".to_owned()].into()),
+        ..settings(Algorithm::EdDsa, KeySource::Url(setup.issuer.keys_url.clone()))
+    };
+    let verifier = verifier(vec![some], &setup.clock);
+    let verified = verifier.verify(&setup.signer.sign(&setup.claims())).await.unwrap();
+    assert_eq!(verified.caller.groups, ["dev".to_owned()].into(), "ops is not for it to give");
+}
+
 #[tokio::test]
 async fn one_issuer_that_is_away_keeps_nobody_else_out() {
     let (setup, other, corp, verifier) = two_issuers().await;
@@ -585,7 +599,8 @@ async fn a_claim_that_comes_twice_is_refused() {
 #[tokio::test]
 async fn a_person_has_one_subject_whichever_way_he_comes_in() {
     let (setup, other, corp, _) = two_issuers().await;
-    let persons = Persons::new([("dana".into(), vec!["vault:entity-1".into(), "corp:00u1".into()])]).unwrap();
+    let mut persons = Persons::default();
+    assert!(persons.add("dana", "vault:entity-1") && persons.add("dana", "corp:00u1"));
     let vault = settings(Algorithm::EdDsa, KeySource::Url(setup.issuer.keys_url.clone()));
     let of_corp = Settings {
         name: "corp".into(),

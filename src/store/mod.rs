@@ -17,6 +17,7 @@ use crate::access::{
     grant::Grant,
     handle::LeaseId,
     id::{GrantId, RequestId},
+    limits::Held,
     policy::Scope,
     request::Request,
     target::TargetName,
@@ -207,6 +208,14 @@ pub trait Store: Debug + Send + Sync {
 
     /// The leases that are recorded for grants which aren't over, below a credential path.
     async fn known_leases(&self, credential_path: &str) -> Result<Vec<LeaseId>, StoreError>;
+
+    /// What there is of a target's grants but for those of one request, in all and by the holder of that subject.
+    async fn held(
+        &self,
+        target: &TargetName,
+        holder_subject: &str,
+        but_of: RequestId,
+    ) -> Result<Held, StoreError>;
 
     /// The secret that handles are digested with in events. Made once, with the database.
     async fn digest_key(&self) -> Result<[u8; 32], StoreError>;

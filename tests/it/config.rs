@@ -373,6 +373,8 @@ fn an_issuers_keys_come_from_one_place() {
     let file = place.path("keys.json");
     let fixed = format!("{opaque}\nkeys_file = {file:?}");
     assert_eq!(keys(&fixed), KeySource::File(file.clone()));
+    let one_bad = format!("{http}\nkeys_file = {file:?}");
+    refused(&with(ISSUER, &one_bad), "identity.oidc.vault.keys_url", "must begin with https://");
     let both = format!("{given}\nkeys_file = {file:?}");
     refused(&with(ISSUER, &both), "identity.oidc.vault.keys_file", "can't be beside keys_url");
 }
@@ -410,12 +412,17 @@ fn claims_are_named_by_their_paths() {
 #[test]
 fn issuers_are_told_apart() {
     let second = |name: &str, issuer: &str| {
-        let section = format!("[identity.oidc.{name}]\nissuer = \"{issuer}\"\naudience = \"h\"\n[roles]");
-        with("[roles]", &section)
+        let keys = format!("issuer = \"{issuer}\"\naudience = \"h\"\ngroups = [\"staff\"]");
+        let file = with("[roles]", &format!("[identity.oidc.{name}]\n{keys}\n[roles]"));
+        file.replace(AUDIENCE, &format!("{AUDIENCE}\ngroups = [\"leads\"]"))
     };
     let two = Place::new().load(&second("corp", "https://corp.example")).unwrap();
     let names: Vec<_> = two.identity.issuers.iter().map(|issuer| issuer.name.as_str()).collect();
     assert_eq!(names, ["corp", "vault"]);
+    assert_eq!(two.identity.issuers[1].groups, Some(BTreeSet::from(["leads".to_owned()])));
+    let unbounded = second("corp", "https://corp.example").replace("groups = [\"staff\"]\n", "");
+    refused(&unbounded, "identity.oidc.corp.groups", "is missing; where there are several issuers");
+    assert_eq!(Place::new().load(GOOD).unwrap().identity.issuers[0].groups, None);
     let same = second("corp", "http://127.0.0.1:8200/v1/identity/oidc");
     refused(&same, "identity.oidc.vault.issuer", "is another section's, too");
     refused(&second("person", "https://corp.example"), "identity.oidc.person", "is not a name for an issuer");
@@ -430,7 +437,9 @@ fn persons_have_identities_of_known_issuers_each_of_one_person() {
         assert_eq!(good.policy.persons.subject(identity), "person:ann");
     }
     assert_eq!(good.policy.persons, good.identity.persons);
-    for bad in ["\"vault:e1\"", "[\"corp:e1\"]", "[\"vault:\"]", "[\"vault\"]", "[1]", "[\"vault:a\\nb\"]"] {
+    for bad in
+        ["[]", "\"vault:e1\"", "[\"corp:e1\"]", "[\"vault:\"]", "[\"vault\"]", "[1]", "[\"vault:a\\nb\"]"]
+    {
         let file = persons(&format!("ann]\nidentities = {bad}"));
         refused(&file, "identity.persons.ann.identities", "must be");
     }

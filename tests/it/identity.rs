@@ -150,13 +150,14 @@ issuer = "corp"
 audience = "hallpass"
 keys_file = "{}"
 groups_claim = "realm_access.roles"
+groups = ["developers-@", "operations-leads-@"]
 
 [identity.persons.dana]
 identities = ["corp:dana-at-work", "corp:dana-on-call"]
 "#,
             self.dir.path().join("keys.json").display()
         );
-        Wishes { more, ..Wishes::default() }
+        Wishes { more, issuer: "groups = [\"developers-@\", \"operations-leads-@\"]", ..Wishes::default() }
     }
 
     fn person(&self, world: &World, id: &str, name: &str, group: &str) -> Person {

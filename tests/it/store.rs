@@ -16,6 +16,7 @@ use hallpass::{
         event::{About, Event, Fact},
         grant::{Grant, State},
         id::GrantId,
+        limits::Held,
         policy::Scope,
         request::Ask,
         revocation::{Cause, Confirmation, Step},
@@ -73,6 +74,7 @@ conformance!(
         what_has_to_end_comes_in_pages,
         grants_come_with_their_requests,
         leases_are_known_until_they_are_gone,
+        what_is_held_is_counted_until_it_is_confirmed_to_have_ended,
         handles_stay_out_of_the_log,
         a_restart_keeps_everything,
     ]
@@ -554,6 +556,33 @@ async fn leases_are_known_until_they_are_gone(backend: impl Backend) {
     assert_eq!(world.store.open_grants(None, 10).await.unwrap().len(), 2);
     assert_eq!(world.store.known_leases(&other.credential_path).await.unwrap().len(), 1);
     assert_eq!(world.store.known_leases("database/creds").await.unwrap(), []);
+}
+
+async fn what_is_held_is_counted_until_it_is_confirmed_to_have_ended(backend: impl Backend) {
+    let (world, orders, payments) =
+        (World::new(&**backend.store()), target("orders", 1), target("payments", 1));
+    let (asking, _) = world.opened(&orders, "ann").await;
+    let held =
+        async |name: &str| world.store.held(&orders.name, &person(name).subject, asking.id).await.unwrap();
+    let nothing = Held::default();
+    assert_eq!(held("ann").await, nothing, "the request that asks doesn't count");
+    world.active(&payments, "ann").await;
+    assert_eq!(held("ann").await, nothing, "another target");
+    world.opened(&orders, "bob").await;
+    let (first, second) = (world.active(&orders, "ann").await, world.active(&orders, "ann").await);
+    let first = world.begun(first, Cause::Released).await;
+    assert_eq!(held("ann").await, Held { by_person: 2, in_all: 3, ..nothing });
+    assert_eq!(held("bob").await, Held { by_person: 1, in_all: 3, ..nothing });
+    assert_eq!(held("cyd").await, Held { by_person: 0, in_all: 3, ..nothing });
+    // The later one ends first.
+    let second = world.begun(second, Cause::Released).await;
+    world.confirmed(second, Confirmation::LeaseGone).await;
+    let State::Revoked { revoked_at, .. } = world.confirmed(first, Confirmation::LeaseGone).await.state
+    else {
+        unreachable!("it is revoked")
+    };
+    assert_eq!(held("ann").await, Held { in_all: 1, last_ended_at: Some(revoked_at), ..nothing });
+    assert_eq!(held("bob").await, Held { by_person: 1, in_all: 1, ..nothing });
 }
 
 async fn handles_stay_out_of_the_log(backend: impl Backend) {

@@ -61,6 +61,7 @@ fn verifier(keys_url: &str, clock: &Arc<dyn Clock>) -> Arc<Verifier> {
         keys: KeySource::Url(keys_url.parse().unwrap()),
         ca_file: None,
         claims: ClaimPaths::default(),
+        groups: None,
     };
     Arc::new(Verifier::new(vec![issuer], Persons::default(), Arc::clone(clock)).unwrap())
 }
@@ -387,6 +388,23 @@ async fn a_stop_ends_streams_and_then_the_server() {
     let address = served.address.clone();
     served.ended().await.unwrap();
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}
+
+/// Of what was only checked there is nothing that could be read, approved or claimed.
+#[tokio::test]
+async fn a_submission_that_is_only_checked_has_no_name_and_no_digest() {
+    let served = Served::start().await;
+    let ask = SubmitRequestRequest {
+        target: "targets/orders-ro".into(),
+        duration: Some(Duration::from_mins(30).try_into().unwrap()),
+        reason: "order 4711 is stuck".into(),
+        validate_only: true,
+        ..SubmitRequestRequest::default()
+    };
+    let checked = served.requests().submit_request(served.alice(ask)).await.unwrap().into_inner();
+    assert_eq!((checked.name.as_str(), checked.digest.as_str()), ("", ""));
+    assert_eq!((checked.state(), checked.reason.as_str()), (RequestState::Pending, "order 4711 is stuck"));
+    assert!(served.recorded().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,8 +33,10 @@ use crate::{
         grant::Grant,
         handle::LeaseId,
         id::{GrantId, RequestId},
+        limits::Held,
         policy::Scope,
         request::Request,
+        target::TargetName,
         text::IdempotencyKey,
     },
     clock::Clock,
@@ -196,6 +198,15 @@ impl Store for SqliteStore {
 
     async fn known_leases(&self, credential_path: &str) -> Result<Vec<LeaseId>, StoreError> {
         read::known_leases(&self.daemon, credential_path).await
+    }
+
+    async fn held(
+        &self,
+        target: &TargetName,
+        holder_subject: &str,
+        but_of: RequestId,
+    ) -> Result<Held, StoreError> {
+        read::held(&self.daemon, target, holder_subject, but_of).await
     }
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {

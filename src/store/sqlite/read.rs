@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::DateTime;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{
@@ -19,8 +20,10 @@ use crate::{
         grant::Grant,
         handle::LeaseId,
         id::{GrantId, RequestId},
+        limits::Held,
         policy::Scope,
         request::Request,
+        target::TargetName,
         text::IdempotencyKey,
     },
     store::{GrantFilter, RequestFilter, Slice, StoreError},
@@ -121,6 +124,29 @@ pub(super) async fn known_leases(readers: &Readers, path: &str) -> Result<Vec<Le
     let read = sqlx::query_scalar(select).bind(path).fetch_all(readers.pool());
     let leases: Vec<String> = readers.answer("read the known leases", read).await?;
     Ok(leases.into_iter().map(LeaseId::new).collect())
+}
+
+/// What there is of a target's grants but for those of one request. The `+` keeps a target's whole history from being
+/// looked through: what is open is little, and so is what one person had.
+pub(super) async fn held(
+    readers: &Readers,
+    target: &TargetName,
+    holder_subject: &str,
+    but_of: RequestId,
+) -> Result<Held, StoreError> {
+    let select = "SELECT count(*), count(*) FILTER (WHERE holder_subject = ?1), \
+                  (SELECT max(revoked_at) FROM grants \
+                   WHERE holder_subject = ?1 AND +target = ?2 AND +request_id <> ?3) \
+                  FROM grants \
+                  WHERE state IN ('ISSUING', 'ACTIVE', 'REVOKING') AND +target = ?2 AND +request_id <> ?3";
+    let query = sqlx::query_as(select).bind(holder_subject).bind(target.as_str()).bind(but_of.to_string());
+    let (in_all, by_person, last): (i64, i64, Option<i64>) =
+        readers.answer("count grants", query.fetch_one(readers.pool())).await?;
+    Ok(Held {
+        by_person: by_person.unsigned_abs(),
+        in_all: in_all.unsigned_abs(),
+        last_ended_at: last.and_then(DateTime::from_timestamp_millis),
+    })
 }
 
 /// Runs a query over [`request_row::SELECT`].

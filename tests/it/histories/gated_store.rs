@@ -17,8 +17,10 @@ use hallpass::{
         grant::Grant,
         handle::LeaseId,
         id::{GrantId, RequestId},
+        limits::Held,
         policy::Scope,
         request::Request,
+        target::TargetName,
         text::IdempotencyKey,
     },
     store::{Due, GrantFilter, RequestFilter, Slice, Store, StoreError, Write},
@@ -169,6 +171,15 @@ impl Store for GatedStore {
 
     async fn known_leases(&self, path: &str) -> Result<Vec<LeaseId>, StoreError> {
         self.read(self.inner.known_leases(path)).await
+    }
+
+    async fn held(
+        &self,
+        target: &TargetName,
+        holder_subject: &str,
+        but_of: RequestId,
+    ) -> Result<Held, StoreError> {
+        self.inner.held(target, holder_subject, but_of).await
     }
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {

@@ -135,3 +135,44 @@ async fn a_refused_claim_changes_nothing() {
     assert_eq!((request.request.state.name(), request.grant), ("APPROVED", None));
     assert_eq!((world.store.count("RequestClaimed"), world.vault.minted()), (before, 1));
 }
+
+/// Whoever claims again after a claim that failed is counted like anybody else: others may have taken the place.
+#[tokio::test]
+async fn a_claim_again_is_no_way_round_the_limits() {
+    let world = limited(Limits { grants_max: one(), ..Limits::default() });
+    let (first, others) = (world.approved().await, colleagues(&world).await);
+    *world.vault.silent.lock().unwrap() = true;
+    let failure = world.claim(first, false).await.unwrap_err();
+    let Error::IssueFailed { grant, .. } = failure else { panic!("{failure:?}") };
+    assert_eq!(
+        limit(claim_colleagues(&world, others).await),
+        Holders::Everybody,
+        "its read may be under way"
+    );
+    world.clock.advance(TimeDelta::seconds(150));
+    assert_eq!(world.broker.pursue(grant).await, Tried::Over);
+    claim_colleagues(&world, others).await.unwrap();
+    for reissue in [false, true] {
+        assert_eq!(limit(world.claim(first, reissue).await), Holders::Everybody);
+    }
+}
+
+/// A later grant that ended sooner doesn't hide an earlier one that ended just now.
+#[tokio::test]
+async fn the_pause_counts_from_the_last_end() {
+    let world = limited(Limits { pause: Some(Duration::from_mins(10)), ..Limits::default() });
+    let dev = caller(developer(), "dev");
+    let (first, second, third) = (world.approved().await, world.approved().await, world.approved().await);
+    let earlier = world.claim(first, false).await.unwrap().grant.id;
+    let later = world.claim(second, false).await.unwrap().grant.id;
+    for grant in [later, earlier] {
+        world.clock.advance(TimeDelta::minutes(5));
+        world.broker.release(&dev, grant, false).await.unwrap();
+        assert_eq!(world.broker.pursue(grant).await, Tried::Over);
+    }
+    let over_at = world.clock.now() + TimeDelta::minutes(10);
+    let refused = world.claim(third, false).await.unwrap_err();
+    assert!(
+        matches!(refused, Error::Refused { refusal: Refusal::GrantPause { over_at: at }, .. } if at == over_at)
+    );
+}

@@ -57,6 +57,17 @@ pub fn world_of(targets: impl IntoIterator<Item = Target>) -> World {
 pub fn world_that(revoke_unknown: bool, targets: impl IntoIterator<Item = Target>) -> World {
     let clock = Arc::new(ManualClock::new(at(0)));
     let (store, vault) = (Arc::new(SteppedStore::default()), Arc::new(MemoryVault::new(Arc::clone(&clock))));
+    world_on(store, vault, clock, revoke_unknown, targets)
+}
+
+/// One that goes on with what there is, as after a restart.
+pub fn world_on(
+    store: Arc<SteppedStore>,
+    vault: Arc<MemoryVault>,
+    clock: Arc<ManualClock>,
+    revoke_unknown: bool,
+    targets: impl IntoIterator<Item = Target>,
+) -> World {
     let broker = Broker::new(Parts {
         policy: Policy {
             targets: targets.into_iter().map(|target| (target.name.clone(), target)).collect(),
@@ -439,6 +450,25 @@ async fn a_window_that_vault_has_ended_costs_it_a_look_and_a_token() {
     assert_eq!(world.broker.pursue(grant).await, Tried::Over);
     assert!(matches!(world.grant(grant).await.state, State::Revoked { .. }));
     assert_eq!(world.vault.revoked(), ["token"]);
+}
+
+/// Whatever it holds, and however long Vault took to make it: a wrapping that may be open to somebody is destroyed.
+#[tokio::test]
+async fn a_wrapping_that_may_be_opened_yet_is_destroyed_at_the_windows_end() {
+    for (held_for, revoked) in [(330_000, vec!["token"]), (329_999, vec!["wrapping", "token"])] {
+        let world = world();
+        let request = world.approved().await;
+        let clock = Arc::clone(&world.clock);
+        world.vault.minting.set(move || {
+            clock.advance(TimeDelta::from_std(WINDOW).unwrap() - TimeDelta::milliseconds(held_for));
+            async {}
+        });
+        let grant = world.claim(request, false).await.unwrap().grant;
+        world.clock.set(grant.window.closes_at());
+        world.vault.forget_leases();
+        assert_eq!(world.broker.pursue(grant.id).await, Tried::Over);
+        assert_eq!(world.vault.revoked(), revoked, "held for {held_for} ms");
+    }
 }
 
 #[tokio::test]

@@ -134,6 +134,23 @@ async fn what_is_only_checked_is_not_submitted() {
     let submitted = submit(&world, submission(Some("k1"))).await.unwrap();
     assert_eq!(world.store.count("RequestSubmitted"), 1, "the key was not used up");
     assert!(world.store.request(submitted.id).await.unwrap().is_some());
+    let other = Submission { validate_only: true, duration: Some(WINDOW / 2), ..submission(Some("k1")) };
+    assert!(matches!(submit(&world, other).await, Err(Error::KeyReused { .. })), "refused alike");
+}
+
+/// Whoever sends the same again after the operators have changed their minds has submitted it all the same.
+#[tokio::test]
+async fn what_was_submitted_stays_so_whatever_the_target_demands_by_now() {
+    let target = Target { requesters: groups(&["dev"]), window_default: Some(WINDOW), ..target(1) };
+    let world = world_with(target.clone());
+    let silent = || Submission { duration: None, ..submission(Some("k1")) };
+    let first = submit(&world, silent()).await.unwrap();
+    let writing = Writing { ticket_required: true, ..Writing::default() };
+    let stricter = Target { window_default: Some(WINDOW / 2), writing, ..target };
+    let World { store, vault, clock, .. } = world;
+    let world = super::races::world_on(store, vault, clock, false, [stricter]);
+    assert_eq!(submit(&world, silent()).await.unwrap().id, first.id);
+    assert!(matches!(submit(&world, submission(None)).await, Err(Error::BadFields(_))));
 }
 
 /// What somebody tried and may not is on record with what he tried it on.

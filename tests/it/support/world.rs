@@ -61,6 +61,10 @@ pub struct Wishes {
     pub through_proxy: bool,
     /// How long the daemon gives a call to Vault.
     pub timeout: &'static str,
+    /// How long a wrapped credential waits to be opened.
+    pub wrap_ttl: &'static str,
+    /// More keys of the issuer's section.
+    pub issuer: &'static str,
 }
 
 impl Default for Wishes {
@@ -77,6 +81,8 @@ impl Default for Wishes {
             before_account: None,
             through_proxy: false,
             timeout: "10s",
+            wrap_ttl: "5m",
+            issuer: "",
         }
     }
 }
@@ -361,10 +367,12 @@ role_id = {role_id}
 secret_id_file = "{secret_file}"
 token_role = "hallpass-grant-{name}"
 timeout = "{timeout}"
+wrap_ttl = "{wrap_ttl}"
 
 [identity.oidc.vault]
 issuer = "{vault}/v1/identity/oidc"
 audience = "hallpass-{name}"
+{issuer}
 
 [roles]
 auditors = ["auditors-{name}"]
@@ -383,6 +391,8 @@ early_revocation = "ends_sessions"
             database = self.database_file().display(),
             address = self.proxy.as_ref().map_or(&bao.address, |proxy| &proxy.address),
             timeout = wishes.timeout,
+            wrap_ttl = wishes.wrap_ttl,
+            issuer = wishes.issuer.replace('@', name),
             vault = bao.address,
             secret_file = secret_file.display(),
             path = self.credential_path(),

@@ -10,8 +10,10 @@ use hallpass::{
         grant::{Grant, Issued, State},
         handle::LeaseId,
         id::{GrantId, RequestId},
+        limits::Held,
         policy::Scope,
         request::Request,
+        target::TargetName,
         text::IdempotencyKey,
         window::Window,
     },
@@ -166,6 +168,15 @@ impl Store for LyingStore {
 
     async fn known_leases(&self, path: &str) -> Result<Vec<LeaseId>, StoreError> {
         self.inner.known_leases(path).await
+    }
+
+    async fn held(
+        &self,
+        target: &TargetName,
+        holder_subject: &str,
+        but_of: RequestId,
+    ) -> Result<Held, StoreError> {
+        self.inner.held(target, holder_subject, but_of).await
     }
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {

@@ -18,6 +18,7 @@ use hallpass::{
         grant::{Grant, State},
         handle::LeaseId,
         id::{GrantId, RequestId},
+        limits::Held,
         policy::Scope,
         request::Request,
         target::TargetName,
@@ -271,6 +272,31 @@ impl Store for MemoryStore {
         let rows = self.rows();
         let here = rows.grants.values().filter(|grant| grant.credential_path == credential_path);
         Ok(here.filter_map(|grant| rows::lease(grant).cloned()).collect())
+    }
+
+    async fn held(
+        &self,
+        target: &TargetName,
+        holder_subject: &str,
+        but_of: RequestId,
+    ) -> Result<Held, StoreError> {
+        let rows = self.rows();
+        let others = rows.grants.values().filter(|grant| grant.target == *target && grant.request != but_of);
+        let mut held = Held::default();
+        for grant in others {
+            let is_persons = grant.holder.subject == holder_subject;
+            match &grant.state {
+                State::Issuing { .. } | State::Active { .. } | State::Revoking(_) => {
+                    held.in_all += 1;
+                    held.by_person += u64::from(is_persons);
+                }
+                State::Revoked { revoked_at, .. } if is_persons => {
+                    held.last_ended_at = held.last_ended_at.max(Some(*revoked_at));
+                }
+                State::Revoked { .. } | State::Failed { .. } => {}
+            }
+        }
+        Ok(held)
     }
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {
