@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{
     actor::{Caller, Person, Persons},
+    approval::Approval,
     refusal::Refusal,
+    request::Request,
     target::{Target, TargetName, Targets},
 };
 
@@ -86,6 +88,10 @@ impl Verb {
 
 fn row(verb: Verb) -> Option<(&'static str, &'static [&'static [Role]])> {
     TABLE.iter().find(|(known, ..)| *known == verb).map(|(_, name, any)| (*name, *any))
+}
+
+fn approvers(request: &Request) -> impl Iterator<Item = &Person> {
+    request.approvals.iter().map(Approval::decision).map(|decision| &decision.approver)
 }
 
 /// What a verb is about.
@@ -170,10 +176,28 @@ impl Policy {
         .collect()
     }
 
-    /// Whether these are certainly two people. Somebody may have submitted a request before his identities were put
-    /// together in the configuration; they are his all the same.
-    fn are_two(&self, caller: &Person, owner: &Person) -> bool {
-        !caller.is(owner) && caller.subject != self.persons.subject(&owner.subject)
+    /// Whether these are certainly two people. Either may be on record from before his identities were put together in the
+    /// configuration.
+    fn are_two(&self, one: &Person, other: &Person) -> bool {
+        !one.is(other) && self.persons.subject(&one.subject) != self.persons.subject(&other.subject)
+    }
+
+    /// The identity by which a person is on record as an approver of the request, or the one that he has now.
+    #[must_use]
+    pub fn approver<'a>(&self, person: &'a Person, request: &'a Request) -> &'a Person {
+        approvers(request).find(|known| !self.are_two(person, known)).unwrap_or(person)
+    }
+
+    /// How many people have approved the request, its requester aside.
+    #[must_use]
+    pub fn people(&self, request: &Request) -> usize {
+        let mut people: Vec<&Person> = vec![&request.ask.requester];
+        for approver in approvers(request) {
+            if people.iter().all(|person| self.are_two(approver, person)) {
+                people.push(approver);
+            }
+        }
+        people.len() - 1
     }
 
     /// Which requests and grants the caller sees in lists: the same that he may read one by one.

@@ -103,6 +103,7 @@ impl Broker {
         let subject = Subject::Owned(&request.ask.target, &request.ask.requester);
         self.allow(Verb::ClaimGrant, caller, subject, about, &name).await?;
         let target = self.policy.targets.get(&request.ask.target);
+        self.must_be_approved(&request)?;
         reach(Point::ClaimAllowed);
         let (grant, at_work) = if matches!(request.state, State::Claimed { .. }) {
             self.intend_again(caller, &request, target, reissue).await?
@@ -112,6 +113,17 @@ impl Broker {
         // The rules refused a target that isn't configured before.
         let gone = Error::Refused { name, refusal: Refusal::TargetChanged };
         target.cloned().map(|target| (grant, target, at_work)).ok_or(gone)
+    }
+
+    /// Whether the approvals are of as many people as they have to be, by what is known of people now. Everything else
+    /// about them is the request's own rule.
+    pub(super) fn must_be_approved(&self, request: &Request) -> Result<(), Error> {
+        let claimable = matches!(request.state, State::Approved { .. } | State::Claimed { .. });
+        if claimable && self.policy.people(request) < request.ask.approvals_required as usize {
+            let (name, refusal) = (format!("requests/{}", request.id), Refusal::ApprovalInvalid);
+            return Err(Error::Refused { name, refusal });
+        }
+        Ok(())
     }
 
     async fn intend_first(

@@ -92,7 +92,7 @@ impl Broker {
             return Err(Error::BadFields(vec![BadField { field: "statement", problem }]));
         }
         let decision = Decision {
-            approver: caller.person.clone(),
+            approver: self.policy.approver(&caller.person, &request).clone(),
             statement: written.statement.clone(),
             digest: written.digest,
             decided_at: self.clock.now(),

@@ -5,10 +5,14 @@ use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use hallpass::access::{
     actor::{Caller, Person, Persons},
+    approval::{Approval, Decision, Digest},
+    id::RequestId,
     limits::Limits,
     policy::{Policy, Scope, Subject, Verb},
     refusal::Refusal,
+    request::{Ask, Request},
     target::{EarlyRevocation, Target, TargetName},
+    text::Prose,
     writing::Writing,
 };
 
@@ -297,6 +301,50 @@ fn a_person_does_not_decide_what_he_asked_for_under_another_identity() {
             assert!(allowed || verdict == Err(Refusal::SelfApproval));
         }
     }
+}
+
+/// Also if they were put together between one approval and the next.
+#[test]
+fn a_person_counts_once_under_however_many_identities() {
+    let mut persons = Persons::default();
+    assert!(persons.add("ann", "corp:00u1") && persons.add("ann", "vault:e1"));
+    let policy = Policy { persons, ..policy() };
+    let by = |approvers: &[&str]| {
+        let approval = |(number, subject): (usize, &&str)| {
+            Approval::recorded(Decision {
+                approver: person(subject, &format!("name {number}")),
+                statement: Prose::new("read-only").unwrap(),
+                digest: Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap(),
+                decided_at: chrono::DateTime::UNIX_EPOCH,
+            })
+        };
+        let ask = Ask {
+            target: TARGET.parse().unwrap(),
+            credential_path: "database/creds/orders".to_owned(),
+            requester: person("vault:dev", "dev"),
+            duration: Duration::from_secs(60),
+            reason: Prose::new("orders hang").unwrap(),
+            ticket: None,
+            approvals_required: 2,
+            submitted_at: chrono::DateTime::UNIX_EPOCH,
+            key: None,
+        };
+        let id = RequestId::new(chrono::DateTime::UNIX_EPOCH, 1);
+        let request = Request::submit(id, ask, Duration::from_secs(60)).into_after();
+        Request { approvals: approvers.iter().enumerate().map(approval).collect(), ..request }
+    };
+    for (approvers, people) in [
+        (&["corp:00u1", "vault:e2"][..], 2),
+        (&["corp:00u1", "vault:e1"], 1),
+        (&["corp:00u1", "person:ann"], 1),
+        (&["person:ann", "vault:dev"], 1),
+        (&[], 0),
+    ] {
+        assert_eq!(policy.people(&by(approvers)), people, "{approvers:?}");
+    }
+    let request = by(&["corp:00u1"]);
+    let known_as = |subject: &str| policy.approver(&person(subject, "Ann"), &request).subject.clone();
+    assert_eq!((known_as("person:ann").as_str(), known_as("corp:00u2").as_str()), ("corp:00u1", "corp:00u2"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod logging;
 mod many;
 mod memory;
 mod peers;
+mod persons;
 mod races;
 mod reading;
 mod reconciling;

@@ -57,23 +57,32 @@ pub fn world_of(targets: impl IntoIterator<Item = Target>) -> World {
 pub fn world_that(revoke_unknown: bool, targets: impl IntoIterator<Item = Target>) -> World {
     let clock = Arc::new(ManualClock::new(at(0)));
     let (store, vault) = (Arc::new(SteppedStore::default()), Arc::new(MemoryVault::new(Arc::clone(&clock))));
-    world_on(store, vault, clock, revoke_unknown, targets)
+    world_on((store, vault, clock), revoke_unknown, policy(targets))
 }
 
-/// One that goes on with what there is, as after a restart.
-pub fn world_on(
-    store: Arc<SteppedStore>,
-    vault: Arc<MemoryVault>,
-    clock: Arc<ManualClock>,
+/// The targets, and operators.
+pub fn policy(targets: impl IntoIterator<Item = Target>) -> Policy {
+    Policy {
+        targets: targets.into_iter().map(|target| (target.name.clone(), target)).collect(),
+        operators: groups(&["operators"]),
+        ..Policy::default()
+    }
+}
+
+impl World {
+    /// Goes on with another configuration, as after a restart.
+    pub fn configured(self, policy: Policy) -> Self {
+        world_on((self.store, self.vault, self.clock), false, policy)
+    }
+}
+
+fn world_on(
+    (store, vault, clock): (Arc<SteppedStore>, Arc<MemoryVault>, Arc<ManualClock>),
     revoke_unknown: bool,
-    targets: impl IntoIterator<Item = Target>,
+    policy: Policy,
 ) -> World {
     let broker = Broker::new(Parts {
-        policy: Policy {
-            targets: targets.into_iter().map(|target| (target.name.clone(), target)).collect(),
-            operators: groups(&["operators"]),
-            ..Policy::default()
-        },
+        policy,
         store: Arc::clone(&store) as Arc<dyn Store>,
         issuer: Arc::clone(&vault) as Arc<dyn Issuer>,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,

@@ -15,7 +15,7 @@ use hallpass::{
 
 use super::{
     REASON, SECOND, WINDOW, developer, groups, person,
-    races::{World, caller, world, world_with},
+    races::{World, caller, policy, world, world_with},
     target,
 };
 
@@ -147,8 +147,7 @@ async fn what_was_submitted_stays_so_whatever_the_target_demands_by_now() {
     let first = submit(&world, silent()).await.unwrap();
     let writing = Writing { ticket_required: true, ..Writing::default() };
     let stricter = Target { window_default: Some(WINDOW / 2), writing, ..target };
-    let World { store, vault, clock, .. } = world;
-    let world = super::races::world_on(store, vault, clock, false, [stricter]);
+    let world = world.configured(policy([stricter]));
     assert_eq!(submit(&world, silent()).await.unwrap().id, first.id);
     assert!(matches!(submit(&world, submission(None)).await, Err(Error::BadFields(_))));
 }
