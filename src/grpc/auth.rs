@@ -132,7 +132,7 @@ impl Shared {
             Bearer::Token(token) => match self.verifier.verify(&token).await {
                 Ok(verified) => verified,
                 // Nothing is known of the token, so nobody tried anything.
-                Err(error @ IdentityError::KeysUnavailable) => return Err(status::identity(error)),
+                Err(error @ IdentityError::KeysUnavailable) => return Err(status::identity(&error)),
                 Err(error) => return Err(self.refuse(method, client, &error.to_string()).await),
             },
         };

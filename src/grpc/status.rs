@@ -65,7 +65,7 @@ impl From<Error> for Status {
 }
 
 /// A token that isn't trusted, or can't be checked.
-pub(super) fn identity(error: IdentityError) -> Status {
+pub(super) fn identity(error: &IdentityError) -> Status {
     match error {
         IdentityError::KeysUnavailable => {
             let message = format!("{error}; try again");
@@ -261,11 +261,10 @@ mod tests {
     type Row = (Error, Code, &'static str, Option<(&'static str, String)>);
 
     fn all() -> Vec<Row> {
-        let digest = Digest::parse(&format!("sha256:{}", "ab".repeat(32))).unwrap();
         let missing = vec![MissingCapability { path: "database/creds/x".into(), capability: "read" }];
         let held = ("grant", format!("grants/{}", grant()));
         let name = || NAME.to_owned();
-        vec![
+        let others = vec![
             (
                 Error::BadFields(vec![BadField::new("duration", "is bad")]),
                 Code::InvalidArgument,
@@ -273,6 +272,32 @@ mod tests {
                 None,
             ),
             (Error::NotFound { name: name() }, Code::NotFound, "NOT_FOUND", None),
+            (
+                Error::NoEligibleApprover { name: name() },
+                Code::FailedPrecondition,
+                "NO_ELIGIBLE_APPROVER",
+                None,
+            ),
+            (Error::KeyReused { name: name() }, Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED", None),
+            (Error::IssueBlocked { name: name(), missing }, Code::FailedPrecondition, "ISSUE_BLOCKED", None),
+            (
+                Error::IssueFailed { grant: grant(), reason: "x".into() },
+                Code::Unavailable,
+                "ISSUE_FAILED",
+                Some(held.clone()),
+            ),
+            (Error::EarlierRemains { grant: grant() }, Code::Unavailable, "EARLIER_REMAINS", Some(held)),
+            (Error::Conflict, Code::Aborted, "CONFLICT", None),
+            (Error::StoreUnavailable(store("secret")), Code::Unavailable, "STORE_UNAVAILABLE", None),
+            (Error::Stopping, Code::Unavailable, "STOPPING", None),
+            (Error::Internal("secret".into()), Code::Internal, "INTERNAL", None),
+        ];
+        others.into_iter().chain(refusals()).collect()
+    }
+
+    fn refusals() -> Vec<Row> {
+        let digest = Digest::parse(&format!("sha256:{}", "ab".repeat(32))).unwrap();
+        vec![
             (
                 refused_with(Refusal::RoleMissing { verb: "approve" }),
                 Code::PermissionDenied,
@@ -299,7 +324,7 @@ mod tests {
                 refused_with(Refusal::GrantHeld { grant: grant() }),
                 Code::FailedPrecondition,
                 "GRANT_HELD",
-                Some(held.clone()),
+                Some(("grant", format!("grants/{}", grant()))),
             ),
             (refused_with(Refusal::GrantEnded), Code::FailedPrecondition, "GRANT_ENDED", None),
             (refused_with(Refusal::WindowClosed), Code::FailedPrecondition, "WINDOW_CLOSED", None),
@@ -315,25 +340,6 @@ mod tests {
                 "GRANT_PAUSE",
                 Some(("over_at", "1970-01-01T00:00:00.000Z".into())),
             ),
-            (
-                Error::NoEligibleApprover { name: name() },
-                Code::FailedPrecondition,
-                "NO_ELIGIBLE_APPROVER",
-                None,
-            ),
-            (Error::KeyReused { name: name() }, Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED", None),
-            (Error::IssueBlocked { name: name(), missing }, Code::FailedPrecondition, "ISSUE_BLOCKED", None),
-            (
-                Error::IssueFailed { grant: grant(), reason: "x".into() },
-                Code::Unavailable,
-                "ISSUE_FAILED",
-                Some(held.clone()),
-            ),
-            (Error::EarlierRemains { grant: grant() }, Code::Unavailable, "EARLIER_REMAINS", Some(held)),
-            (Error::Conflict, Code::Aborted, "CONFLICT", None),
-            (Error::StoreUnavailable(store("secret")), Code::Unavailable, "STORE_UNAVAILABLE", None),
-            (Error::Stopping, Code::Unavailable, "STOPPING", None),
-            (Error::Internal("secret".into()), Code::Internal, "INTERNAL", None),
         ]
     }
 
@@ -378,11 +384,11 @@ mod tests {
 
     #[test]
     fn identity_errors_tell_what_to_do() {
-        let status = identity(IdentityError::Expired);
+        let status = identity(&IdentityError::Expired);
         assert_eq!(status.code(), Code::Unauthenticated);
         assert_eq!(status.get_details_error_info().unwrap().reason, "TOKEN_INVALID");
         assert_eq!(status.message(), "the token is expired; log in again");
-        let status = identity(IdentityError::KeysUnavailable);
+        let status = identity(&IdentityError::KeysUnavailable);
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(status.get_details_error_info().unwrap().reason, "KEYS_UNAVAILABLE");
         assert!(status.get_details_retry_info().is_some());

@@ -76,7 +76,7 @@ impl Watches {
 async fn end(clock: &dyn Clock, stopping: &CancellationToken, expires_at: DateTime<Utc>) -> Status {
     tokio::select! {
         () = stopping.cancelled() => status::stopping(),
-        () = clock.sleep_until(expires_at) => status::identity(IdentityError::Expired),
+        () = clock.sleep_until(expires_at) => status::identity(&IdentityError::Expired),
     }
 }
 

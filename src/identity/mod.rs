@@ -63,7 +63,7 @@ struct Header {
 
 /// What is read of the claims before the signature is checked: which of the issuers has to have made it.
 #[derive(Deserialize)]
-struct Issued {
+struct Said {
     iss: Option<serde_json::Value>,
 }
 
@@ -85,15 +85,15 @@ impl Verifier {
     ///
     /// Whatever is wrong with it, or [`IdentityError::KeysUnavailable`] if that can't be known.
     pub async fn verify(&self, jwt: &str) -> Result<Verified, IdentityError> {
-        let (header, issued) = parts(jwt)?;
+        let (header, said) = parts(jwt)?;
         if header.crit.is_some() {
             // RFC 7515, section 4.1.11: extensions that aren't understood must be refused.
             return Err(IdentityError::Malformed("it has critical extensions"));
         }
         let kid = header.kid.ok_or(IdentityError::Malformed("it names no key"))?;
-        let said = issued.iss.as_ref().and_then(serde_json::Value::as_str);
-        let issuer = self.issuers.iter().find(|issuer| Some(issuer.settings().issuer.as_str()) == said);
-        let issuer = issuer.ok_or(IdentityError::Issuer)?;
+        let named = said.iss.as_ref().and_then(serde_json::Value::as_str);
+        let is_it = |issuer: &&Issuer| Some(issuer.settings().issuer.as_str()) == named;
+        let issuer = self.issuers.iter().find(is_it).ok_or(IdentityError::Issuer)?;
         let claims = issuer.claims(jwt, &header.alg, &kid).await?;
         // The time is asked after the keys, which may have taken a while.
         let verified = claims.verified(issuer.settings(), self.clock.now())?;
@@ -108,7 +108,7 @@ impl Verifier {
     }
 }
 
-fn parts(jwt: &str) -> Result<(Header, Issued), IdentityError> {
+fn parts(jwt: &str) -> Result<(Header, Said), IdentityError> {
     if jwt.len() > TOKEN_MAX_BYTES {
         return Err(IdentityError::Malformed("it is too long"));
     }

@@ -175,12 +175,12 @@ async fn people_of_two_issuers_work_together() {
     let corp = Corp::new();
     let world = World::with(corp.wishes()).await;
     let mut dave = corp.person(&world, "dave", "Dave", "developers");
-    let request = dave.submit(Duration::from_secs(60), "orders hang").await.unwrap();
+    let request = dave.submit(Duration::from_mins(1), "orders hang").await.unwrap();
     let requester = request.requester.clone().unwrap();
     assert_eq!((requester.subject.as_str(), requester.name.as_str()), ("corp:dave", "Dave"));
     let approved = world.person("olivia").await.approve(&request, "read-only").await.unwrap();
-    let approver = approved.decisions[0].approver.clone().unwrap();
-    assert!(approver.subject.starts_with("vault:"), "{approver:?}");
+    let olivia = approved.decisions[0].approver.clone().unwrap();
+    assert!(olivia.subject.starts_with("vault:"), "{olivia:?}");
     let claimed = dave.claim(&request).await.unwrap();
     dave.release(&claimed.grant.unwrap()).await.unwrap();
 }
@@ -191,7 +191,7 @@ async fn a_person_with_two_identities_does_not_approve_what_he_asked() {
     let corp = Corp::new();
     let world = World::with(corp.wishes()).await;
     let mut asking = corp.person(&world, "dana-at-work", "Dana", "developers");
-    let request = asking.submit(Duration::from_secs(60), "orders hang").await.unwrap();
+    let request = asking.submit(Duration::from_mins(1), "orders hang").await.unwrap();
     assert_eq!(request.requester.as_ref().unwrap().subject, "person:dana");
     let mut deciding = corp.person(&world, "dana-on-call", "On Call", "operations-leads");
     let refused = deciding.approve(&request, "I trust myself").await.unwrap_err();

@@ -322,7 +322,7 @@ fn a_person_counts_once_under_however_many_identities() {
             target: TARGET.parse().unwrap(),
             credential_path: "database/creds/orders".to_owned(),
             requester: person("vault:dev", "dev"),
-            duration: Duration::from_secs(60),
+            duration: Duration::from_mins(1),
             reason: Prose::new("orders hang").unwrap(),
             ticket: None,
             approvals_required: 2,
@@ -330,7 +330,7 @@ fn a_person_counts_once_under_however_many_identities() {
             key: None,
         };
         let id = RequestId::new(chrono::DateTime::UNIX_EPOCH, 1);
-        let request = Request::submit(id, ask, Duration::from_secs(60)).into_after();
+        let request = Request::submit(id, ask, Duration::from_mins(1)).into_after();
         Request { approvals: approvers.iter().enumerate().map(approval).collect(), ..request }
     };
     for (approvers, people) in [

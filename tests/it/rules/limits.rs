@@ -21,12 +21,10 @@ use super::{
     target,
 };
 
+const ONE: Option<NonZeroU32> = Some(NonZeroU32::MIN);
+
 fn limited(limits: Limits) -> World {
     world_with(Target { requesters: groups(&["dev"]), limits, ..target(1) })
-}
-
-fn one() -> Option<NonZeroU32> {
-    Some(NonZeroU32::MIN)
 }
 
 fn limit(refused: Result<Claimed, Error>) -> Holders {
@@ -62,7 +60,7 @@ async fn claim_colleagues(world: &World, request: RequestId) -> Result<Claimed, 
 
 #[tokio::test]
 async fn a_person_holds_no_more_than_he_may_until_the_end_is_confirmed() {
-    let world = limited(Limits { per_person_max: one(), ..Limits::default() });
+    let world = limited(Limits { per_person_max: ONE, ..Limits::default() });
     let (first, second, others) = (world.approved().await, world.approved().await, colleagues(&world).await);
     let grant = world.claim(first, false).await.unwrap().grant.id;
     assert_eq!(limit(world.claim(second, false).await), Holders::Caller);
@@ -77,7 +75,7 @@ async fn a_person_holds_no_more_than_he_may_until_the_end_is_confirmed() {
 
 #[tokio::test]
 async fn there_are_no_more_grants_than_the_target_allows() {
-    let world = limited(Limits { grants_max: one(), ..Limits::default() });
+    let world = limited(Limits { grants_max: ONE, ..Limits::default() });
     let (first, others) = (world.approved().await, colleagues(&world).await);
     let grant = world.claim(first, false).await.unwrap().grant;
     assert_eq!(limit(claim_colleagues(&world, others).await), Holders::Everybody);
@@ -107,7 +105,7 @@ async fn between_two_grants_of_a_person_is_a_pause() {
 /// Two claims at the same time count the same; only one may get in.
 #[tokio::test]
 async fn of_two_claims_at_once_the_limit_lets_one_in() {
-    let world = Arc::new(limited(Limits { grants_max: one(), ..Limits::default() }));
+    let world = Arc::new(limited(Limits { grants_max: ONE, ..Limits::default() }));
     let (first, others) = (world.approved().await, colleagues(&world).await);
     let other = Arc::clone(&world);
     // Between the first one's count and its commit the second one comes.
@@ -126,7 +124,7 @@ async fn of_two_claims_at_once_the_limit_lets_one_in() {
 
 #[tokio::test]
 async fn a_refused_claim_changes_nothing() {
-    let world = limited(Limits { per_person_max: one(), ..Limits::default() });
+    let world = limited(Limits { per_person_max: ONE, ..Limits::default() });
     let (first, second) = (world.approved().await, world.approved().await);
     world.claim(first, false).await.unwrap();
     let before = world.store.count("RequestClaimed");
@@ -139,7 +137,7 @@ async fn a_refused_claim_changes_nothing() {
 /// Whoever claims again after a claim that failed is counted like anybody else: others may have taken the place.
 #[tokio::test]
 async fn a_claim_again_is_no_way_round_the_limits() {
-    let world = limited(Limits { grants_max: one(), ..Limits::default() });
+    let world = limited(Limits { grants_max: ONE, ..Limits::default() });
     let (first, others) = (world.approved().await, colleagues(&world).await);
     *world.vault.silent.lock().unwrap() = true;
     let failure = world.claim(first, false).await.unwrap_err();
