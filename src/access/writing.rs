@@ -164,6 +164,7 @@ mod tests {
         for bad in ["(", ")|(", "[a", "*", &"x".repeat(LINE_MAX_BYTES + 1)] {
             assert_eq!(bad.parse::<TicketPattern>(), Err(BadPattern), "{bad}");
         }
+        assert!("x".repeat(LINE_MAX_BYTES).parse::<TicketPattern>().is_ok());
         let pattern: TicketPattern = "a|b".parse().unwrap();
         assert_eq!((pattern.as_str(), pattern.to_string().as_str()), ("a|b", "a|b"));
         assert_ne!(pattern, "a".parse().unwrap());
