@@ -168,5 +168,6 @@ mod tests {
         let pattern: TicketPattern = "a|b".parse().unwrap();
         assert_eq!((pattern.as_str(), pattern.to_string().as_str()), ("a|b", "a|b"));
         assert_ne!(pattern, "a".parse().unwrap());
+        assert_eq!(pattern, "a|b".parse().unwrap());
     }
 }
