@@ -62,15 +62,14 @@ impl Drop for AtWork<'_> {
     }
 }
 
-/// One reader at a time for each credential path, from the read until its lease is recorded: only so is a lease that
-/// appears below the path certainly the reader's, and a lease that nobody recorded certainly nobody's who is at work.
+/// One at a time for each name.
 #[derive(Debug, Default)]
-pub(super) struct PathLocks(Mutex<HashMap<String, Arc<AsyncMutex<()>>>>);
+pub(super) struct Locks(Mutex<HashMap<String, Arc<AsyncMutex<()>>>>);
 
-impl PathLocks {
-    /// Waits for the path. The map grows with the configured paths, and those of grants from before a change of them.
-    pub(super) async fn lock(&self, path: &str) -> OwnedMutexGuard<()> {
-        let lock = Arc::clone(locked(&self.0).entry(path.to_owned()).or_default());
+impl Locks {
+    /// Waits for the turn. The map grows with what is configured, and was when what is open began.
+    pub(super) async fn lock(&self, name: &str) -> OwnedMutexGuard<()> {
+        let lock = Arc::clone(locked(&self.0).entry(name.to_owned()).or_default());
         lock.lock_owned().await
     }
 }

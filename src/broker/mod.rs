@@ -113,8 +113,11 @@ pub struct Broker {
     reported: reconcile::Reported,
     reconciling: tokio::sync::Mutex<()>,
     issuing: issuing::Issuing,
-    paths: issuing::PathLocks,
-    counting: issuing::PathLocks,
+    /// By credential path, from a read until its lease is recorded: only so is a lease that appears below the path certainly
+    /// the reader's, and a lease that nobody recorded certainly nobody's who is at work.
+    paths: issuing::Locks,
+    /// By target, from a count of what is held until one more grant is committed.
+    counting: issuing::Locks,
     blockers: blockers::Blockers,
     refusals: refuse::Limiter,
 }
@@ -145,8 +148,8 @@ impl Broker {
             reported: reconcile::Reported::default(),
             reconciling: tokio::sync::Mutex::default(),
             issuing: issuing::Issuing::default(),
-            paths: issuing::PathLocks::default(),
-            counting: issuing::PathLocks::default(),
+            paths: issuing::Locks::default(),
+            counting: issuing::Locks::default(),
             blockers: blockers::Blockers::default(),
             refusals: refuse::Limiter::default(),
         }

@@ -30,8 +30,6 @@ const ALGORITHMS: &[(&str, Algorithm)] = &[
     (Algorithm::Es256.name(), Algorithm::Es256),
     (Algorithm::Rs256.name(), Algorithm::Rs256),
 ];
-/// What no issuer is called: the beginning of the subjects of people who come in by several ways.
-const PERSON: &str = "person";
 
 /// Who says who a caller is.
 #[derive(Clone, Debug)]
@@ -109,16 +107,19 @@ fn issuer(
     })
 }
 
-/// The name goes into subjects before a ':', and into logs: a target's name has the alphabet for that.
+/// It stands in subjects before a ':'.
 fn issuer_name(name: &str) -> Read<String> {
-    match name.parse::<TargetName>() {
-        Ok(_) if name == PERSON => Err("is not a name for an issuer: it stands for people".to_owned()),
-        Ok(_) => Ok(name.to_owned()),
-        Err(_) => {
-            Err("is not a name for an issuer: it takes 1 to 63 of a-z, 0-9 and '-', beginning with a letter"
-                .to_owned())
-        }
+    if format!("{name}:") == Persons::PREFIX {
+        return Err("is not a name for an issuer: it stands for people".to_owned());
     }
+    plain(name, "an issuer").map(|()| name.to_owned())
+}
+
+/// Whether a name that the file chooses has the alphabet of a target's, which fits into subjects and logs.
+fn plain(name: &str, of: &str) -> Read<()> {
+    name.parse::<TargetName>().map(drop).map_err(|_| {
+        format!("is not a name for {of}: it takes 1 to 63 of a-z, 0-9 and '-', beginning with a letter")
+    })
 }
 
 fn algorithms(value: &DeValue<'_>) -> Read<Vec<Algorithm>> {
@@ -179,7 +180,7 @@ fn person(
     sources: Option<&BTreeSet<&str>>,
     persons: &mut Persons,
 ) -> Option<()> {
-    let named = section.own_checked(person_name(name));
+    let named = section.own_checked(plain(name, "a person"));
     let write = "the subjects that are this person's, like [\"vault:8d1c…\", \"corp:00u1…\"]";
     let added = section.required("identities", write, |value| {
         let identities = identities(value, sources)?;
@@ -190,13 +191,6 @@ fn person(
     });
     section.finish();
     named.and(added)
-}
-
-fn person_name(name: &str) -> Read<()> {
-    name.parse::<TargetName>().map(drop).map_err(|_| {
-        "is not a person's name here: it takes 1 to 63 of a-z, 0-9 and '-', beginning with a letter"
-            .to_owned()
-    })
 }
 
 /// Subjects as the daemon writes them: of an issuer that is known, if the issuers could be read.

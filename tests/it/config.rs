@@ -446,7 +446,11 @@ fn persons_have_identities_of_known_issuers_each_of_one_person() {
     let twice =
         persons("ann]\nidentities = [\"vault:e1\"]\n[identity.persons.bob]\nidentities = [\"vault:e1\"]");
     refused(&twice, "identity.persons.bob.identities", "names an identity twice");
-    refused(&persons("Ann]\nidentities = [\"vault:e1\"]"), "identity.persons.Ann", "is not a person's name");
+    refused(
+        &persons("Ann]\nidentities = [\"vault:e1\"]"),
+        "identity.persons.Ann",
+        "is not a name for a person",
+    );
     refused(&persons("ann]"), "identity.persons.ann.identities", "is missing");
 }
 
