@@ -1,6 +1,6 @@
-//! What can be wrong with a token. Every text is ours: no part of the token is in it, whatever the token says.
+//! What can be wrong with an identity. Every text is ours: no part of a token or a certificate is in it, whatever it says.
 
-/// Why a token isn't trusted. Each reads after "the token was refused: ".
+/// Why an identity isn't trusted. Each reads after "the identity was refused: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// It isn't a signed JWT, or not one that could be checked.
@@ -33,4 +33,44 @@ pub enum IdentityError {
     /// The issuer's keys can't be had, so nothing can be said about the token.
     #[error("the identity provider's keys can't be had")]
     KeysUnavailable,
+    /// The client's certificate isn't to be trusted, or says nothing that helps.
+    #[error("the client's certificate {0}")]
+    Certificate(&'static str),
+    /// The authorities or revocation lists can't be read or are out of date, so nothing can be said about a certificate.
+    #[error("whether the client's certificate is revoked can't be known at present")]
+    TrustUnavailable,
+    /// The user at the other end of the socket is nobody who is known here.
+    #[error("the user who calls isn't listed here")]
+    User,
+    /// The system's user database can't be asked, so nothing can be said about the user.
+    #[error("the system's user database doesn't answer")]
+    UsersUnavailable,
+    /// The call says twice who calls.
+    #[error("the call comes with more than one identity: {0}")]
+    Ambiguous(&'static str),
+    /// What was true when a stream began is so no longer.
+    #[error("the caller's identity or groups have changed")]
+    Changed,
+}
+
+impl IdentityError {
+    /// Whether nothing is known of the identity, for a reason on this side: then nobody tried anything.
+    #[must_use]
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(self, Self::KeysUnavailable | Self::TrustUnavailable | Self::UsersUnavailable)
+    }
+
+    /// Whether it is about a token, so that logging in again may help.
+    #[must_use]
+    pub const fn is_about_a_token(&self) -> bool {
+        !matches!(
+            self,
+            Self::Certificate(_)
+                | Self::TrustUnavailable
+                | Self::User
+                | Self::UsersUnavailable
+                | Self::Ambiguous(_)
+                | Self::Changed
+        )
+    }
 }

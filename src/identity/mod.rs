@@ -1,16 +1,19 @@
-//! Who calls: checks a JWT against the keys of the issuers that the daemon trusts.
+//! Who calls: by a JWT that an issuer which the daemon trusts has signed, by a client's certificate, or by the user behind a
+//! Unix socket. Whichever it is, the same person has the same subject (`[identity.persons]`).
 //!
-//! The order is fixed: size, header, issuer, pinned algorithm, key, signature; only then is anything believed that the
+//! Of a JWT the order is fixed: size, header, issuer, pinned algorithm, key, signature; only then is anything believed that the
 //! token says. What a token says about its own issuer and algorithm never chooses more than one of those that the
 //! configuration names (<https://www.rfc-editor.org/rfc/rfc8725#section-3.1>). Nothing here decides what a caller may do,
 //! and nothing ever shows a token: neither an error nor a log line holds any part of one.
 
+mod certificates;
 mod claims;
 mod error;
 mod issuer;
 mod json;
 mod jwk;
 mod keys;
+mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -20,12 +23,16 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use self::issuer::Issuer;
 pub use self::{
+    certificates::{
+        BadRule, CERTIFICATE_SOURCE, CertificateSettings, Certificates, ClientChain, NameRule, TrustError,
+    },
     claims::{ClaimPath, ClaimPaths},
     error::IdentityError,
     issuer::{Algorithm, KeySource, Settings},
+    socket::{NOBODY, SOCKET_SOURCE, SocketSettings},
 };
+use self::{issuer::Issuer, socket::Socket};
 use crate::{
     access::actor::{Caller, Person, Persons},
     clock::Clock,
@@ -36,19 +43,30 @@ use crate::{
 /// than 16 KiB.
 pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
 
-/// A caller whose token holds.
+/// A caller whose identity holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// Who calls, and the groups.
     pub caller: Caller,
-    /// From when on the token no longer holds.
+    /// From when on the token or the certificate no longer holds.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Checks tokens.
+/// What can stop to hold before its time, and be looked at again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// A certificate, which can be revoked.
+    Certificate(ClientChain),
+    /// The id of a user of this machine, who can be taken out of a group.
+    User(u32),
+}
+
+/// Checks identities.
 #[derive(Debug)]
 pub struct Verifier {
     issuers: Vec<Issuer>,
+    certificates: Option<Arc<Certificates>>,
+    socket: Option<Socket>,
     persons: Persons,
     clock: Arc<dyn Clock>,
 }
@@ -76,7 +94,37 @@ impl Verifier {
     pub fn new(issuers: Vec<Settings>, persons: Persons, clock: Arc<dyn Clock>) -> Result<Self, HttpError> {
         let issuer = |settings| Issuer::new(settings, Arc::clone(&clock));
         let issuers = issuers.into_iter().map(issuer).collect::<Result<_, _>>()?;
-        Ok(Self { issuers, persons, clock })
+        Ok(Self { issuers, certificates: None, socket: None, persons, clock })
+    }
+
+    /// Also knows people by their certificates.
+    #[must_use]
+    pub fn with_certificates(self, certificates: Option<Arc<Certificates>>) -> Self {
+        Self { certificates, ..self }
+    }
+
+    /// Also knows people by the users that they are on this machine.
+    #[must_use]
+    pub fn with_socket(self, settings: Option<SocketSettings>) -> Self {
+        let socket = settings.map(|settings| Socket::new(settings, Arc::clone(&self.clock)));
+        Self { socket, ..self }
+    }
+
+    /// Checks what the connection itself says of who calls.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with it, or that it can't be known.
+    pub async fn verify_evidence(&self, evidence: &Evidence) -> Result<Verified, IdentityError> {
+        let verified = match (evidence, &self.certificates, &self.socket) {
+            (Evidence::Certificate(chain), Some(certificates), _) => certificates.verify(chain)?,
+            (Evidence::User(uid), _, Some(socket)) => socket.verify(*uid).await?,
+            (Evidence::Certificate(_), None, _) => {
+                return Err(IdentityError::Certificate("isn't asked for here"));
+            }
+            (Evidence::User(_), _, None) => return Err(IdentityError::User),
+        };
+        Ok(self.known(verified))
     }
 
     /// Checks a token.
@@ -96,15 +144,14 @@ impl Verifier {
         let issuer = self.issuers.iter().find(is_it).ok_or(IdentityError::Issuer)?;
         let claims = issuer.claims(jwt, &header.alg, &kid).await?;
         // The time is asked after the keys, which may have taken a while.
-        let verified = claims.verified(issuer.settings(), self.clock.now())?;
-        let caller = Caller { person: self.person(verified.caller.person), ..verified.caller };
-        Ok(Verified { caller, ..verified })
+        Ok(self.known(claims.verified(issuer.settings(), self.clock.now())?))
     }
 
     /// The person behind an identity, under one subject whichever way he came in.
-    fn person(&self, identity: Person) -> Person {
-        let subject = self.persons.subject(&identity.subject).to_owned();
-        Person { subject, ..identity }
+    fn known(&self, identity: Verified) -> Verified {
+        let Verified { caller: Caller { person, groups }, expires_at } = identity;
+        let subject = self.persons.subject(&person.subject).to_owned();
+        Verified { caller: Caller { person: Person { subject, ..person }, groups }, expires_at }
     }
 }
 
