@@ -19,7 +19,7 @@ use crate::{
     config::{self, Config},
     doctor, grpc,
     http::HttpError,
-    identity::Verifier,
+    identity::{self, Verifier},
     lifecycle::{Ended, Lifecycle, Notifier, SystemSignals},
     store::{
         Store, StoreError,
@@ -54,6 +54,12 @@ pub enum StartError {
     /// The identity provider can't be called with this configuration.
     #[error("cannot set up the client of the identity provider")]
     Identity(#[source] HttpError),
+    /// What is trusted of clients' certificates can't be used.
+    #[error("cannot set up the check of clients' certificates")]
+    Certificates(#[source] identity::TrustError),
+    /// The Unix socket can't be had.
+    #[error("cannot listen on the Unix socket")]
+    Socket(#[source] grpc::SocketError),
     /// The certificate or the key can't be used.
     #[error("cannot set up TLS")]
     Tls(#[source] grpc::TlsError),
@@ -103,8 +109,11 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), Arc::clone(&clock))
         .map_err(StartError::Vault)?;
     let identity = config.identity;
+    let certificates = certificates(identity.certificates, &clock)?;
     let verifier = Verifier::new(identity.issuers, identity.persons, Arc::clone(&clock))
-        .map_err(StartError::Identity)?;
+        .map_err(StartError::Identity)?
+        .with_certificates(certificates.clone())
+        .with_socket(identity.socket);
     let broker = Arc::new(Broker::new(Parts {
         policy: config.policy,
         digest_key: sqlite.digest_key().await.map_err(StartError::Read)?,
@@ -119,11 +128,8 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     }));
     // Before anybody is served: what closes in the next minutes is known.
     broker.arm().await;
-    let tls = tls(&config.server.tls)?;
-    let address = config.server.listen;
-    let listener =
-        TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
-    let address = listener.local_addr().unwrap_or(address);
+    let doors = doors(&config.server, certificates).await?;
+    let address = doors.listener.local_addr().unwrap_or(config.server.listen);
 
     let stop = stopping();
     lifecycle.supervise("vault login", async move { issuer.keep_login(stop).await });
@@ -139,7 +145,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     }
     let (watchdog, health, stop) = (notifier.clone(), Arc::clone(&broker), stopping());
     lifecycle.supervise("watchdog", async move { watchdog.watch(stop, || health.is_alive()).await });
-    let serving = grpc::serve(listener, tls, broker, Arc::new(verifier), clock, stopping());
+    let serving = grpc::serve(doors, broker, Arc::new(verifier), clock, stopping());
     lifecycle.supervise("server", async {
         if let Err(failure) = serving.await {
             let failure: &dyn std::error::Error = &failure;
@@ -261,9 +267,29 @@ fn vault_settings(vault: config::Vault) -> vault::Settings {
     }
 }
 
-fn tls(tls: &config::Tls) -> Result<Option<grpc::Tls>, StartError> {
-    match tls {
-        config::Tls::Files { cert, key } => grpc::Tls::load(cert, key).map(Some).map_err(StartError::Tls),
-        config::Tls::PlaintextOnLoopback => Ok(None),
-    }
+fn certificates(
+    settings: Option<identity::CertificateSettings>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Arc<identity::Certificates>>, StartError> {
+    let load = |settings| identity::Certificates::load(settings, Arc::clone(clock)).map(Arc::new);
+    settings.map(load).transpose().map_err(StartError::Certificates)
+}
+
+/// Opens what callers come in by.
+async fn doors(
+    server: &config::Server,
+    clients: Option<Arc<identity::Certificates>>,
+) -> Result<grpc::Doors, StartError> {
+    let tls = match &server.tls {
+        config::Tls::Files { cert, key } => {
+            Some(grpc::Tls::load(cert, key, clients).map_err(StartError::Tls)?)
+        }
+        config::Tls::PlaintextOnLoopback => None,
+    };
+    let address = server.listen;
+    let listener =
+        TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
+    let socket =
+        server.socket.as_ref().map(grpc::SocketDoor::open).transpose().map_err(StartError::Socket)?;
+    Ok(grpc::Doors { listener, tls, socket, limits: server.limits })
 }

@@ -64,6 +64,17 @@ enum Halt {
     Slow,
 }
 
+impl Halt {
+    /// What the holder is told: at which step it stopped. What Vault or a database said of it may quote a statement or an
+    /// address; that is for the log.
+    fn told(&self) -> String {
+        match self {
+            Self::Vault(error) => format!("Vault: {}", error.operation),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl Broker {
     /// Claims an approved request, or claims again. Goes on to its end when the caller hangs up: then nobody has the
     /// wrapping token, and the holder claims again.
@@ -195,7 +206,7 @@ impl Broker {
                 );
                 // If even this can't be recorded, the sweep finds a grant ISSUING that nobody is at work on.
                 let _ = self.begin_ending(id, Cause::IssueFailed, Actor::Daemon, None).await;
-                Err(Error::IssueFailed { grant: id, reason })
+                Err(Error::IssueFailed { grant: id, reason: halt.told() })
             }
         }
     }
@@ -297,4 +308,18 @@ impl Broker {
 /// What events about a grant name.
 pub(super) fn about(grant: &Grant) -> About {
     About { request: Some(grant.request), grant: Some(grant.id), target: Some(grant.target.clone()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::Outcome;
+
+    #[test]
+    fn the_holder_is_not_told_what_a_database_said() {
+        let reason = "500: pq: syntax error at or near \"PASWORD\" in CREATE ROLE …; dial tcp 10.1.2.3:5432"
+            .to_owned();
+        let error = VaultError { operation: "read the credential", reason, outcome: Outcome::Unknown };
+        assert_eq!(Halt::from(error).told(), "Vault: read the credential");
+    }
 }

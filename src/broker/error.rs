@@ -69,7 +69,7 @@ pub enum Error {
     IssueFailed {
         /// The grant.
         grant: GrantId,
-        /// What went wrong, without secrets.
+        /// At which step it went wrong.
         reason: String,
     },
     /// What an earlier claim delivered is still being revoked.

@@ -66,7 +66,10 @@ fn hint(reason: ErrorReason, info: &ErrorInfo) -> Option<String> {
         ErrorReason::Unspecified => return None,
         ErrorReason::BadField => "correct what is named above; `--help` of the verb has an example",
         ErrorReason::TokenInvalid => "log in again with `hallpass login`",
-        ErrorReason::KeysUnavailable => "the identity provider can't be reached from hallpassd; try again",
+        ErrorReason::IdentityInvalid => {
+            "ask the operators for a certificate that holds, or to list your user; or come in by another way"
+        }
+        ErrorReason::KeysUnavailable => "hallpassd can't check identities at present; try again",
         ErrorReason::RoleMissing => {
             "`hallpass targets` shows what you may do; the operators define the roles"
         }
@@ -177,7 +180,7 @@ pub(super) mod tests {
 
     #[test]
     fn every_reason_has_a_next_step_and_all_but_one_are_refusals() {
-        for number in 1..=27 {
+        for number in 1..=28 {
             let reason = ErrorReason::try_from(number).unwrap();
             let short = reason.as_str_name().strip_prefix("ERROR_REASON_").unwrap();
             let failure = failure(&status(Code::FailedPrecondition, short, &[]), SERVER);
@@ -186,7 +189,7 @@ pub(super) mod tests {
             assert!(failure.is(short));
             assert!(failure.hint.is_some_and(|hint| !hint.is_empty()), "{short}");
         }
-        assert!(ErrorReason::try_from(28).is_err(), "a new reason needs a hint and a place in this test");
+        assert!(ErrorReason::try_from(29).is_err(), "a new reason needs a hint and a place in this test");
     }
 
     #[test]

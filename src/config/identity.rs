@@ -1,9 +1,13 @@
 //! `[identity]`: whose word counts for who a caller is, and who is whom.
 //!
-//! `[identity.oidc.<name>]` is an OIDC issuer; a token can't choose anything but one of them. `[identity.persons.<name>]`
-//! says which identities are one person.
+//! `[identity.oidc.<name>]` is an OIDC issuer; a token can't choose anything but one of them. `[identity.certificates]` are
+//! clients' certificates, `[identity.socket]` the users behind the Unix socket. `[identity.persons.<name>]` says which
+//! identities are one person.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use toml::de::DeValue;
 use url::Url;
@@ -11,6 +15,7 @@ use url::Url;
 use super::{
     files::Files,
     section::{Read, Section},
+    server::{Server, Tls},
     value,
 };
 use crate::{
@@ -19,7 +24,10 @@ use crate::{
         target::TargetName,
         text::{LINE_MAX_BYTES, line},
     },
-    identity::{Algorithm, ClaimPath, ClaimPaths, KeySource, Settings},
+    identity::{
+        Algorithm, CERTIFICATE_SOURCE, CertificateSettings, ClaimPath, ClaimPaths, KeySource, NOBODY,
+        SOCKET_SOURCE, Settings, SocketSettings,
+    },
 };
 
 /// Where an issuer says where its keys are (`OpenID` Connect Discovery 1.0, section 4).
@@ -36,18 +44,100 @@ const ALGORITHMS: &[(&str, Algorithm)] = &[
 pub struct Identity {
     /// The issuers of tokens.
     pub issuers: Vec<Settings>,
+    /// What is trusted of clients' certificates, if they say who calls.
+    pub certificates: Option<CertificateSettings>,
+    /// Who the users behind the Unix socket are, if there is one.
+    pub socket: Option<SocketSettings>,
     /// Which identities are one person.
     pub persons: Persons,
 }
 
-pub(super) fn read(mut section: Section<'_>, files: Files<'_>) -> Option<Identity> {
-    let issuers = issuers(section.section("oidc"), files);
-    let persons = persons(section.section("persons"), issuers.as_deref());
+/// Groups or users by a name that the file chooses, and who belongs there.
+type Members = BTreeMap<String, BTreeSet<String>>;
+
+pub(super) fn read(mut section: Section<'_>, files: Files<'_>, server: Option<&Server>) -> Option<Identity> {
+    let (oidc, certificates, socket) =
+        (section.section("oidc"), section.section("certificates"), section.section("socket"));
+    let is_only_oidc = !certificates.is_there() && !socket.is_there();
+    let sources = [(certificates.is_there(), CERTIFICATE_SOURCE), (socket.is_there(), SOCKET_SOURCE)];
+    let issuers = issuers(oidc, files, is_only_oidc);
+    let certificates = read_certificates(certificates, files, server);
+    let socket = read_socket(socket, server);
+    let sources = sources.into_iter().filter_map(|(is_there, source)| is_there.then_some(source));
+    let names = issuers.as_ref().map(|issuers| issuers.iter().map(|issuer| issuer.name.as_str()));
+    let sources: Option<BTreeSet<&str>> = names.map(|names| names.chain(sources).collect());
+    let persons = persons(section.section("persons"), sources.as_ref());
     section.finish();
-    Some(Identity { issuers: issuers?, persons: persons? })
+    Some(Identity { issuers: issuers?, certificates: certificates?, socket: socket?, persons: persons? })
 }
 
-fn issuers(mut section: Section<'_>, files: Files<'_>) -> Option<Vec<Settings>> {
+#[expect(clippy::option_option, reason = "the outer one says whether a problem was reported")]
+fn read_certificates(
+    mut section: Section<'_>,
+    files: Files<'_>,
+    server: Option<&Server>,
+) -> Option<Option<CertificateSettings>> {
+    if !section.is_there() {
+        return Some(None);
+    }
+    if server.is_some_and(|server| server.tls == Tls::PlaintextOnLoopback) {
+        section.own_problem(
+            "takes TLS: write server.tls_cert_file and server.tls_key_file instead of plaintext",
+        );
+    }
+    let write = "the file of the authorities that clients' certificates come from";
+    let ca_file = section.required("ca_file", write, |found| files.public(&value::text(found)?));
+    let crl_file = section.optional("crl_file", |found| files.public(&value::text(found)?));
+    let write = "which name in a certificate says who somebody is, like \"email:*@corp.example\"";
+    let person = section.required("person", write, value::parsed);
+    let groups = members(section.section("groups"), "the people in it, like [\"alice\"]");
+    section.finish();
+    Some(Some(CertificateSettings {
+        ca_file: ca_file?,
+        crl_file: crl_file?,
+        person: person?,
+        groups: groups?,
+    }))
+}
+
+#[expect(clippy::option_option, reason = "the outer one says whether a problem was reported")]
+fn read_socket(mut section: Section<'_>, server: Option<&Server>) -> Option<Option<SocketSettings>> {
+    let door = server.map(|server| server.socket.is_some());
+    match (door, section.is_there()) {
+        (Some(true), false) => {
+            section.own_problem("is missing; write who may come in by the socket of [server.socket]");
+            return None;
+        }
+        (_, false) => return Some(None),
+        (Some(false), true) => section.own_problem("takes a socket; write [server.socket]"),
+        _ => {}
+    }
+    let people = section.section("people").entries(|user, name| {
+        if user == NOBODY.to_string() || user == "nobody" {
+            return Err("stands for everybody whom the system doesn't know; it can't be a person".to_owned());
+        }
+        line(user).map_err(|_| "must be a user's id or name".to_owned())?;
+        let name = value::text(name)?;
+        line(&name).map_err(|bad| bad.to_string())?;
+        Ok(name)
+    });
+    let groups =
+        members(section.section("groups"), "the system's groups in it, like [\"developers\", \"1001\"]");
+    section.finish();
+    Some(Some(SocketSettings { people: people?, groups: groups? }))
+}
+
+/// Groups of ours, each with what belongs to it.
+fn members(section: Section<'_>, write: &str) -> Option<Members> {
+    section.entries(|group, list| {
+        line(group).map_err(|_| {
+            format!("is not a group's name: it takes one line, {LINE_MAX_BYTES} bytes at most")
+        })?;
+        value::groups(list).map_err(|_| format!("must be a list of {write}"))
+    })
+}
+
+fn issuers(mut section: Section<'_>, files: Files<'_>, is_needed: bool) -> Option<Vec<Settings>> {
     let mut seen = BTreeSet::new();
     let sections = section.sections();
     let is_one_of_several = sections.len() > 1;
@@ -55,9 +145,11 @@ fn issuers(mut section: Section<'_>, files: Files<'_>) -> Option<Vec<Settings>> 
     for (name, section) in sections {
         read.push(issuer(name, section, files, is_one_of_several, &mut seen));
     }
-    if read.is_empty() {
-        section
-            .own_problem("is missing, so that nobody could call; write [identity.oidc.NAME] for an issuer");
+    if read.is_empty() && is_needed {
+        section.own_problem(
+            "is missing, so that nobody could call; write [identity.oidc.NAME] for an issuer, or \
+             [identity.certificates], or [identity.socket]",
+        );
         return None;
     }
     read.into_iter().collect()
@@ -112,6 +204,9 @@ fn issuer_name(name: &str) -> Read<String> {
     if format!("{name}:") == Persons::PREFIX {
         return Err("is not a name for an issuer: it stands for people".to_owned());
     }
+    if matches!(name, CERTIFICATE_SOURCE | SOCKET_SOURCE) {
+        return Err("is not a name for an issuer: subjects of another source begin with it".to_owned());
+    }
     plain(name, "an issuer").map(|()| name.to_owned())
 }
 
@@ -163,13 +258,11 @@ fn claim_path(value: &DeValue<'_>) -> Read<ClaimPath> {
     })
 }
 
-fn persons(mut section: Section<'_>, issuers: Option<&[Settings]>) -> Option<Persons> {
-    let sources: Option<BTreeSet<&str>> =
-        issuers.map(|issuers| issuers.iter().map(|issuer| issuer.name.as_str()).collect());
+fn persons(mut section: Section<'_>, sources: Option<&BTreeSet<&str>>) -> Option<Persons> {
     let mut persons = Persons::default();
     let mut read = Some(());
     for (name, section) in section.sections() {
-        read = person(name, section, sources.as_ref(), &mut persons).and(read);
+        read = person(name, section, sources, &mut persons).and(read);
     }
     read.map(|()| persons)
 }
@@ -207,7 +300,8 @@ fn identities(value: &DeValue<'_>, sources: Option<&BTreeSet<&str>>) -> Read<Vec
     };
     list.iter().enumerate().map(identity).collect::<Result<_, _>>().map_err(|nth| {
         format!(
-            "entry {nth} must be an issuer's name as in [identity.oidc.NAME], a ':', and the id that its tokens give, \
+            "entry {nth} must be an issuer's name as in [identity.oidc.NAME], a ':', and the id that its tokens give; or \
+             \"cert:\" or \"socket:\" and the id that [identity.certificates] or [identity.socket] gives, if it is there; \
              {LINE_MAX_BYTES} bytes at most"
         )
     })

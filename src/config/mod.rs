@@ -100,7 +100,9 @@ impl Config {
 /// themselves. This is what the reader asks for, not a second list.
 #[must_use]
 pub fn keys() -> BTreeSet<String> {
-    examine("[targets.any]\n[identity.oidc.any]\n[identity.persons.any]", Files { credentials: None }).2
+    let all = "[targets.any]\n[server.socket]\n[identity.oidc.any]\n[identity.certificates]\n[identity.socket]\n\
+               [identity.persons.any]";
+    examine(all, Files { credentials: None }).2
 }
 
 fn contents(file: &Path) -> Result<String, String> {
@@ -132,7 +134,7 @@ fn read(mut root: Section<'_>, files: Files<'_>) -> Option<Config> {
     let server = server::read(root.section("server"), files);
     let store = read_store(root.section("store"));
     let vault = vault::read(root.section("vault"), files);
-    let identity = identity::read(root.section("identity"), files);
+    let identity = identity::read(root.section("identity"), files, server.as_ref());
     let sweep = upkeep::read_sweep(root.section("schedule"));
     let reconcile = upkeep::read_reconcile(root.section("reconcile"));
     let alarm_after = upkeep::read_alarm(root.section("alarm"));

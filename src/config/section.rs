@@ -129,6 +129,32 @@ impl<'a> Section<'a> {
         left.into_iter().map(|(name, entry)| (name, self.below(name, "<name>", Some(entry)))).collect()
     }
 
+    /// All values of this one, whose keys the file chooses; each is read with its key. A table that isn't there has none.
+    pub(super) fn entries<T>(
+        mut self,
+        read: impl Fn(&str, &DeValue<'_>) -> Read<T>,
+    ) -> Option<BTreeMap<String, T>> {
+        self.report.keys.borrow_mut().insert(join(&self.documented, "<name>"));
+        let mut all = Some(BTreeMap::new());
+        for (key, (line, value)) in std::mem::take(&mut self.left) {
+            match (read(key, value), &mut all) {
+                (Ok(read), Some(all)) => drop(all.insert(key.to_owned(), read)),
+                (Ok(_), None) => {}
+                (Err(problem), _) => {
+                    let path = join(&self.path, &quoted(key));
+                    self.report.add(Problem { path, line: Some(line), problem });
+                    all = None;
+                }
+            }
+        }
+        all
+    }
+
+    /// Whether the file has it.
+    pub(super) const fn is_there(&self) -> bool {
+        self.line.is_some()
+    }
+
     fn below(&self, name: &str, documented: &str, entry: Option<Entry<'a>>) -> Section<'a> {
         let path = join(&self.path, &quoted(name));
         let documented = join(&self.documented, documented);

@@ -1,5 +1,5 @@
-//! `[server]`: where the daemon listens, and how the connection is protected. Unprotected connections exist only on
-//! loopback addresses, and only where the file asks for them.
+//! `[server]`: where the daemon listens, how connections are protected, and how much they may ask for. Unprotected
+//! connections exist only on loopback addresses, and only where the file asks for them.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{files::Files, section::Section, value};
+use crate::grpc::{Limits, SocketPlace};
 
 /// Where `hallpass` looks for the daemon unless told otherwise.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7643);
@@ -18,7 +19,14 @@ pub struct Server {
     pub listen: SocketAddr,
     /// How connections are protected.
     pub tls: Tls,
+    /// The Unix socket beside it, if there is one.
+    pub socket: Option<SocketPlace>,
+    /// How much connections and callers may ask for.
+    pub limits: Limits,
 }
+
+/// Who may open the socket at all: the daemon's user and its group. The system's groups decide it then.
+const SOCKET_MODE: u32 = 0o660;
 
 /// How connections are protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +59,40 @@ pub(super) fn read(mut section: Section<'_>, files: Files<'_>) -> Option<Server>
         (None, Some(false), Some(Some(cert)), Some(Some(key))) => Some(Tls::Files { cert, key }),
         _ => None,
     };
+    let socket = socket(section.section("socket"));
+    let limits = limits(section.section("limits"));
     section.finish();
-    Some(Server { listen: listen?, tls: tls? })
+    Some(Server { listen: listen?, tls: tls?, socket: socket?, limits: limits? })
+}
+
+#[expect(clippy::option_option, reason = "the outer one says whether a problem was reported")]
+fn socket(mut section: Section<'_>) -> Option<Option<SocketPlace>> {
+    if !section.is_there() {
+        return Some(None);
+    }
+    let path =
+        section.required("path", "the socket's file, like \"/run/hallpass/hallpass.sock\"", value::absolute);
+    let mode = section.or("mode", SOCKET_MODE, value::mode);
+    let owner = section.optional("owner", value::text);
+    let group = section.optional("group", value::text);
+    section.finish();
+    Some(Some(SocketPlace { path: path?, mode: mode?, owner: owner?, group: group? }))
+}
+
+fn limits(mut section: Section<'_>) -> Option<Limits> {
+    let usual = Limits::default();
+    // No more than the files that the unit lets the daemon open.
+    let connections = section.or("connections_max", usual.connections_max, value::count(1..=7000));
+    let each = section.or("connections_per_peer_max", usual.connections_per_peer_max, value::count(1..=7000));
+    let calls = section.or("calls_per_minute_max", usual.calls_per_minute_max, value::count(10..=100_000));
+    let watches = section.or("watches_per_person_max", usual.watches_per_person_max, value::count(1..=256));
+    section.finish();
+    Some(Limits {
+        connections_max: connections?,
+        connections_per_peer_max: each?,
+        calls_per_minute_max: calls?,
+        watches_per_person_max: watches?,
+    })
 }
 
 /// What doesn't go together: the key, and what to write instead.

@@ -60,6 +60,14 @@ pub(super) fn count(bounds: RangeInclusive<u32>) -> impl FnOnce(&DeValue<'_>) ->
     }
 }
 
+/// The permissions of a file, as `chmod` takes them.
+pub(super) fn mode(value: &DeValue<'_>) -> Read<u32> {
+    let is_octal = |text: &&str| text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    let text = value.as_str().filter(|text| matches!(text.len(), 3 | 4)).filter(is_octal);
+    let mode = text.and_then(|text| u32::from_str_radix(text, 8).ok()).filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| "must be permissions in quotes, like \"0660\"".to_owned())
+}
+
 /// A length of time in whole seconds.
 pub(super) fn duration(bounds: RangeInclusive<Duration>) -> impl FnOnce(&DeValue<'_>) -> Read<Duration> {
     move |value| {

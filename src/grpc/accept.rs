@@ -1,34 +1,32 @@
-//! From a listener to connections that speak HTTP/2. Nothing gets further that hasn't shown TLS (where it is on) and the
-//! HTTP/2 preface within a short time, so that silent peers cost a place for seconds only; from there on, the HTTP/2
-//! keepalive finds the dead.
+//! From listeners to connections that speak HTTP/2. Nothing gets further that hasn't shown TLS (where it is on) and the
+//! HTTP/2 preface within a short time, and nothing stays that makes no call within a while: so silent peers cost a place for
+//! seconds only, and from there on the HTTP/2 keepalive finds the dead. One peer has a bounded part of the places, and the
+//! Unix socket has its own, so that a flood from the network keeps nobody out who is at the machine.
 //!
 //! A connection that can't be accepted never ends the loop, and never makes it spin.
 
-use std::{
-    convert::Infallible,
-    error::Error,
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{convert::Infallible, error::Error, io, num::NonZeroU32, sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    io::AsyncReadExt as _,
+    net::{TcpListener, TcpStream, UnixStream},
+    sync::{Semaphore, mpsc},
     task::JoinSet,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::Connected;
+use tokio_util::sync::CancellationToken;
 
-use super::tls::Tls;
-use crate::clock::Clock;
+use super::{
+    bounds::{Limits, Places},
+    connection::{Connection, Io, Taken},
+    door::SocketDoor,
+    peer::{Counted, Origin, Peer},
+    tls::Tls,
+};
+use crate::{clock::Clock, identity::ClientChain};
 
-/// How many connections there are at most, those that are still being set up included. More wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 1000;
+/// How many connections the Unix socket has, for all its users: some for each who works on the machine.
+const SOCKET_CONNECTIONS_MAX: usize = 256;
 
 /// How long a peer may take for TLS and the preface: some round trips over a bad line.
 const SETUP_MAX: Duration = Duration::from_secs(10);
@@ -39,55 +37,72 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// What every HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Who is at the other end; every call carries it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub SocketAddr);
-
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-/// A connection that has shown its preface. Its place is free again when it is dropped.
-pub(super) struct Connection {
-    io: Box<dyn Io>,
-    peer: Peer,
-    _place: OwnedSemaphorePermit,
-}
-
-/// The connections that come in. Dropping the stream closes the listener and whatever is still being set up.
+/// The connections that come in. Dropping the stream closes the listeners and whatever is still being set up.
 pub(super) type Incoming = ReceiverStream<Result<Connection, Infallible>>;
 
-pub(super) fn incoming(listener: TcpListener, tls: Option<Tls>, clock: Arc<dyn Clock>) -> Incoming {
+/// Where connections come in.
+enum Door {
+    Network { listener: TcpListener, tls: Option<Tls> },
+    Socket(SocketDoor),
+}
+
+/// A stream as it was accepted.
+enum Raw {
+    Tcp(TcpStream, Option<Tls>),
+    Unix(UnixStream),
+}
+
+pub(super) fn incoming(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    socket: Option<SocketDoor>,
+    limits: &Limits,
+    clock: &Arc<dyn Clock>,
+) -> Incoming {
     // One waits at most: the server takes them as they come.
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let accepting = Accepting { listener, tls, clock, sender: sender.clone() };
-        tokio::select! {
-            () = sender.closed() => {}
-            () = accepting.run() => {}
-        }
-    });
+    let number = |number: NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
+    let each_max = number(limits.connections_per_peer_max);
+    let network = (Door::Network { listener, tls }, number(limits.connections_max));
+    let socket = socket.map(|socket| (Door::Socket(socket), SOCKET_CONNECTIONS_MAX));
+    for (door, max) in [network].into_iter().chain(socket) {
+        let (sender, clock) = (sender.clone(), Arc::clone(clock));
+        tokio::spawn(async move {
+            let peers = Places::new(usize::MAX, each_max);
+            let accepting = Accepting { door, max, peers, clock, sender: sender.clone() };
+            tokio::select! {
+                () = sender.closed() => {}
+                () = accepting.run() => {}
+            }
+        });
+    }
     ReceiverStream::new(receiver)
 }
 
 struct Accepting {
-    listener: TcpListener,
-    tls: Option<Tls>,
+    door: Door,
+    max: usize,
+    peers: Places<Counted>,
     clock: Arc<dyn Clock>,
     sender: mpsc::Sender<Result<Connection, Infallible>>,
 }
 
 impl Accepting {
     async fn run(self) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Arc::new(Semaphore::new(self.max));
         let mut setups = JoinSet::new();
-        // The semaphore is never closed, so this goes on until it is dropped.
+        // The semaphore is never closed, so this goes on until it is dropped. Who finds no place waits in the kernel's queue.
         while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-            match self.listener.accept().await {
-                Ok((stream, address)) => {
-                    let (tls, clock) = (self.tls.clone(), Arc::clone(&self.clock));
-                    let sender = self.sender.clone();
+            match self.door.accept().await {
+                Ok((raw, origin)) => {
+                    // Whoever has as many as one may have is let go at once: waiting would keep others out.
+                    let Some(own) = self.peers.take(&origin.counted()) else {
+                        too_many(origin);
+                        continue;
+                    };
+                    let (clock, sender) = (Arc::clone(&self.clock), self.sender.clone());
                     setups.spawn(async move {
-                        if let Some(connection) = set_up(stream, Peer(address), tls, &*clock, place).await {
+                        if let Some(connection) = set_up(raw, origin, clock, (place, own)).await {
                             // If nobody takes it, the daemon is stopping.
                             let _ = sender.send(Ok(connection)).await;
                         }
@@ -110,39 +125,83 @@ impl Accepting {
     }
 }
 
-async fn set_up(
-    stream: TcpStream,
-    peer: Peer,
-    tls: Option<Tls>,
-    clock: &dyn Clock,
-    place: OwnedSemaphorePermit,
-) -> Option<Connection> {
-    // Small messages to and fro; an error here means that the peer is gone already, which the next read tells.
-    let _ = stream.set_nodelay(true);
-    let io = tokio::select! {
-        io = prefaced(stream, tls) => io,
+impl Door {
+    async fn accept(&self) -> io::Result<(Raw, Origin)> {
+        match self {
+            Self::Network { listener, tls } => {
+                let (stream, address) = listener.accept().await?;
+                // Small messages to and fro; an error here means that the peer is gone already, which the next read tells.
+                let _ = stream.set_nodelay(true);
+                Ok((Raw::Tcp(stream, tls.clone()), Origin::Address(address.ip().to_canonical())))
+            }
+            Self::Socket(door) => {
+                let (stream, _) = door.listener.accept().await?;
+                // Of the process that connected, at the time when it did (SO_PEERCRED); it can't say anything else.
+                let user = stream.peer_cred()?.uid();
+                Ok((Raw::Unix(stream), Origin::User(user)))
+            }
+        }
+    }
+}
+
+fn too_many(origin: Origin) {
+    tracing::warn!(
+        event.action = "connection-accepted",
+        event.outcome = "failure",
+        client.address = %origin,
+        "a peer has too many connections; this one is closed"
+    );
+}
+
+async fn set_up(raw: Raw, origin: Origin, clock: Arc<dyn Clock>, places: Taken) -> Option<Connection> {
+    let prefaced = tokio::select! {
+        prefaced = prefaced(raw) => prefaced,
         () = clock.sleep(SETUP_MAX) => Err(io::ErrorKind::TimedOut.into()),
     };
-    match io {
-        Ok(io) => Some(Connection { io, peer, _place: place }),
+    match prefaced {
+        Ok((io, chain)) => {
+            let peer = Peer { origin, chain, called: CancellationToken::new() };
+            Some(Connection::new(io, peer, clock, places))
+        }
         Err(error) => {
-            // Port scanners and health probes do this all day long.
-            tracing::debug!(
-                event.action = "connection-set-up",
-                event.outcome = "failure",
-                client.address = %peer.0.ip(),
-                error = &error as &dyn Error,
-                "a connection was closed before it spoke HTTP/2"
-            );
+            failed(origin, &error);
             None
         }
     }
 }
 
-async fn prefaced(stream: TcpStream, tls: Option<Tls>) -> io::Result<Box<dyn Io>> {
-    match tls {
-        None => with_preface(stream).await,
-        Some(tls) => with_preface(tls.acceptor().accept(stream).await?).await,
+fn failed(origin: Origin, error: &io::Error) {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidCertRevocationList(_)) = tls {
+        // Somebody who should have been let in, or somebody who tries.
+        tracing::warn!(
+            event.action = "certificate-refused",
+            event.outcome = "failure",
+            client.address = %origin,
+            error = error as &dyn Error,
+            "a client's certificate was refused"
+        );
+        return;
+    }
+    // Port scanners and health probes do this all day long.
+    tracing::debug!(
+        event.action = "connection-set-up",
+        event.outcome = "failure",
+        client.address = %origin,
+        error = error as &dyn Error,
+        "a connection was closed before it spoke HTTP/2"
+    );
+}
+
+async fn prefaced(raw: Raw) -> io::Result<(Box<dyn Io>, Option<ClientChain>)> {
+    match raw {
+        Raw::Unix(stream) => Ok((with_preface(stream).await?, None)),
+        Raw::Tcp(stream, None) => Ok((with_preface(stream).await?, None)),
+        Raw::Tcp(stream, Some(tls)) => {
+            let stream = tls.acceptor().accept(stream).await?;
+            let chain = stream.get_ref().1.peer_certificates().and_then(ClientChain::new);
+            Ok((with_preface(stream).await?, chain))
+        }
     }
 }
 
@@ -155,52 +214,4 @@ async fn with_preface(mut io: impl Io + 'static) -> io::Result<Box<dyn Io>> {
     }
     let (reader, writer) = tokio::io::split(io);
     Ok(Box::new(tokio::io::join(PREFACE.chain(reader), writer)))
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
-    }
 }

@@ -1,40 +1,59 @@
 //! Who calls, before anything else happens: a layer around all services.
 //!
-//! A method that isn't in the table reaches nothing. One that is, and isn't open, needs exactly one
-//! `authorization: Bearer <JWT>`, which has to hold. The token goes no further than this: the header is taken off the
-//! call, and what the services see is who calls. What the caller may do is not decided here.
+//! ```text
+//! table     an unlisted method reaches nothing; an open one needs nobody, and has few places
+//! identity  exactly one: a token, or else what the connection shows (a certificate, the socket's user)
+//! bounds    of refused identities each peer's, of calls each person's
+//! service   in time, and without letting a panic out
+//! ```
+//!
+//! A token comes as `authorization: Bearer <JWT>`, once. It goes no further than this: the header is taken off the call, and
+//! what the services see is who calls. A call that says twice who calls is refused, because either could be meant. What the
+//! caller may do is not decided here.
 
 use std::{
     future::Future,
     mem,
+    num::NonZeroU32,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use futures_util::FutureExt as _;
+use http::{Request, Response};
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
 use super::{
-    accept::Peer,
+    bounds::{Limits, Place, Places, Rates},
+    deadline,
+    held::{held, timely},
+    identify::{Refusal, identify},
+    panics,
+    peer::{Counted, Peer},
     status,
     table::{Access, find},
 };
-use crate::{
-    broker::Broker,
-    clock::Clock,
-    identity::{IdentityError, Verifier},
-};
+use crate::{broker::Broker, clock::Clock, identity::Verifier};
 
-/// How many calls of verified callers run at once. Streams count until they begin.
+/// How many calls of verified callers run at once, and how many of one person's. Streams count until they begin.
 const CALLS_MAX: usize = 256;
+const CALLS_PER_PERSON_MAX: usize = 64;
 
-/// How long a call may take; a stream, until it begins. Longer than all that a claim waits for, each with its own bound;
-/// and a claim whose call is cut goes on by itself.
-const CALL_MAX: Duration = Duration::from_mins(2);
+/// How many open calls there are at once, streams (watches of the health, reflection) included, and how many of one peer's:
+/// they cost nobody a name, so there are few.
+const OPEN_CALLS_MAX: usize = 512;
+const OPEN_CALLS_PER_PEER_MAX: usize = 32;
+
+/// How many identities of one peer may be refused a minute before they aren't looked at any more: each look costs a signature,
+/// and a line in the log. What comes with an expired token stays far below.
+const REFUSALS_PER_PEER_A_MINUTE: NonZeroU32 = NonZeroU32::new(300).unwrap();
+
+/// How long a message may take to arrive: 64 KiB over a bad line.
+const MESSAGE_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// The layer.
 #[derive(Clone, Debug)]
@@ -45,12 +64,28 @@ struct Shared {
     broker: Arc<Broker>,
     verifier: Arc<Verifier>,
     clock: Arc<dyn Clock>,
-    calls: Semaphore,
+    calls: Places<String>,
+    open_calls: Places<Counted>,
+    rates: Rates<String>,
+    refusals: Rates<Counted>,
 }
 
 impl Gate {
-    pub(super) fn new(broker: Arc<Broker>, verifier: Arc<Verifier>, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Shared { broker, verifier, clock, calls: Semaphore::new(CALLS_MAX) }))
+    pub(super) fn new(
+        broker: Arc<Broker>,
+        verifier: Arc<Verifier>,
+        limits: &Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            broker,
+            verifier,
+            calls: Places::new(CALLS_MAX, CALLS_PER_PERSON_MAX),
+            open_calls: Places::new(OPEN_CALLS_MAX, OPEN_CALLS_PER_PEER_MAX),
+            rates: Rates::new(limits.calls_per_minute_max, Arc::clone(&clock)),
+            refusals: Rates::new(REFUSALS_PER_PEER_A_MINUTE, Arc::clone(&clock)),
+            clock,
+        }))
     }
 }
 
@@ -82,97 +117,101 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         // The one that was polled ready is the one to call; a clone takes its place.
         let clone = self.inner.clone();
-        let mut inner = mem::replace(&mut self.inner, clone);
+        let inner = mem::replace(&mut self.inner, clone);
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            match shared.admit(&mut request).await {
-                Err(refusal) => Ok(refusal.into_http()),
-                Ok(Pass::Open) => inner.call(request).await,
-                Ok(Pass::Known { who, _call }) => {
-                    in_time(&*shared.clock, inner.call(request)).await.map(|answer| who.finished(answer))
-                }
-            }
+            let method = find(request.uri().path()).map_or("", |(method, _)| method);
+            // A call shares nothing with others but what is behind locks, and those are taken over from whoever panicked.
+            let answer = AssertUnwindSafe(shared.answer(inner, request)).catch_unwind().await;
+            answer.unwrap_or_else(|_| Ok(panics::caught(method).into_http()))
         })
     }
 }
 
 /// The way in.
-enum Pass<'a> {
-    Open,
-    Known { who: Who, _call: SemaphorePermit<'a> },
+enum Pass {
+    Open { place: Place<Counted> },
+    Known { who: Who, _place: Place<String> },
 }
 
 /// What is logged of a call.
 struct Who {
     method: &'static str,
-    client: Option<String>,
+    client: String,
     user: String,
 }
 
-/// What the headers hold.
-enum Bearer {
-    Token(String),
-    Missing,
-    Bad(&'static str),
-}
-
 impl Shared {
-    async fn admit(&self, request: &mut Request<Body>) -> Result<Pass<'_>, Status> {
-        let (method, access) = find(request.uri().path()).ok_or_else(status::unknown_method)?;
-        if access == Access::Open {
-            return Ok(Pass::Open);
+    async fn answer<S>(&self, mut inner: S, mut request: Request<Body>) -> Result<Response<Body>, S::Error>
+    where
+        S: Service<Request<Body>, Response = Response<Body>>,
+    {
+        let within = deadline::limit(request.headers());
+        match self.admit(&mut request).await {
+            Err(refusal) => Ok(refusal.into_http()),
+            Ok(Pass::Open { place }) => {
+                let answer = in_time(&*self.clock, within, inner.call(request)).await;
+                answer.map(|answer| answer.map(|body| held(body, place)))
+            }
+            Ok(Pass::Known { who, _place }) => {
+                let request = request.map(|body| timely(body, MESSAGE_TIME_MAX, Arc::clone(&self.clock)));
+                let answer = in_time(&*self.clock, within, inner.call(request)).await;
+                answer.map(|answer| who.finished(answer))
+            }
         }
-        let client = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_string());
-        let verified = match bearer(request.headers_mut()) {
-            Bearer::Missing => return Err(status::token_invalid("this method needs a bearer token")),
-            Bearer::Bad(problem) => return Err(self.refuse(method, client, problem).await),
-            Bearer::Token(token) => match self.verifier.verify(&token).await {
-                Ok(verified) => verified,
-                // Nothing is known of the token, so nobody tried anything.
-                Err(error @ IdentityError::KeysUnavailable) => return Err(status::identity(&error)),
-                Err(error) => return Err(self.refuse(method, client, &error.to_string()).await),
-            },
-        };
-        let call = self.calls.try_acquire().map_err(|_| status::too_many("calls"))?;
-        let who = Who { method, client, user: verified.caller.person.name.clone() };
-        request.extensions_mut().insert(verified);
-        Ok(Pass::Known { who, _call: call })
     }
 
-    async fn refuse(&self, method: &'static str, client: Option<String>, problem: &str) -> Status {
-        self.broker.identity_refused(method, client, problem).await;
-        status::token_invalid(problem)
+    async fn admit(&self, request: &mut Request<Body>) -> Result<Pass, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
+        let peer = peer.ok_or_else(|| status::defect("a call came from nowhere"))?;
+        peer.called.cancel();
+        let (method, access) = find(request.uri().path()).ok_or_else(status::unknown_method)?;
+        let counted = peer.origin.counted();
+        if access == Access::Open {
+            let place = self.open_calls.take(&counted).ok_or_else(|| status::too_many("calls"))?;
+            return Ok(Pass::Open { place });
+        }
+        self.refusals.look(&counted).map_err(|after| status::too_often("refused identities", after))?;
+        let (verified, evidence) = match identify(&self.verifier, &peer, request.headers_mut()).await {
+            Ok(identified) => identified,
+            // Nothing is known of it, so nobody tried anything.
+            Err(refusal) if refusal.is_unavailable() => return Err(refusal.status()),
+            Err(Refusal::Nobody) => return Err(status::token_invalid("this method needs a bearer token")),
+            Err(refusal) => {
+                // Looked at before, but many may come at once.
+                self.refusals
+                    .take(&counted)
+                    .map_err(|after| status::too_often("refused identities", after))?;
+                let client = Some(peer.origin.to_string());
+                self.broker.identity_refused(method, client, &refusal.to_string()).await;
+                return Err(refusal.status());
+            }
+        };
+        let person = &verified.caller.person;
+        self.rates.take(&person.subject).map_err(|after| status::too_often("calls", after))?;
+        let place = self.calls.take(&person.subject).ok_or_else(|| status::too_many("calls"))?;
+        let who = Who { method, client: peer.origin.to_string(), user: person.name.clone() };
+        request.extensions_mut().insert(verified);
+        if let Some(evidence) = evidence {
+            request.extensions_mut().insert(evidence);
+        }
+        Ok(Pass::Known { who, _place: place })
     }
 }
 
 /// Answers in time, one way or the other.
 async fn in_time<E>(
     clock: &dyn Clock,
+    within: Duration,
     call: impl Future<Output = Result<Response<Body>, E>>,
 ) -> Result<Response<Body>, E> {
     tokio::select! {
         biased;
         answer = call => answer,
-        () = clock.sleep(CALL_MAX) => Ok(status::timed_out().into_http()),
-    }
-}
-
-/// Takes the token off the headers.
-fn bearer(headers: &mut HeaderMap) -> Bearer {
-    if headers.get_all(AUTHORIZATION).iter().count() > 1 {
-        return Bearer::Bad("there is more than one authorization header");
-    }
-    let Some(value) = headers.remove(AUTHORIZATION) else { return Bearer::Missing };
-    let Ok(text) = value.to_str() else { return Bearer::Bad("the authorization header isn't plain text") };
-    match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            Bearer::Token(token.trim().to_owned())
-        }
-        // Other schemes carry no token of ours, so there is none.
-        _ => Bearer::Missing,
+        () = clock.sleep(within) => Ok(status::timed_out().into_http()),
     }
 }
 
@@ -182,7 +221,7 @@ impl Who {
         // The transport library leaves each status that it answers with here, its source included.
         let failed = answer.extensions().get::<Status>().cloned();
         if let Some(status) = &failed {
-            status::log(status, self.method, self.client.as_deref(), &self.user);
+            status::log(status, self.method, Some(&self.client), &self.user);
         }
         let code = failed.as_ref().map_or(Code::Ok, Status::code);
         tracing::debug!(
@@ -205,50 +244,20 @@ mod tests {
     use std::{convert::Infallible, future::pending};
 
     use chrono::{DateTime, TimeDelta};
-    use http::HeaderValue;
     use tonic_types::StatusExt as _;
 
     use super::*;
     use crate::clock::ManualClock;
 
-    fn headers(values: &[&str]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
-        }
-        headers
-    }
-
-    #[test]
-    fn one_bearer_token_is_taken_off_the_call() {
-        for good in ["Bearer a.b.c", "bearer a.b.c", "BEARER  a.b.c "] {
-            let mut headers = headers(&[good]);
-            assert!(matches!(bearer(&mut headers), Bearer::Token(token) if token == "a.b.c"), "{good}");
-            assert!(headers.is_empty());
-        }
-    }
-
-    #[test]
-    fn no_token_is_no_token() {
-        for missing in [&[][..], &["Basic dXNlcjpwYXNz"], &["a.b.c"], &[""]] {
-            assert!(matches!(bearer(&mut headers(missing)), Bearer::Missing), "{missing:?}");
-        }
-    }
-
     #[tokio::test]
     async fn a_call_that_hangs_is_answered_all_the_same() {
         let clock = ManualClock::new(DateTime::UNIX_EPOCH);
-        let hanging = in_time(&clock, pending::<Result<_, Infallible>>());
+        let within = deadline::CALL_MAX;
+        let hanging = in_time(&clock, within, pending::<Result<_, Infallible>>());
         let (answer, ()) =
-            tokio::join!(hanging, async { clock.advance(TimeDelta::from_std(CALL_MAX).unwrap()) });
+            tokio::join!(hanging, async { clock.advance(TimeDelta::from_std(within).unwrap()) });
         let status = Status::from_header_map(answer.unwrap().headers()).unwrap();
         assert_eq!(status.code(), Code::DeadlineExceeded);
         assert_eq!(status.get_details_error_info().unwrap().reason, "TIMED_OUT");
-    }
-
-    #[test]
-    fn two_tokens_are_one_too_many() {
-        assert!(matches!(bearer(&mut headers(&["Bearer a", "Bearer b"])), Bearer::Bad(_)));
-        assert!(matches!(bearer(&mut headers(&["Basic a", "Bearer b"])), Bearer::Bad(_)));
     }
 }

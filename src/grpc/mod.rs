@@ -2,7 +2,7 @@
 //! and every failure becomes a status that a client can act on.
 //!
 //! ```text
-//! listener -> accept (limits, TLS, HTTP/2 preface) -> auth (table, token) -> targets | requests | grants | exceptions
+//! listeners -> accept (bounds, TLS, HTTP/2 preface) -> auth (table, identity, bounds) -> targets | requests | grants | exceptions
 //!                                                                              from_proto -> the broker -> to_proto
 //! ```
 //!
@@ -12,11 +12,19 @@
 
 mod accept;
 mod auth;
+mod bounds;
+mod connection;
+mod deadline;
+mod door;
 mod exceptions;
 mod from_proto;
 mod grants;
 mod health;
+mod held;
+mod identify;
 mod page;
+mod panics;
+mod peer;
 mod requests;
 mod server;
 mod status;
@@ -27,6 +35,8 @@ mod to_proto;
 mod watch;
 
 pub use self::{
-    server::{ServeError, serve},
+    bounds::Limits,
+    door::{SocketDoor, SocketError, SocketPlace},
+    server::{Doors, ServeError, serve},
     tls::{Tls, TlsError},
 };

@@ -2,11 +2,19 @@
 
 use tonic::{Request as Call, Response, Status};
 
-use super::{from_proto, server::Api, to_proto, watch::Events};
-use crate::wire::{
-    ApproveRequestRequest, DenyRequestRequest, GetRequestRequest, ListRequestsRequest, ListRequestsResponse,
-    Request, SubmitRequestRequest, WatchRequestsRequest, WithdrawRequestRequest,
-    request_service_server::RequestService,
+use super::{
+    from_proto,
+    server::Api,
+    to_proto,
+    watch::{Events, Watcher},
+};
+use crate::{
+    identity::Evidence,
+    wire::{
+        ApproveRequestRequest, DenyRequestRequest, GetRequestRequest, ListRequestsRequest,
+        ListRequestsResponse, Request, SubmitRequestRequest, WatchRequestsRequest, WithdrawRequestRequest,
+        request_service_server::RequestService,
+    },
 };
 
 #[tonic::async_trait]
@@ -64,12 +72,13 @@ impl RequestService for Api {
     type WatchRequestsStream = Events;
 
     async fn watch_requests(&self, call: Call<WatchRequestsRequest>) -> Result<Response<Events>, Status> {
-        let verified = Self::verified(&call)?.clone();
+        let evidence = call.extensions().get::<Evidence>().cloned();
+        let watcher = Watcher { verified: Self::verified(&call)?.clone(), evidence };
         let (caller, message) = Self::open(call)?;
         let (request, after) = from_proto::watched(&message)?;
         // The place comes first, so that the broker isn't asked for what can't be given.
-        let place = self.watches.place()?;
+        let place = self.watches.place(&caller)?;
         let watch = self.broker.watch(&caller, request, after).await?;
-        Ok(Response::new(self.watches.stream(watch, place, verified)))
+        Ok(Response::new(self.watches.stream(watch, place, watcher)))
     }
 }

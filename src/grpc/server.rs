@@ -9,7 +9,10 @@ use tonic::{Request, Status, transport::server::Router};
 use tonic_reflection::server::Builder as Reflection;
 use tower::layer::util::{Identity, Stack};
 
-use super::{accept::incoming, auth::Gate, health::Health, status, tls::Tls, watch::Watches};
+use super::{
+    accept::incoming, auth::Gate, bounds::Limits, door::SocketDoor, health::Health, status, tls::Tls,
+    watch::Watches,
+};
 use crate::{
     access::actor::Caller,
     broker::Broker,
@@ -28,6 +31,10 @@ const MESSAGE_MAX_BYTES: usize = 64 * 1024;
 const HEADERS_MAX_BYTES: u32 = 16 * 1024;
 /// How many calls one connection may have open at once; a client's further ones wait there.
 const STREAMS_PER_CONNECTION_MAX: u32 = 64;
+/// How much of a message is taken before it is read: as long as the longest, and for a connection's calls together four of
+/// them. It bounds what a thousand connections can have us hold.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 /// How often a silent peer is asked whether it is there, and how long it may take to answer.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -59,6 +66,19 @@ pub enum ServeError {
     Transport(#[from] tonic::transport::Error),
 }
 
+/// Where callers come in, and how much they may ask for.
+#[derive(Debug)]
+pub struct Doors {
+    /// The network's.
+    pub listener: TcpListener,
+    /// How its connections are protected; without, only on a loopback address.
+    pub tls: Option<Tls>,
+    /// The Unix socket, if there is one.
+    pub socket: Option<SocketDoor>,
+    /// The bounds that differ between installations.
+    pub limits: Limits,
+}
+
 /// What all services share.
 #[derive(Clone, Debug)]
 pub(super) struct Api {
@@ -87,22 +107,23 @@ impl Api {
 ///
 /// If it can't begin, or the transport gives up.
 pub async fn serve(
-    listener: TcpListener,
-    tls: Option<Tls>,
+    doors: Doors,
     broker: Arc<Broker>,
     verifier: Arc<Verifier>,
     clock: Arc<dyn Clock>,
     stopping: CancellationToken,
 ) -> Result<(), ServeError> {
+    let Doors { listener, tls, socket, limits } = doors;
     let address = listener.local_addr().map_err(ServeError::Address)?;
     if tls.is_none() && !address.ip().is_loopback() {
         return Err(ServeError::PlaintextOffHost { address });
     }
     let health = Health::new();
-    let gate = Gate::new(Arc::clone(&broker), verifier, Arc::clone(&clock));
-    let api = Api { broker, watches: Watches::new(Arc::clone(&clock), stopping.clone()) };
-    let router = router(gate, api, &health)?;
-    let incoming = incoming(listener, tls, Arc::clone(&clock));
+    let gate = Gate::new(Arc::clone(&broker), Arc::clone(&verifier), &limits, Arc::clone(&clock));
+    let each_max = usize::try_from(limits.watches_per_person_max.get()).unwrap_or(usize::MAX);
+    let watches = Watches::new(each_max, verifier, Arc::clone(&clock), stopping.clone());
+    let router = router(gate, Api { broker, watches }, &health)?;
+    let incoming = incoming(listener, tls.clone(), socket, &limits, &clock);
     health.serving();
     let stop = async {
         stopping.cancelled().await;
@@ -111,6 +132,15 @@ pub async fn serve(
     tokio::select! {
         served = router.serve_with_incoming_shutdown(incoming, stop) => Ok(served?),
         () = drained_too_long(&*clock, &stopping) => Ok(()),
+        () = keep(tls, &*clock) => Ok(()),
+    }
+}
+
+/// Keeps the certificates as the files have them, for as long as there is anything to protect.
+async fn keep(tls: Option<Tls>, clock: &dyn Clock) {
+    match tls {
+        Some(tls) => tls.keep(clock).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -146,6 +176,8 @@ fn router(gate: Gate, api: Api, health: &Health) -> Result<Router<Stack<Gate, Id
 fn bounded() -> tonic::transport::Server {
     tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_max_header_list_size(HEADERS_MAX_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))

@@ -64,15 +64,18 @@ impl From<Error> for Status {
     }
 }
 
-/// A token that isn't trusted, or can't be checked.
+/// An identity that isn't trusted, or can't be checked.
 pub(super) fn identity(error: &IdentityError) -> Status {
-    match error {
-        IdentityError::KeysUnavailable => {
-            let message = format!("{error}; try again");
-            Made::new(Code::Unavailable, ErrorReason::KeysUnavailable, message).retry(RETRY_KEYS).status()
-        }
-        _ => token_invalid(&error.to_string()),
+    if error.is_unavailable() {
+        let message = format!("{error}; try again, and tell the operators if it lasts");
+        return Made::new(Code::Unavailable, ErrorReason::KeysUnavailable, message)
+            .retry(RETRY_KEYS)
+            .status();
     }
+    if error.is_about_a_token() {
+        return token_invalid(&error.to_string());
+    }
+    Made::new(Code::Unauthenticated, ErrorReason::IdentityInvalid, error.to_string()).status()
 }
 
 /// A call without a usable token, for this reason.
@@ -92,6 +95,13 @@ pub(super) fn too_many(what: &str) -> Status {
     Made::new(Code::ResourceExhausted, ErrorReason::TooMany, message).retry(RETRY_COLLISION).status()
 }
 
+/// More than may come within a minute; there is room again after so long.
+pub(super) fn too_often(what: &str, after: Duration) -> Status {
+    let after = Duration::from_secs(after.as_secs() + 1);
+    let message = format!("too many {what} within a minute; try again in {} s", after.as_secs());
+    Made::new(Code::ResourceExhausted, ErrorReason::TooMany, message).retry(after).status()
+}
+
 /// There is no such method, so no reason of ours applies.
 pub(super) fn unknown_method() -> Status {
     Status::unimplemented("there is no such method")
@@ -100,6 +110,12 @@ pub(super) fn unknown_method() -> Status {
 /// A call that took longer than any should: each wait below has its own, shorter bound.
 pub(super) fn timed_out() -> Status {
     let message = "the call took too long; look whether it happened before you try again";
+    Made::new(Code::DeadlineExceeded, ErrorReason::TimedOut, message.to_owned()).status()
+}
+
+/// A message that takes longer to arrive than any should. Nothing was done.
+pub(super) fn slow() -> Status {
+    let message = "the message didn't arrive in time, and nothing was done; try again";
     Made::new(Code::DeadlineExceeded, ErrorReason::TimedOut, message.to_owned()).status()
 }
 
@@ -369,7 +385,7 @@ mod tests {
     #[test]
     fn reasons_are_those_of_the_contract_and_none_is_left_out() {
         let mut reached: Vec<&str> = all().iter().map(|(_, _, reason, _)| *reason).collect();
-        reached.extend(["TOKEN_INVALID", "KEYS_UNAVAILABLE", "TOO_MANY", "TIMED_OUT"]);
+        reached.extend(["TOKEN_INVALID", "KEYS_UNAVAILABLE", "TOO_MANY", "TIMED_OUT", "IDENTITY_INVALID"]);
         let known = (1..).map_while(|number| ErrorReason::try_from(number).ok());
         let mut known: Vec<&str> = known.map(wire_name).collect();
         reached.sort_unstable();
@@ -392,6 +408,14 @@ mod tests {
         assert_eq!(status.code(), Code::Unavailable);
         assert_eq!(status.get_details_error_info().unwrap().reason, "KEYS_UNAVAILABLE");
         assert!(status.get_details_retry_info().is_some());
+        let status = identity(&IdentityError::Certificate("is revoked"));
+        assert_eq!(status.code(), Code::Unauthenticated);
+        assert_eq!(status.get_details_error_info().unwrap().reason, "IDENTITY_INVALID");
+        assert_eq!(status.message(), "the client's certificate is revoked");
+        assert_eq!(identity(&IdentityError::TrustUnavailable).code(), Code::Unavailable);
+        let status = too_often("calls", Duration::from_millis(1500));
+        assert_eq!(status.get_details_error_info().unwrap().reason, "TOO_MANY");
+        assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_secs(2)));
         assert_eq!(too_many("calls").get_details_error_info().unwrap().reason, "TOO_MANY");
         let status = timed_out();
         assert_eq!(status.code(), Code::DeadlineExceeded);

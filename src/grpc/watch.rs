@@ -1,24 +1,25 @@
-//! Streams of events. Each ends by itself: with its caller, with the caller's token, or with the daemon.
+//! Streams of events. Each ends by itself: with its caller, with the caller's identity, or with the daemon.
 //!
 //! A task of its own reads what happens and writes to the call, no more than a few messages ahead. The last message's
 //! place is kept free from the beginning, so that a client who doesn't read can't keep a stream from ending.
 
-use std::sync::Arc;
+use std::{future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
-use tokio::sync::{
-    OwnedSemaphorePermit, Semaphore,
-    mpsc::{self, OwnedPermit, Sender},
-};
+use futures_util::FutureExt as _;
+use tokio::sync::mpsc::{self, OwnedPermit, Sender};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::{status, to_proto};
+use super::{
+    bounds::{Place, Places},
+    panics, status, to_proto,
+};
 use crate::{
+    access::actor::Caller,
     broker::Watch,
     clock::Clock,
-    identity::{IdentityError, Verified},
+    identity::{Evidence, IdentityError, Verified, Verifier},
     wire::WatchRequestsResponse,
 };
 
@@ -27,6 +28,9 @@ const METHOD: &str = "/hallpass.v1.RequestService/WatchRequests";
 
 /// How many streams the daemon serves at once. Each holds a task and a few messages.
 const STREAMS_MAX: usize = 256;
+
+/// How often it is looked whether a certificate is revoked, or a user has left a group, while its stream goes on.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// How many messages may wait for a client to read them.
 const AHEAD_MAX: usize = 8;
@@ -38,45 +42,76 @@ type Message = Result<WatchRequestsResponse, Status>;
 /// The streams of the daemon.
 #[derive(Clone, Debug)]
 pub(super) struct Watches {
-    places: Arc<Semaphore>,
+    places: Places<String>,
+    verifier: Arc<Verifier>,
     clock: Arc<dyn Clock>,
     stopping: CancellationToken,
 }
 
+/// Who watches, and what that rests on.
+#[derive(Clone, Debug)]
+pub(super) struct Watcher {
+    pub(super) verified: Verified,
+    pub(super) evidence: Option<Evidence>,
+}
+
 impl Watches {
-    pub(super) fn new(clock: Arc<dyn Clock>, stopping: CancellationToken) -> Self {
-        Self { places: Arc::new(Semaphore::new(STREAMS_MAX)), clock, stopping }
+    pub(super) fn new(
+        each_max: usize,
+        verifier: Arc<Verifier>,
+        clock: Arc<dyn Clock>,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { places: Places::new(STREAMS_MAX, each_max), verifier, clock, stopping }
     }
 
     /// A place for one stream.
-    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
-        Arc::clone(&self.places).try_acquire_owned().map_err(|_| status::too_many("watches"))
+    pub(super) fn place(&self, caller: &Caller) -> Result<Place<String>, Status> {
+        self.places.take(&caller.person.subject).ok_or_else(|| status::too_many("watches"))
     }
 
-    /// Streams what is seen, as long as the token holds.
-    pub(super) fn stream(&self, mut watch: Watch, place: OwnedSemaphorePermit, verified: Verified) -> Events {
+    /// Streams what is seen, as long as the identity holds.
+    pub(super) fn stream(&self, mut watch: Watch, place: Place<String>, watcher: Watcher) -> Events {
         let (sender, receiver) = mpsc::channel(AHEAD_MAX + 1);
-        let (clock, stopping) = (Arc::clone(&self.clock), self.stopping.clone());
+        let this = self.clone();
         // The channel is new, so there is a place for the last message.
         if let Ok(last) = sender.clone().try_reserve_owned() {
             tokio::spawn(async move {
-                let Verified { caller, expires_at } = verified;
-                let ending = end(&*clock, &stopping, expires_at);
-                if let Some(status) = run(&sender, last, ending, forward(&mut watch, &sender)).await {
-                    status::log(&status, METHOD, None, &caller.person.name);
+                let forward = AssertUnwindSafe(forward(&mut watch, &sender)).catch_unwind();
+                let forward = forward.map(|ended| ended.unwrap_or_else(|_| panics::caught(METHOD)));
+                if let Some(status) = run(&sender, last, this.end(&watcher), forward).await {
+                    status::log(&status, METHOD, None, &watcher.verified.caller.person.name);
                 }
                 drop(place);
             });
         }
         ReceiverStream::new(receiver)
     }
-}
 
-/// Waits for what ends every stream, and says it.
-async fn end(clock: &dyn Clock, stopping: &CancellationToken, expires_at: DateTime<Utc>) -> Status {
-    tokio::select! {
-        () = stopping.cancelled() => status::stopping(),
-        () = clock.sleep_until(expires_at) => status::identity(&IdentityError::Expired),
+    /// Waits for what ends every stream, and says it.
+    async fn end(&self, watcher: &Watcher) -> Status {
+        tokio::select! {
+            () = self.stopping.cancelled() => status::stopping(),
+            () = self.clock.sleep_until(watcher.verified.expires_at) => status::identity(&match watcher.evidence {
+                Some(_) => IdentityError::Certificate("is expired"),
+                None => IdentityError::Expired,
+            }),
+            lost = self.lost(watcher) => status::identity(&lost),
+        }
+    }
+
+    /// Looks again and again whether what the identity rests on still holds, and says what doesn't.
+    async fn lost(&self, watcher: &Watcher) -> IdentityError {
+        // A token holds until it expires, whatever happens.
+        let Some(evidence) = &watcher.evidence else { return pending().await };
+        loop {
+            self.clock.sleep(LOOK_AGAIN).await;
+            match self.verifier.verify_evidence(evidence).await {
+                Ok(now) if now.caller == watcher.verified.caller => {}
+                Ok(_) => return IdentityError::Changed,
+                Err(error) => return error,
+            }
+        }
     }
 }
 
@@ -109,14 +144,37 @@ async fn run(
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
+    use std::collections::BTreeMap;
 
-    use chrono::TimeDelta;
+    use chrono::{DateTime, TimeDelta};
     use tokio_stream::StreamExt as _;
     use tonic::Code;
 
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::{
+        access::actor::{Person, Persons},
+        clock::ManualClock,
+        identity::SocketSettings,
+    };
+
+    const EACH_MAX: usize = 4;
+
+    fn watches(clock: Arc<ManualClock>, stopping: CancellationToken) -> Watches {
+        let people = [("0".to_owned(), "alice".to_owned())].into();
+        let socket = SocketSettings { people, groups: BTreeMap::new() };
+        let verifier = Verifier::new(vec![], Persons::default(), clock.clone()).unwrap();
+        Watches::new(EACH_MAX, Arc::new(verifier.with_socket(Some(socket))), clock, stopping)
+    }
+
+    fn caller(name: &str) -> Caller {
+        let person = Person { subject: format!("socket:{name}"), name: name.to_owned() };
+        Caller { person, groups: [].into() }
+    }
+
+    fn watcher(name: &str, expires_at: DateTime<chrono::Utc>, uid: Option<u32>) -> Watcher {
+        let verified = Verified { caller: caller(name), expires_at };
+        Watcher { verified, evidence: uid.map(Evidence::User) }
+    }
 
     fn message(sequence: i64) -> WatchRequestsResponse {
         WatchRequestsResponse { sequence, ..WatchRequestsResponse::default() }
@@ -131,12 +189,16 @@ mod tests {
 
     /// A stream of numbers up to a bound, then silence; the token holds for a minute.
     fn running(bound: i64) -> Running {
+        let soon = DateTime::UNIX_EPOCH + TimeDelta::minutes(1);
+        running_for(bound, watcher("alice", soon, None))
+    }
+
+    fn running_for(bound: i64, who: Watcher) -> Running {
         let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
         let stopping = CancellationToken::new();
         let (sender, receiver) = mpsc::channel(AHEAD_MAX + 1);
         let last = sender.clone().try_reserve_owned().unwrap();
-        let (clock_too, stopping_too) = (Arc::clone(&clock), stopping.clone());
-        let expires_at = clock.now() + TimeDelta::minutes(1);
+        let watches = watches(Arc::clone(&clock), stopping.clone());
         let task = tokio::spawn(async move {
             let forward = async {
                 for sequence in 1..=bound {
@@ -144,8 +206,7 @@ mod tests {
                 }
                 pending().await
             };
-            let ending = end(&*clock_too, &stopping_too, expires_at);
-            drop(run(&sender, last, ending, forward).await);
+            drop(run(&sender, last, watches.end(&who), forward).await);
         });
         Running { clock, stopping, events: ReceiverStream::new(receiver), task }
     }
@@ -191,12 +252,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn places_are_bounded_and_come_back() {
+    async fn it_ends_when_the_user_is_somebody_else_by_now() {
+        let never = DateTime::<chrono::Utc>::MAX_UTC;
+        // Of the user 0 the verifier says that it is alice; of the others, nothing.
+        for (name, uid, part) in [("bob", 0, "have changed"), ("alice", 1, "isn't listed")] {
+            let mut running = running_for(1, watcher(name, never, Some(uid)));
+            assert_eq!(running.events.next().await.unwrap().unwrap(), message(1));
+            running.clock.advance(TimeDelta::minutes(1));
+            let (_, status) = codes(running.events).await;
+            let status = status.unwrap();
+            assert_eq!(status.code(), Code::Unauthenticated);
+            assert!(status.message().contains(part), "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn it_goes_on_while_the_user_is_the_same() {
+        let who = watcher("alice", DateTime::<chrono::Utc>::MAX_UTC, Some(0));
         let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
-        let watches = Watches::new(clock, CancellationToken::new());
-        let mut places: Vec<_> = (0..STREAMS_MAX).map(|_| watches.place().unwrap()).collect();
-        assert_eq!(watches.place().unwrap_err().code(), Code::ResourceExhausted);
+        let watches = watches(Arc::clone(&clock), CancellationToken::new());
+        let again = watches.verifier.verify_evidence(&Evidence::User(0)).await.unwrap();
+        assert_eq!(again.caller, who.verified.caller, "which is what the loop goes on with");
+        let mut lost = Box::pin(watches.lost(&who));
+        assert!(lost.as_mut().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn places_are_bounded_in_all_and_each_and_come_back() {
+        let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
+        let watches = watches(clock, CancellationToken::new());
+        let place = |number: usize| watches.place(&caller(&format!("p{}", number / EACH_MAX)));
+        let mut places: Vec<_> = (0..EACH_MAX).map(|number| place(number).unwrap()).collect();
+        assert_eq!(place(0).unwrap_err().code(), Code::ResourceExhausted, "nobody has more than his own");
+        places.extend((EACH_MAX..STREAMS_MAX).map(|number| place(number).unwrap()));
+        assert_eq!(place(STREAMS_MAX).unwrap_err().code(), Code::ResourceExhausted);
         places.pop();
-        assert!(watches.place().is_ok());
+        assert!(place(STREAMS_MAX).is_ok());
     }
 }

@@ -12,7 +12,8 @@ use std::{
 use hallpass::{
     access::{actor::Persons, target::EarlyRevocation, writing::Writing},
     config::{self, Config, Tls},
-    identity::{Algorithm, KeySource},
+    grpc::{Limits, SocketPlace},
+    identity::{Algorithm, CertificateSettings, KeySource, SocketSettings},
     telemetry::Format,
 };
 
@@ -46,6 +47,30 @@ claim_within = "2h"
 requesters = ["developers"]
 approvers = ["leads"]
 early_revocation = "ends_sessions"
+"#;
+
+const PLAINTEXT: &str = "plaintext = true";
+const TLS: &str = "tls_cert_file = \"credential:tls-cert\"\ntls_key_file = \"credential:tls-key\"";
+
+/// A door on a socket, and who comes in by it.
+const SOCKET: &str = r#"
+[server.socket]
+path = "/run/hallpass/hallpass.sock"
+[identity.socket]
+[identity.socket.people]
+1000 = "alice"
+olivia = "olivia"
+[identity.socket.groups]
+leads = ["lead", "200"]
+"#;
+
+/// Clients' certificates.
+const CERTIFICATES: &str = r#"
+[identity.certificates]
+ca_file = "credential:tls-cert"
+person = "email:*@corp.example"
+[identity.certificates.groups]
+leads = ["olivia"]
 "#;
 
 /// A directory with a configuration and with the credentials that systemd would hand over.
@@ -248,6 +273,17 @@ fn unknown_keys_are_refused_in_every_section() {
     }
     refused(&format!("extra = 1\n{GOOD}"), "extra", "is not a key that is known");
     refused(&format!("{GOOD}[identity]\nextra = 1\n"), "identity.extra", "is not a key that is known");
+    refused(
+        &format!("{GOOD}[server.limits]\nextra = 1\n"),
+        "server.limits.extra",
+        "is not a key that is known",
+    );
+    let doors = format!("{GOOD}{SOCKET}{CERTIFICATES}").replace(PLAINTEXT, TLS);
+    for section in ["server.socket", "identity.socket", "identity.certificates"] {
+        let header = format!("[{section}]\n");
+        let text = doors.replace(&header, &format!("{header}extra = 1\n"));
+        refused(&text, &format!("{section}.extra"), "is not a key that is known");
+    }
     refused(&format!("{GOOD}[extra]\nx = 1\n"), "extra", "is not a key that is known");
     refused(
         &format!("{GOOD}[targets.orders-ro.extra]\n"),
@@ -636,6 +672,9 @@ fn keys() -> BTreeSet<String> {
     all.iter().filter(|key| !holds_others(key)).cloned().collect()
 }
 
+/// The sections whose keys the file chooses.
+const FREE: [&str; 3] = ["identity.certificates.groups", "identity.socket.people", "identity.socket.groups"];
+
 #[test]
 fn the_sample_shows_every_key_and_no_other() {
     let mut section = String::new();
@@ -646,6 +685,11 @@ fn the_sample_shows_every_key_and_no_other() {
             let named = ["targets.", "identity.oidc.", "identity.persons."];
             let chosen = named.into_iter().find(|above| name.starts_with(above));
             section = chosen.map_or(name.to_owned(), |above| format!("{above}<name>"));
+        } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ")
+            && FREE.contains(&section.as_str())
+            && !key.contains(' ')
+        {
+            shown.insert(format!("{section}.<name>"));
         } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ")
             && !key.contains(' ')
         {
@@ -659,13 +703,19 @@ fn the_sample_shows_every_key_and_no_other() {
 fn the_commented_defaults_of_the_sample_are_good() {
     // Except for files that only some have.
     let line = |line: &str| match line.strip_prefix("# ") {
-        Some(active) if active.starts_with("ca_file") || active.starts_with("keys_file") => line.to_owned(),
+        Some(active) if ["ca_file", "crl_file", "keys_file"].iter().any(|key| active.starts_with(key)) => {
+            line.replacen("# ca_file = \"credential:client-ca\"", "ca_file = \"credential:tls-cert\"", 1)
+        }
         Some(active) if active.contains(" = ") || active.starts_with('[') => active.to_owned(),
         _ => line.to_owned(),
     };
     let text = SAMPLE.lines().map(line).collect::<Vec<_>>().join("\n");
     let config = Place::new().load(&text).unwrap();
     assert_eq!(config.vault.namespace.as_deref(), Some("production"));
+    assert_eq!(config.server.limits, Limits::default(), "what is commented is the default");
+    assert_eq!(config.server.socket.unwrap().mode, 0o660);
+    assert_eq!(config.identity.socket.unwrap().people["1000"], "alice");
+    assert!(config.identity.certificates.unwrap().groups["operations-leads"].contains("olivia"));
 }
 
 #[test]
@@ -737,4 +787,120 @@ fn limits_are_bounded() {
         }
     }
     refused(&set("pause = \"31days\""), "targets.orders-ro.pause", "must be from 1s to 30days");
+}
+
+#[test]
+fn a_socket_has_a_door_and_people() {
+    let text = format!("{GOOD}{SOCKET}");
+    let config = Place::new().load(&text).unwrap();
+    let path = "/run/hallpass/hallpass.sock".into();
+    assert_eq!(config.server.socket, Some(SocketPlace { path, mode: 0o660, owner: None, group: None }));
+    let SocketSettings { people, groups } = config.identity.socket.unwrap();
+    assert_eq!((people["1000"].as_str(), people["olivia"].as_str()), ("alice", "olivia"));
+    assert_eq!(groups["leads"], BTreeSet::from(["lead".to_owned(), "200".to_owned()]));
+
+    let (door, people) = SOCKET.split_at(SOCKET.find("[identity").unwrap());
+    refused(&format!("{GOOD}{door}"), "identity.socket", "is missing; write who may come in");
+    refused(&format!("{GOOD}{people}"), "identity.socket", "takes a socket");
+    let path = "path = \"/run/hallpass/hallpass.sock\"";
+    let with_path = |other: &str| text.replace(path, other);
+    refused(&with_path(""), "server.socket.path", "is missing");
+    refused(&with_path("path = \"hallpass.sock\""), "server.socket.path", "must be an absolute path");
+    for bad in ["660", "\"66\"", "\"0888\"", "\"4660\"", "\"rw-rw----\"", "\"+660\"", "\"-660\""] {
+        refused(&with_path(&format!("{path}\nmode = {bad}")), "server.socket.mode", "must be permissions");
+    }
+    let owned = with_path(&format!("{path}\nmode = \"600\"\nowner = \"root\"\ngroup = \"50\""));
+    let place = Place::new().load(&owned).unwrap().server.socket.unwrap();
+    assert_eq!(
+        (place.mode, place.owner.as_deref(), place.group.as_deref()),
+        (0o600, Some("root"), Some("50"))
+    );
+
+    for everybody in ["65534", "nobody"] {
+        let text = text.replace("1000 =", &format!("{everybody} ="));
+        refused(&text, &format!("identity.socket.people.{everybody}"), "stands for everybody");
+    }
+    refused(&text.replace("= \"alice\"", "= 7"), "identity.socket.people.1000", "must be a text");
+    refused(
+        &text.replace("[\"lead\", \"200\"]", "\"lead\""),
+        "identity.socket.groups.leads",
+        "must be a list of",
+    );
+    refused(&text.replace("\"200\"", "\" 200\""), "identity.socket.groups.leads", "must be a list of");
+}
+
+#[test]
+fn certificates_take_tls_authorities_and_a_rule() {
+    let text = format!("{GOOD}{CERTIFICATES}").replace(PLAINTEXT, TLS);
+    let place = Place::new();
+    let CertificateSettings { ca_file, crl_file, person, groups } =
+        place.load(&text).unwrap().identity.certificates.unwrap();
+    assert_eq!((ca_file, crl_file), (place.path("tls-cert"), None));
+    assert_eq!(person.to_string(), "email:*@corp.example");
+    assert_eq!(groups["leads"], BTreeSet::from(["olivia".to_owned()]));
+    refused(&text.replace(TLS, PLAINTEXT), "identity.certificates", "takes TLS");
+    refused(
+        &text.replace("ca_file = \"credential:tls-cert\"\n", ""),
+        "identity.certificates.ca_file",
+        "is missing",
+    );
+    let rule = "person = \"email:*@corp.example\"\n";
+    refused(&text.replace(rule, ""), "identity.certificates.person", "is missing");
+    for bad in ["email:*", "cn:*", "uri:*"] {
+        let text = text.replace("email:*@corp.example", bad);
+        refused(&text, "identity.certificates.person", "must be one of");
+    }
+    let lists = text.replace(rule, &format!("{rule}crl_file = \"credential:nothing\"\n"));
+    refused(&lists, "identity.certificates.crl_file", "can't be read");
+}
+
+#[test]
+fn somebody_must_be_able_to_call_and_any_source_will_do() {
+    let begin = GOOD.find("[identity").unwrap();
+    let end = GOOD.find("[roles]").unwrap();
+    let without = format!("{}{}", &GOOD[..begin], &GOOD[end..]);
+    refused(&without, "identity.oidc", "so that nobody could call");
+    let socket_only = Place::new().load(&format!("{without}{SOCKET}")).unwrap();
+    assert!(socket_only.identity.issuers.is_empty() && socket_only.identity.socket.is_some());
+    let certificates_only = format!("{without}{CERTIFICATES}").replace(PLAINTEXT, TLS);
+    assert!(Place::new().load(&certificates_only).unwrap().identity.certificates.is_some());
+}
+
+/// Which identities are one person may be said of all sources, and of those that there are.
+#[test]
+fn persons_come_in_by_any_source() {
+    let person =
+        "[identity.persons.olivia]\nidentities = [\"vault:e1\", \"cert:olivia\", \"socket:olivia\"]\n";
+    let text = format!("{GOOD}{SOCKET}{CERTIFICATES}{person}").replace(PLAINTEXT, TLS);
+    let persons = Place::new().load(&text).unwrap().identity.persons;
+    for identity in ["vault:e1", "cert:olivia", "socket:olivia"] {
+        assert_eq!(persons.subject(identity), "person:olivia");
+    }
+    let key = "identity.persons.olivia.identities";
+    refused(&format!("{GOOD}{CERTIFICATES}{person}").replace(PLAINTEXT, TLS), key, "entry 3 must be");
+    refused(&format!("{GOOD}{SOCKET}{person}"), key, "entry 2 must be");
+    for name in ["cert", "socket"] {
+        let text = GOOD.replace("[identity.oidc.vault]", &format!("[identity.oidc.{name}]"));
+        refused(&text, &format!("identity.oidc.{name}"), "is not a name for an issuer");
+    }
+}
+
+#[test]
+fn how_much_may_be_asked_for_is_bounded() {
+    assert_eq!(Place::new().load(GOOD).unwrap().server.limits, Limits::default());
+    let set = |line: &str| format!("{GOOD}[server.limits]\n{line}\n");
+    for (key, min, max) in [
+        ("connections_max", 1, 7000),
+        ("connections_per_peer_max", 1, 7000),
+        ("calls_per_minute_max", 10, 100_000),
+        ("watches_per_person_max", 1, 256),
+    ] {
+        for good in [min, max] {
+            assert!(Place::new().load(&set(&format!("{key} = {good}"))).is_ok(), "{key} = {good}");
+        }
+        for bad in [min - 1, max + 1] {
+            let part = format!("must be a whole number from {min} to {max}");
+            refused(&set(&format!("{key} = {bad}")), &format!("server.limits.{key}"), &part);
+        }
+    }
 }

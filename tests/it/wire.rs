@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use hallpass::{
     access::{actor::Persons, policy::Scope},
     clock::Clock,
-    grpc::{self, ServeError, Tls},
+    grpc::{self, Doors, Limits, ServeError, Tls},
     identity::{Algorithm, ClaimPaths, KeySource, Settings, Verifier},
     store::Store as _,
     wire::{
@@ -93,9 +93,10 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (tls, trusted) = tls.unzip();
+        let doors = Doors { listener, tls: tls.clone(), socket: None, limits: Limits::default() };
         let scheme = if tls.is_some() { "https" } else { "http" };
         let (broker, stopping) = (Arc::clone(&sim.broker), sim.stopping.clone());
-        let server = tokio::spawn(grpc::serve(listener, tls, broker, verifier, clock, stopping));
+        let server = tokio::spawn(grpc::serve(doors, broker, verifier, clock, stopping));
         let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).unwrap();
         let endpoint = match trusted {
             Some(trusted) => {
@@ -471,8 +472,8 @@ async fn plaintext_stays_on_this_host() {
     let clock: Arc<dyn Clock> = sim.clock.clone();
     let verifier = verifier("http://127.0.0.1:9/keys", &clock);
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let served =
-        grpc::serve(listener, None, Arc::clone(&sim.broker), verifier, clock, sim.stopping.clone()).await;
+    let doors = Doors { listener, tls: None, socket: None, limits: Limits::default() };
+    let served = grpc::serve(doors, Arc::clone(&sim.broker), verifier, clock, sim.stopping.clone()).await;
     assert!(matches!(served, Err(ServeError::PlaintextOffHost { .. })));
 }
 
@@ -483,7 +484,7 @@ fn certificate() -> (Tls, Certificate) {
     let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
     std::fs::write(&certificate, cert.pem()).unwrap();
     std::fs::write(&key, signing_key.serialize_pem()).unwrap();
-    (Tls::load(&certificate, &key).unwrap(), Certificate::from_pem(cert.pem()))
+    (Tls::load(&certificate, &key, None).unwrap(), Certificate::from_pem(cert.pem()))
 }
 
 #[tokio::test]
