@@ -2,6 +2,8 @@
 //!
 //! Tokens and credentials travel there, so plain HTTP is refused unless the address is this very machine.
 
+use std::path::{Path, PathBuf};
+
 use url::{Host, Url};
 
 use super::error::Failure;
@@ -28,6 +30,22 @@ pub fn parse(text: &str, what: &str, hint: &str) -> Result<Url, Failure> {
         return Err(failure.hint(hint));
     }
     Ok(url)
+}
+
+/// The socket's file, if that is what the address is: `unix:` and an absolute path.
+///
+/// # Errors
+///
+/// If it begins so and isn't one.
+pub fn socket(text: &str, hint: &str) -> Result<Option<PathBuf>, Failure> {
+    let Some(rest) = text.trim().strip_prefix("unix:") else { return Ok(None) };
+    // With an empty host, as URLs have it, or without.
+    let path = Path::new(rest.strip_prefix("//").unwrap_or(rest));
+    if path.is_absolute() && path.file_name().is_some() {
+        return Ok(Some(path.to_owned()));
+    }
+    let failure = "a socket's address is unix: and an absolute path, like unix:/run/hallpass/hallpass.sock";
+    Err(Failure::local(failure).hint(hint))
 }
 
 fn is_this_machine(url: &Url) -> bool {
@@ -59,6 +77,18 @@ mod tests {
         {
             assert_eq!(read(text).unwrap_err().hint.as_deref(), Some("set HALLPASS_SERVER"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_socket_is_named_by_its_path() {
+        let path = |text| socket(text, "set HALLPASS_SERVER").map_err(|failure| failure.hint);
+        for text in ["unix:/run/x.sock", "unix:///run/x.sock", " unix:/run/x.sock\n"] {
+            assert_eq!(path(text).unwrap().unwrap(), Path::new("/run/x.sock"), "{text}");
+        }
+        for text in ["unix:", "unix:x.sock", "unix://host/x.sock", "unix:/", "unix:///"] {
+            assert_eq!(path(text).unwrap_err().as_deref(), Some("set HALLPASS_SERVER"), "{text}");
+        }
+        assert_eq!(path("https://host:1").unwrap(), None);
     }
 
     #[test]

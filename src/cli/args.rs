@@ -54,7 +54,7 @@ pub struct Cli {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Common options")]
 pub struct Options {
-    /// Where hallpassd is; http:// only on this machine.
+    /// Where hallpassd is: https://, http:// only on this machine, or unix: and a path, where no login is needed.
     #[arg(
         long,
         global = true,
@@ -66,6 +66,12 @@ pub struct Options {
     /// The certificate authorities that hallpassd's certificate is checked against, instead of the system's.
     #[arg(long, global = true, value_name = "FILE", env = "HALLPASS_CA_FILE", value_parser = file())]
     ca_file: Option<PathBuf>,
+    /// Your certificate, PEM, where hallpassd knows people by theirs: no login is needed then.
+    #[arg(long, global = true, value_name = "FILE", env = "HALLPASS_CERT_FILE", value_parser = file())]
+    cert_file: Option<PathBuf>,
+    /// The private key of `--cert-file`, PEM.
+    #[arg(long, global = true, value_name = "FILE", env = "HALLPASS_KEY_FILE", value_parser = file())]
+    key_file: Option<PathBuf>,
     /// How long one call may take [default: 30s, claim 120s].
     #[arg(long, global = true, value_name = "DURATION", env = "HALLPASS_TIMEOUT", value_parser = time::parse_length)]
     pub timeout: Option<Duration>,
@@ -113,6 +119,18 @@ impl Options {
     #[must_use]
     pub fn ca_file(&self) -> Option<&Path> {
         set(self.ca_file.as_ref())
+    }
+
+    /// The caller's certificate, if there is one.
+    #[must_use]
+    pub fn cert_file(&self) -> Option<&Path> {
+        set(self.cert_file.as_ref())
+    }
+
+    /// The private key of the caller's certificate.
+    #[must_use]
+    pub fn key_file(&self) -> Option<&Path> {
+        set(self.key_file.as_ref())
     }
 
     /// Where the login is kept, if somebody said so.

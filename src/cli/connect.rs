@@ -1,4 +1,6 @@
-//! The connection to hallpassd: the channel, the caller's token, and a time limit for each call.
+//! The connection to hallpassd: the channel, who calls, and a time limit for each call.
+//!
+//! Who calls is said once: by the socket's peer, which is whoever runs this; or by a certificate; or by the stored token.
 
 use std::{fs, future::Future, path::Path, time::Duration};
 
@@ -6,7 +8,7 @@ use secrecy::ExposeSecret;
 use tonic::{
     Request, Response, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
 use super::{
@@ -28,6 +30,8 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// More than the certificate authorities of any company have.
 const CA_FILE_MAX_BYTES: u64 = 1024 * 1024;
+/// Where hallpassd's address is set.
+const SERVER_HINT: &str = "set `--server` or HALLPASS_SERVER";
 
 /// hallpassd, as this caller reaches it.
 #[derive(Clone)]
@@ -35,29 +39,30 @@ pub struct Server {
     /// The address, for messages.
     pub address: String,
     channel: Channel,
-    bearer: MetadataValue<Ascii>,
+    bearer: Option<MetadataValue<Ascii>>,
     timeout: Duration,
 }
 
 impl Server {
-    /// Reads the stored token and prepares the connection; the first call makes it.
+    /// Reads what says who calls and prepares the connection; the first call makes it.
     ///
     /// # Errors
     ///
-    /// If nobody is logged in, or the address or the certificate authorities can't be used.
+    /// If nobody is logged in, or the address, the certificate or the certificate authorities can't be used.
     pub fn new(options: &Options, timeout: Duration) -> Result<Self, Failure> {
-        let url = address::parse(
-            options.server(),
-            "the address of hallpassd",
-            "set `--server` or HALLPASS_SERVER",
-        )?;
+        if let Some(path) = address::socket(options.server(), SERVER_HINT)? {
+            let address = format!("unix:{}", path.display());
+            let channel = endpoint(&address, None, None)?.connect_lazy();
+            return Ok(Self { address, channel, bearer: None, timeout });
+        }
+        let url = address::parse(options.server(), "the address of hallpassd", SERVER_HINT)?;
         let address = url.as_str().trim_end_matches('/').to_owned();
-        let token = session::read(&session::path(options)?)?;
-        let bearer: Result<MetadataValue<Ascii>, _> = format!("Bearer {}", token.expose_secret()).parse();
-        let mut bearer = bearer.map_err(|_| session::broken())?;
-        // Debug output of a request shows "Sensitive" instead.
-        bearer.set_sensitive(true);
-        let channel = endpoint(&address, options.ca_file())?.connect_lazy();
+        let own = own_certificate(options)?;
+        if own.is_some() && url.scheme() == "http" {
+            return Err(Failure::local("a certificate says who calls over https:// only").hint(SERVER_HINT));
+        }
+        let bearer = if own.is_some() { None } else { Some(stored_token(options)?) };
+        let channel = endpoint(&address, options.ca_file(), own)?.connect_lazy();
         Ok(Self { address, channel, bearer, timeout })
     }
 
@@ -85,7 +90,7 @@ impl Server {
         TargetServiceClient::new(self.channel.clone())
     }
 
-    /// A message with the caller's token and the time limit.
+    /// A message with who calls and the time limit.
     #[must_use]
     pub fn call<T>(&self, message: T) -> Request<T> {
         let mut request = self.stream(message);
@@ -93,11 +98,13 @@ impl Server {
         request
     }
 
-    /// A message with the caller's token, for a stream that goes on as long as it is wanted.
+    /// A message with who calls, for a stream that goes on as long as it is wanted.
     #[must_use]
     pub fn stream<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", self.bearer.clone());
+        if let Some(bearer) = &self.bearer {
+            request.metadata_mut().insert("authorization", bearer.clone());
+        }
         request
     }
 
@@ -135,7 +142,32 @@ impl Server {
     }
 }
 
-fn endpoint(address: &str, ca_file: Option<&Path>) -> Result<Endpoint, Failure> {
+/// The stored login, as calls carry it.
+fn stored_token(options: &Options) -> Result<MetadataValue<Ascii>, Failure> {
+    let token = session::read(&session::path(options)?)?;
+    let bearer: Result<MetadataValue<Ascii>, _> = format!("Bearer {}", token.expose_secret()).parse();
+    let mut bearer = bearer.map_err(|_| session::broken())?;
+    // Debug output of a request shows "Sensitive" instead.
+    bearer.set_sensitive(true);
+    Ok(bearer)
+}
+
+/// The caller's certificate with its key, if there is one.
+fn own_certificate(options: &Options) -> Result<Option<Identity>, Failure> {
+    let hint = "`--cert-file` (HALLPASS_CERT_FILE) and `--key-file` (HALLPASS_KEY_FILE) name PEM files, and go together";
+    let read = |path: &Path| {
+        let unreadable =
+            |error| Failure::local(format!("cannot read {}: {error}", path.display())).hint(hint);
+        fs::read(path).map_err(unreadable)
+    };
+    match (options.cert_file(), options.key_file()) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(Identity::from_pem(read(certificate)?, read(key)?))),
+        _ => Err(Failure::local("a certificate and its key go together").hint(hint)),
+    }
+}
+
+fn endpoint(address: &str, ca_file: Option<&Path>, own: Option<Identity>) -> Result<Endpoint, Failure> {
     let unusable =
         |error: tonic::transport::Error| Failure::local(format!("cannot connect: {}", chain(&error)));
     let endpoint = Endpoint::from_shared(address.to_owned())
@@ -145,16 +177,19 @@ fn endpoint(address: &str, ca_file: Option<&Path>) -> Result<Endpoint, Failure> 
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-    if address.starts_with("http://") {
+    if !address.starts_with("https://") {
         return Ok(endpoint);
     }
     let tls = match ca_file {
         Some(path) => ClientTlsConfig::new().ca_certificate(authorities(path)?),
         None => ClientTlsConfig::new().with_native_roots(),
     };
-    endpoint
-        .tls_config(tls)
-        .map_err(|error| unusable(error).hint("name a certificate authority with `--ca-file`"))
+    let hint = "name a certificate authority with `--ca-file`; a certificate of your own must fit its key";
+    let tls = match own {
+        Some(own) => tls.identity(own),
+        None => tls,
+    };
+    endpoint.tls_config(tls).map_err(|error| unusable(error).hint(hint))
 }
 
 fn authorities(path: &Path) -> Result<Certificate, Failure> {
@@ -179,8 +214,8 @@ mod tests {
     #[test]
     fn a_file_without_certificates_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let failure = endpoint("https://host:1", Some(file.path())).unwrap_err();
+        let failure = endpoint("https://host:1", Some(file.path()), None).unwrap_err();
         assert!(failure.message.contains("holds no certificate"), "{failure:?}");
-        assert!(endpoint("https://host:1", Some(Path::new("/nonexistent"))).is_err());
+        assert!(endpoint("https://host:1", Some(Path::new("/nonexistent")), None).is_err());
     }
 }
