@@ -37,3 +37,15 @@ fn its_limits_leave_room_for_the_drain() {
         assert!(seconds > hallpass::lifecycle::DRAIN.as_secs(), "{limit}{line}");
     }
 }
+
+#[test]
+fn the_socket_of_the_sample_is_in_the_units_directory_and_sees_the_systems_users() {
+    let unit = std::fs::read_to_string(UNIT).unwrap();
+    let set = |key: &str| unit.lines().find_map(|line| line.strip_prefix(&format!("{key}=")));
+    let directory = set("RuntimeDirectory").unwrap();
+    let sample = include_str!("../../deploy/hallpassd.toml");
+    assert!(sample.contains(&format!("path = \"/run/{directory}/hallpass.sock\"")));
+    assert_eq!(set("RuntimeDirectoryMode"), Some("0755"), "or nobody else would reach it");
+    assert_eq!(set("PrivateUsers"), None, "everybody would be the user nobody");
+    assert!(set("RestrictAddressFamilies").unwrap().contains("AF_UNIX"));
+}

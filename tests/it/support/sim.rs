@@ -43,7 +43,7 @@ pub struct Sim {
     pub store: Arc<SqliteStore>,
     pub broker: Arc<Broker>,
     pub stopping: CancellationToken,
-    _dir: Dir,
+    dir: Dir,
 }
 
 impl Sim {
@@ -54,7 +54,12 @@ impl Sim {
         let (store, stopping) = (Arc::new(store), CancellationToken::new());
         let vault = Arc::new(SimulatedIssuer::new(clock.clone()));
         let broker = broker(&store, &vault, &clock, &stopping, &TARGETS).await;
-        Self { clock, vault, store, broker, stopping, _dir: dir }
+        Self { clock, vault, store, broker, stopping, dir }
+    }
+
+    /// The database's file.
+    pub fn database(&self) -> std::path::PathBuf {
+        self.dir.join("hallpass.db")
     }
 
     /// What a crash and a new start leave: the store and Vault as they are, and nothing of the daemon's memory.

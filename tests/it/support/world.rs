@@ -357,6 +357,8 @@ impl World {
 [server]
 listen = "127.0.0.1:{port}"
 plaintext = true
+# Tests and benchmarks have few people do much.
+limits = {{ calls_per_minute_max = 100000 }}
 
 [store]
 path = "{database}"
