@@ -41,7 +41,8 @@ fn limits(change: impl FnOnce(&mut Limits)) -> Wishes {
 /// Reads whatever comes until the server closes.
 async fn closed(stream: &mut (impl tokio::io::AsyncRead + Unpin)) {
     let mut buffer = [0; 4096];
-    while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+    let reading = async { while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {} };
+    tokio::time::timeout(Duration::from_mins(1), reading).await.expect("the connection is closed");
 }
 
 #[tokio::test]
