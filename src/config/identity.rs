@@ -5,12 +5,14 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+use serde_json::json;
 use toml::de::DeValue;
 use url::Url;
 
 use super::{
     files::Files,
-    section::{Read, Section},
+    found::{Found, Read},
+    section::Section,
     value,
 };
 use crate::{
@@ -49,7 +51,7 @@ pub(super) fn read(mut section: Section<'_>, files: Files<'_>) -> Option<Identit
 
 fn issuers(mut section: Section<'_>, files: Files<'_>) -> Option<Vec<Settings>> {
     let mut seen = BTreeSet::new();
-    let sections = section.sections();
+    let sections = section.sections(value::CHOSEN_NAME);
     let is_one_of_several = sections.len() > 1;
     let mut read = Vec::new();
     for (name, section) in sections {
@@ -81,13 +83,12 @@ fn issuer(
     );
     let audience =
         section.required("audience", "the \"aud\" of the tokens: the client id at the issuer", value::text);
-    let algorithms = section.or("algorithms", vec![Algorithm::EdDsa], algorithms);
+    let algorithms = section.or("algorithms", "['EdDSA']", algorithms);
     let keys = keys(&mut section, issuer.as_deref(), files);
-    let ca_file = section.optional("ca_file", |found| files.public(&value::text(found)?));
-    let usual = ClaimPaths::default();
-    let subject = section.or("subject_claim", usual.subject, claim_path);
-    let name = section.or("name_claim", usual.name, claim_path);
-    let groups = section.or("groups_claim", usual.groups, claim_path);
+    let ca_file = section.optional("ca_file", |found| files.public(&value::file(found)?));
+    let subject = section.or("subject_claim", "'sub'", claim_path);
+    let name = section.or("name_claim", "'name'", claim_path);
+    let groups = section.or("groups_claim", "'groups'", claim_path);
     let vouches_for = section.optional("groups", value::groups);
     if is_one_of_several && matches!(vouches_for, Some(None)) {
         let problem = "is missing; where there are several issuers, write the groups that this one's word counts for, \
@@ -122,16 +123,18 @@ fn plain(name: &str, of: &str) -> Read<()> {
     })
 }
 
-fn algorithms(value: &DeValue<'_>) -> Read<Vec<Algorithm>> {
+fn algorithms(value: &Found<'_>) -> Read<Vec<Algorithm>> {
+    let one = || Found::shape_of(value::choice(ALGORITHMS));
+    let value = value.as_of(|| json!({ "type": "array", "minItems": 1, "items": one() }))?;
     let list = value.as_array().filter(|list| !list.is_empty());
     let list = list.ok_or("must be a list of at least one algorithm, like [\"EdDSA\"]")?;
-    list.iter().map(|item| value::choice(ALGORITHMS)(item.get_ref())).collect()
+    list.iter().map(|item| value::choice(ALGORITHMS)(&Found::Value(item.get_ref()))).collect()
 }
 
 fn keys(section: &mut Section<'_>, issuer: Option<&str>, files: Files<'_>) -> Option<KeySource> {
     let url = section.optional("keys_url", value::address);
     let file: Option<Option<PathBuf>> =
-        section.optional("keys_file", |found| files.public(&value::text(found)?));
+        section.optional("keys_file", |found| files.public(&value::file(found)?));
     match (url?, file?) {
         (Some(_), Some(_)) => {
             section.problem("keys_file", "can't be beside keys_url; leave one of them out");
@@ -145,12 +148,14 @@ fn keys(section: &mut Section<'_>, issuer: Option<&str>, files: Files<'_>) -> Op
 
 fn discovery(issuer: &str) -> Read<Url> {
     let url = format!("{}{DISCOVERY}", issuer.trim_end_matches('/'));
-    value::address(&DeValue::String(url.into()))
+    value::url(Some(&url))
         .map_err(|why| format!("is missing, and the issuer with {DISCOVERY} behind it won't do: it {why}"))
 }
 
 /// A claim, with a '.' between it and the object that it stands in, or as a list where names have dots themselves.
-fn claim_path(value: &DeValue<'_>) -> Read<ClaimPath> {
+fn claim_path(value: &Found<'_>) -> Read<ClaimPath> {
+    let list = || json!({ "type": "array", "minItems": 1, "items": value::line_shape() });
+    let value = value.as_of(|| json!({ "anyOf": [{ "type": "string", "minLength": 1 }, list()] }))?;
     let names: Option<Vec<String>> = match (value.as_str(), value.as_array()) {
         (Some(dotted), _) => Some(dotted.split('.').map(str::to_owned).collect()),
         (None, Some(list)) => list.iter().map(|name| name.get_ref().as_str().map(str::to_owned)).collect(),
@@ -168,7 +173,7 @@ fn persons(mut section: Section<'_>, issuers: Option<&[Settings]>) -> Option<Per
         issuers.map(|issuers| issuers.iter().map(|issuer| issuer.name.as_str()).collect());
     let mut persons = Persons::default();
     let mut read = Some(());
-    for (name, section) in section.sections() {
+    for (name, section) in section.sections(value::CHOSEN_NAME) {
         read = person(name, section, sources.as_ref(), &mut persons).and(read);
     }
     read.map(|()| persons)
@@ -194,7 +199,9 @@ fn person(
 }
 
 /// Subjects as the daemon writes them: of an issuer that is known, if the issuers could be read.
-fn identities(value: &DeValue<'_>, sources: Option<&BTreeSet<&str>>) -> Read<Vec<String>> {
+fn identities(value: &Found<'_>, sources: Option<&BTreeSet<&str>>) -> Read<Vec<String>> {
+    let one = || json!({ "type": "string", "pattern": "^[^:]+:.", "maxLength": LINE_MAX_BYTES });
+    let value = value.as_of(|| json!({ "type": "array", "minItems": 1, "items": one() }))?;
     let list = value.as_array().filter(|list| !list.is_empty());
     let list = list.ok_or("must be a list of subjects, like [\"vault:8d1c…\", \"corp:00u1…\"]")?;
     let known = |text: &&str| {

@@ -1,15 +1,12 @@
 //! `[server]`: where the daemon listens, and how the connection is protected. Unprotected connections exist only on
 //! loopback addresses, and only where the file asks for them.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
-};
+use std::{net::SocketAddr, path::PathBuf};
 
 use super::{files::Files, section::Section, value};
 
 /// Where `hallpass` looks for the daemon unless told otherwise.
-const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7643);
+const LISTEN: &str = "'127.0.0.1:7643'";
 
 /// Where to listen.
 #[derive(Clone, Debug)]
@@ -39,9 +36,9 @@ type Given = Option<Option<PathBuf>>;
 
 pub(super) fn read(mut section: Section<'_>, files: Files<'_>) -> Option<Server> {
     let listen = section.or("listen", LISTEN, value::socket);
-    let plaintext = section.or("plaintext", false, value::flag);
-    let cert = section.optional("tls_cert_file", |found| files.public(&value::text(found)?));
-    let key = section.optional("tls_key_file", |found| files.secret(&value::text(found)?));
+    let plaintext = section.or("plaintext", "false", value::flag);
+    let cert = section.optional("tls_cert_file", |found| files.public(&value::file(found)?));
+    let key = section.optional("tls_key_file", |found| files.secret(&value::file(found)?));
     let fault = fault(listen, plaintext, &cert, &key);
     if let Some((key, problem)) = fault {
         section.problem(key, problem);

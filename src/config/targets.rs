@@ -3,10 +3,9 @@
 
 use std::{collections::BTreeSet, num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
-use toml::de::DeValue;
-
 use super::{
-    section::{Read, Section},
+    found::{Found, Read},
+    section::Section,
     value,
 };
 use crate::access::{
@@ -48,8 +47,11 @@ const fn days(days: u64) -> Duration {
 }
 
 pub(super) fn read(mut section: Section<'_>) -> Option<Targets> {
-    let read =
-        section.sections().into_iter().map(|(name, section)| target(name, section)).collect::<Vec<_>>();
+    let read = section
+        .sections(value::CHOSEN_NAME)
+        .into_iter()
+        .map(|(name, section)| target(name, section))
+        .collect::<Vec<_>>();
     section.finish();
     read.into_iter().map(|target| target.map(|target| (target.name.clone(), target))).collect()
 }
@@ -60,7 +62,7 @@ fn target(name: &str, mut section: Section<'_>) -> Option<Target> {
         section.required("description", "what it is, for those who approve", value::description);
     let write = "the path in Vault, like \"database/creds/orders-ro\"";
     let credential_path = section.required("credential_path", write, credential_path);
-    let vault_policy = section.or("vault_policy", format!("cred-{name}"), vault_policy);
+    let vault_policy = section.optional("vault_policy", vault_policy);
     let window_max =
         section.required("window_max", "the longest window, like \"8h\"", value::duration(WINDOW_MAX));
     let window_default = section.optional("window_default", value::duration(WINDOW_MAX));
@@ -81,7 +83,7 @@ fn target(name: &str, mut section: Section<'_>) -> Option<Target> {
                        requesters instead)";
         section.problem("approvers", problem);
     }
-    let approvals_required = section.or("approvals_required", NonZeroU32::MIN, value::count(APPROVALS));
+    let approvals_required = section.or("approvals_required", "1", value::count(APPROVALS));
     let write =
         "what ending a grant early is worth: \"ends_sessions\", \"stops_new_logins\" or \"expires_only\"";
     let early_revocation = section.required("early_revocation", write, value::choice(EARLY_REVOCATION));
@@ -91,7 +93,7 @@ fn target(name: &str, mut section: Section<'_>) -> Option<Target> {
         name: parsed?,
         description: description?,
         credential_path: credential_path?,
-        vault_policy: vault_policy?,
+        vault_policy: vault_policy?.unwrap_or_else(|| format!("cred-{name}")),
         window_max: window_max?,
         window_default: window_default?,
         decide_within: decide_within?,
@@ -117,7 +119,7 @@ fn writing(section: &mut Section<'_>) -> Option<Writing> {
         section.optional(key, value::count(TEXT_MIN)).map(|min| min.map_or(0, NonZeroU32::get))
     };
     let (reason_min, statement_min) = (least(section, "reason_min"), least(section, "statement_min"));
-    let ticket_required = section.or("ticket_required", false, value::flag);
+    let ticket_required = section.or("ticket_required", "false", value::flag);
     let ticket_pattern = section.optional("ticket_pattern", value::parsed);
     Some(Writing {
         reason_min: reason_min?,
@@ -127,7 +129,8 @@ fn writing(section: &mut Section<'_>) -> Option<Writing> {
     })
 }
 
-fn credential_path(value: &DeValue<'_>) -> Read<String> {
+fn credential_path(value: &Found<'_>) -> Read<String> {
+    value.as_of(|| value::name_shape("^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$"))?;
     let path = value::vault_path(value)?;
     match path.split_once('/') {
         None => Err("must have a mount and a path below it, like \"database/creds/orders-ro\"".to_owned()),
@@ -138,7 +141,7 @@ fn credential_path(value: &DeValue<'_>) -> Read<String> {
     }
 }
 
-fn vault_policy(value: &DeValue<'_>) -> Read<String> {
+fn vault_policy(value: &Found<'_>) -> Read<String> {
     let policy = value::vault_name(value)?;
     // Vault compares them in lower case.
     if RESERVED_POLICIES.contains(&policy.to_ascii_lowercase().as_str()) {

@@ -16,8 +16,8 @@ use hallpass::{
     telemetry::Format,
 };
 
-const SAMPLE: &str = include_str!("../../deploy/hallpassd.toml");
-const DOCUMENTATION: &str = include_str!("../../docs/configuration.md");
+pub const SAMPLE: &str = include_str!("../../deploy/hallpassd.toml");
+pub const DOCUMENTATION: &str = include_str!("../../docs/configuration.md");
 
 /// A good configuration; tests break it line by line.
 const GOOD: &str = r#"
@@ -49,10 +49,10 @@ early_revocation = "ends_sessions"
 "#;
 
 /// A directory with a configuration and with the credentials that systemd would hand over.
-struct Place(tempfile::TempDir);
+pub struct Place(tempfile::TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         for name in ["vault-secret-id", "tls-cert", "tls-key"] {
             place.file(name, "something", 0o400);
@@ -71,7 +71,7 @@ impl Place {
         fs::set_permissions(self.path(name), Permissions::from_mode(mode)).unwrap();
     }
 
-    fn load(&self, text: &str) -> Result<Config, config::Problems> {
+    pub fn load(&self, text: &str) -> Result<Config, config::Problems> {
         self.file("hallpassd.toml", text, 0o644);
         Config::load(&self.path("hallpassd.toml"), Some(self.0.path()))
     }
@@ -630,7 +630,7 @@ fn the_sample_is_good() {
 }
 
 /// The keys that are read, without the sections.
-fn keys() -> BTreeSet<String> {
+pub fn keys() -> BTreeSet<String> {
     let all = config::keys();
     let holds_others = |key: &String| all.iter().any(|other| other.starts_with(&format!("{key}.")));
     all.iter().filter(|key| !holds_others(key)).cloned().collect()
@@ -655,16 +655,19 @@ fn the_sample_shows_every_key_and_no_other() {
     assert_eq!(shown, keys());
 }
 
-#[test]
-fn the_commented_defaults_of_the_sample_are_good() {
-    // Except for files that only some have.
+/// The sample with what it has behind a '#', except for files that only some have.
+pub fn with_commented_keys() -> String {
     let line = |line: &str| match line.strip_prefix("# ") {
         Some(active) if active.starts_with("ca_file") || active.starts_with("keys_file") => line.to_owned(),
         Some(active) if active.contains(" = ") || active.starts_with('[') => active.to_owned(),
         _ => line.to_owned(),
     };
-    let text = SAMPLE.lines().map(line).collect::<Vec<_>>().join("\n");
-    let config = Place::new().load(&text).unwrap();
+    SAMPLE.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_commented_defaults_of_the_sample_are_good() {
+    let config = Place::new().load(&with_commented_keys()).unwrap();
     assert_eq!(config.vault.namespace.as_deref(), Some("production"));
 }
 
