@@ -191,6 +191,24 @@ pub enum Fact {
         /// What the confirmation rests on.
         confirmation: &'static str,
     },
+    /// Another configuration is in force than before. What the log has behind this was decided by it.
+    ConfigurationChanged {
+        /// What led to it: `START`, `SIGNAL` or `COMMAND`.
+        occasion: &'static str,
+        /// The SHA-256 of the file: `sha256:` and hex.
+        digest: String,
+        /// That of the one before, if there was one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        former_digest: Option<String>,
+        /// The keys and sections that it has and the one before hadn't; at a start that isn't known.
+        added: Vec<String>,
+        /// The keys and sections that the one before had and it hasn't.
+        removed: Vec<String>,
+        /// The keys that say something else.
+        changed: Vec<String>,
+        /// How many grants are ending by it, because their targets are gone.
+        ended: u64,
+    },
     /// A known person tried what he may not do.
     AttemptRefused {
         /// What he tried.

@@ -93,6 +93,9 @@ impl Broker {
 
     /// Commits the intent: the request CLAIMED and the grant ISSUING, in one. Who is at work on it is known before it is
     /// committed, because a sweep takes a grant ISSUING that nobody is at work on for what a crash left.
+    ///
+    /// If the configuration was changed since the caller was let in, nothing is committed (`commit_allowed`): so no grant is
+    /// opened on a target that was taken out meanwhile.
     async fn intend(
         &self,
         caller: &Caller,
@@ -141,7 +144,7 @@ impl Broker {
         let id = GrantId::new(now, self.clock.random());
         let at_work = self.issuing.begin(id);
         let opened = Grant::open(id, warrant, now);
-        self.commit(&[Write::Request(&claimed), Write::Grant(&opened)]).await?;
+        self.commit_allowed(&[Write::Request(&claimed), Write::Grant(&opened)]).await?;
         Ok((opened.into_after(), at_work))
     }
 
@@ -170,8 +173,8 @@ impl Broker {
         let at_work = self.issuing.begin(id);
         let opened = Grant::open(id, warrant, now);
         match before.begin(Cause::Reissued, Actor::Person(caller.person.clone()), None, now) {
-            Some(begun) => self.commit(&[Write::Grant(&begun), Write::Grant(&opened)]).await?,
-            None => self.commit(&[Write::Grant(&opened)]).await?,
+            Some(begun) => self.commit_allowed(&[Write::Grant(&begun), Write::Grant(&opened)]).await?,
+            None => self.commit_allowed(&[Write::Grant(&opened)]).await?,
         }
         Ok((opened.into_after(), at_work))
     }

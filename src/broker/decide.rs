@@ -99,7 +99,7 @@ impl Broker {
         };
         match rule(request.clone(), decision, target) {
             Ok(Some(change)) => {
-                self.commit(&[Write::Request(&change)]).await?;
+                self.commit_allowed(&[Write::Request(&change)]).await?;
                 Ok(RequestView { request: change.into_after(), grant: None })
             }
             Ok(None) => self.view(request).await,

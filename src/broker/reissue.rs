@@ -70,7 +70,7 @@ impl Broker {
     async fn was_opened(&self, grant: &Grant, leased: &Leased) -> bool {
         let left = grant.window.closes_at() - grant.opened_at;
         let expires_at =
-            grant.opened_at + left.min(TimeDelta::from_std(self.wrap_ttl).unwrap_or(TimeDelta::MAX));
+            grant.opened_at + left.min(TimeDelta::from_std(self.wrap_ttl_min).unwrap_or(TimeDelta::MAX));
         let unopened = self.issuer.wrapping_unopened(&leased.wrapping).await;
         self.clock.now() < expires_at && matches!(unopened, Ok(false))
     }

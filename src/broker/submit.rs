@@ -75,7 +75,7 @@ impl Broker {
         let ask = ask(caller, submission, target, duration, now);
         let change = Request::submit(RequestId::new(now, self.clock.random()), ask, target.decide_within);
         if !submission.validate_only {
-            self.commit(&[Write::Request(&change)]).await?;
+            self.commit_allowed(&[Write::Request(&change)]).await?;
         }
         Ok(RequestView { request: change.into_after(), grant: None })
     }
@@ -115,7 +115,7 @@ impl Broker {
         self.allow(Verb::WithdrawRequest, caller, subject, about, &name).await?;
         let withdrawn = request.withdraw(caller.person.clone(), self.clock.now());
         let change = withdrawn.map_err(|refusal| Error::Refused { name, refusal })?;
-        self.commit(&[Write::Request(&change)]).await?;
+        self.commit_allowed(&[Write::Request(&change)]).await?;
         Ok(RequestView { request: change.into_after(), grant: None })
     }
 

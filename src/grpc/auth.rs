@@ -2,7 +2,7 @@
 //!
 //! A method that isn't in the table reaches nothing. One that is, and isn't open, needs exactly one
 //! `authorization: Bearer <JWT>`, which has to hold. The token goes no further than this: the header is taken off the
-//! call, and what the services see is who calls. What the caller may do is not decided here.
+//! call, and what the services see is who calls, and the broker of the configuration by which he was let in. What the caller may do is not decided here.
 
 use std::{
     future::Future,
@@ -20,14 +20,11 @@ use tower::{Layer, Service};
 
 use super::{
     accept::Peer,
+    front::{Front, Fronts},
     status,
     table::{Access, find},
 };
-use crate::{
-    broker::Broker,
-    clock::Clock,
-    identity::{IdentityError, Verifier},
-};
+use crate::{broker::Broker, clock::Clock, identity::IdentityError};
 
 /// How many calls of verified callers run at once. Streams count until they begin.
 const CALLS_MAX: usize = 256;
@@ -42,15 +39,14 @@ pub(super) struct Gate(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    broker: Arc<Broker>,
-    verifier: Arc<Verifier>,
+    fronts: Arc<Fronts>,
     clock: Arc<dyn Clock>,
     calls: Semaphore,
 }
 
 impl Gate {
-    pub(super) fn new(broker: Arc<Broker>, verifier: Arc<Verifier>, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Shared { broker, verifier, clock, calls: Semaphore::new(CALLS_MAX) }))
+    pub(super) fn new(fronts: Arc<Fronts>, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Shared { fronts, clock, calls: Semaphore::new(CALLS_MAX) }))
     }
 }
 
@@ -125,27 +121,29 @@ impl Shared {
         if access == Access::Open {
             return Ok(Pass::Open);
         }
+        let Front { broker, verifier } = self.fronts.now();
         let client = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_string());
         let verified = match bearer(request.headers_mut()) {
             Bearer::Missing => return Err(status::token_invalid("this method needs a bearer token")),
-            Bearer::Bad(problem) => return Err(self.refuse(method, client, problem).await),
-            Bearer::Token(token) => match self.verifier.verify(&token).await {
+            Bearer::Bad(problem) => return Err(refuse(&broker, method, client, problem).await),
+            Bearer::Token(token) => match verifier.verify(&token).await {
                 Ok(verified) => verified,
                 // Nothing is known of the token, so nobody tried anything.
                 Err(error @ IdentityError::KeysUnavailable) => return Err(status::identity(&error)),
-                Err(error) => return Err(self.refuse(method, client, &error.to_string()).await),
+                Err(error) => return Err(refuse(&broker, method, client, &error.to_string()).await),
             },
         };
         let call = self.calls.try_acquire().map_err(|_| status::too_many("calls"))?;
         let who = Who { method, client, user: verified.caller.person.name.clone() };
         request.extensions_mut().insert(verified);
+        request.extensions_mut().insert(broker);
         Ok(Pass::Known { who, _call: call })
     }
+}
 
-    async fn refuse(&self, method: &'static str, client: Option<String>, problem: &str) -> Status {
-        self.broker.identity_refused(method, client, problem).await;
-        status::token_invalid(problem)
-    }
+async fn refuse(broker: &Broker, method: &'static str, client: Option<String>, problem: &str) -> Status {
+    broker.identity_refused(method, client, problem).await;
+    status::token_invalid(problem)
 }
 
 /// Answers in time, one way or the other.

@@ -14,6 +14,7 @@ mod accept;
 mod auth;
 mod exceptions;
 mod from_proto;
+mod front;
 mod grants;
 mod health;
 mod page;
@@ -27,6 +28,7 @@ mod to_proto;
 mod watch;
 
 pub use self::{
+    front::{Front, Fronts},
     server::{ServeError, serve},
     tls::{Tls, TlsError},
 };

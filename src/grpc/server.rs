@@ -9,12 +9,12 @@ use tonic::{Request, Status, transport::server::Router};
 use tonic_reflection::server::Builder as Reflection;
 use tower::layer::util::{Identity, Stack};
 
-use super::{accept::incoming, auth::Gate, health::Health, status, tls::Tls, watch::Watches};
+use super::{accept::incoming, auth::Gate, front::Fronts, health::Health, status, tls::Tls, watch::Watches};
 use crate::{
     access::actor::Caller,
     broker::Broker,
     clock::Clock,
-    identity::{Verified, Verifier},
+    identity::Verified,
     wire::{
         DESCRIPTORS, exception_service_server::ExceptionServiceServer,
         grant_service_server::GrantServiceServer, request_service_server::RequestServiceServer,
@@ -62,7 +62,6 @@ pub enum ServeError {
 /// What all services share.
 #[derive(Clone, Debug)]
 pub(super) struct Api {
-    pub(super) broker: Arc<Broker>,
     pub(super) watches: Watches,
 }
 
@@ -73,10 +72,12 @@ impl Api {
         call.extensions().get::<Verified>().ok_or_else(defect)
     }
 
-    /// Who calls, and with what.
-    pub(super) fn open<T>(call: Request<T>) -> Result<(Caller, T), Status> {
+    /// Who is there for this call, who calls, and with what.
+    pub(super) fn open<T>(call: Request<T>) -> Result<(Arc<Broker>, Caller, T), Status> {
         let caller = Self::verified(&call)?.caller.clone();
-        Ok((caller, call.into_inner()))
+        let defect = || status::defect("a call reached a service without a broker");
+        let broker = call.extensions().get::<Arc<Broker>>().cloned().ok_or_else(defect)?;
+        Ok((broker, caller, call.into_inner()))
     }
 }
 
@@ -89,8 +90,7 @@ impl Api {
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
-    broker: Arc<Broker>,
-    verifier: Arc<Verifier>,
+    fronts: Arc<Fronts>,
     clock: Arc<dyn Clock>,
     stopping: CancellationToken,
 ) -> Result<(), ServeError> {
@@ -99,8 +99,8 @@ pub async fn serve(
         return Err(ServeError::PlaintextOffHost { address });
     }
     let health = Health::new();
-    let gate = Gate::new(Arc::clone(&broker), verifier, Arc::clone(&clock));
-    let api = Api { broker, watches: Watches::new(Arc::clone(&clock), stopping.clone()) };
+    let gate = Gate::new(fronts, Arc::clone(&clock));
+    let api = Api { watches: Watches::new(Arc::clone(&clock), stopping.clone()) };
     let router = router(gate, api, &health)?;
     let incoming = incoming(listener, tls, Arc::clone(&clock));
     health.serving();

@@ -1,6 +1,9 @@
 //! The server's certificate and key, and the only way they are used: TLS 1.3, HTTP/2. There is no switch for less.
 
-use std::{path::Path, path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use rustls::{
     ServerConfig,
@@ -48,9 +51,9 @@ pub enum TlsError {
     },
 }
 
-/// A certificate chain with its key, ready to serve.
+/// A certificate chain with its key, ready to serve. Clones are handles to the same one.
 #[derive(Clone, Debug)]
-pub struct Tls(Arc<ServerConfig>);
+pub struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
 
 impl Tls {
     /// Loads a certificate chain and its key.
@@ -71,11 +74,21 @@ impl Tls {
             .with_single_cert(chain, private)
             .map_err(pair)?;
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self(Arc::new(config)))
+        Ok(Self(Arc::new(RwLock::new(Arc::new(config)))))
+    }
+
+    /// From now on connections begin with the other one's; those that there are go on.
+    pub fn replace(&self, other: &Self) {
+        let config = other.config();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.0))
+        TlsAcceptor::from(self.config())
+    }
+
+    fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -107,7 +120,7 @@ mod tests {
         let good_cert = file("cert.pem", &cert.pem());
         let good_key = file("key.pem", &signing_key.serialize_pem());
         let tls = Tls::load(&good_cert, &good_key).unwrap();
-        assert_eq!(tls.0.alpn_protocols, [b"h2"]);
+        assert_eq!(tls.config().alpn_protocols, [b"h2"]);
         let other_key = file("other.pem", &pair().signing_key.serialize_pem());
         let empty = file("empty.pem", "");
         let missing = directory.path().join("missing.pem");

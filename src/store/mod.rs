@@ -35,6 +35,18 @@ pub enum Write<'a> {
     Fact(&'a Event),
 }
 
+impl Write<'_> {
+    /// The same, once more.
+    #[must_use]
+    pub const fn again(&self) -> Self {
+        match self {
+            Self::Request(change) => Self::Request(change),
+            Self::Grant(change) => Self::Grant(change),
+            Self::Fact(event) => Self::Fact(event),
+        }
+    }
+}
+
 /// Why the store didn't do it. Nothing happened, except perhaps in a commit that took too long: whoever tries again reads
 /// first, and then it is seen, or a conflict.
 #[derive(Debug, thiserror::Error)]

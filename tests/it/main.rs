@@ -36,7 +36,11 @@ mod policy;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod rules;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]

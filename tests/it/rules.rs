@@ -16,6 +16,7 @@ mod persons;
 mod races;
 mod reading;
 mod reconciling;
+mod reloading;
 mod requests;
 mod submitting;
 mod unwritable;

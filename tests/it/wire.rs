@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use hallpass::{
     access::{actor::Persons, policy::Scope},
     clock::Clock,
-    grpc::{self, ServeError, Tls},
+    grpc::{self, Front, Fronts, ServeError, Tls},
     identity::{Algorithm, ClaimPaths, KeySource, Settings, Verifier},
     store::Store as _,
     wire::{
@@ -95,7 +95,8 @@ impl Served {
         let (tls, trusted) = tls.unzip();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let (broker, stopping) = (Arc::clone(&sim.broker), sim.stopping.clone());
-        let server = tokio::spawn(grpc::serve(listener, tls, broker, verifier, clock, stopping));
+        let fronts = Arc::new(Fronts::new(Front { verifier, broker }));
+        let server = tokio::spawn(grpc::serve(listener, tls, fronts, clock, stopping));
         let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).unwrap();
         let endpoint = match trusted {
             Some(trusted) => {
@@ -471,8 +472,8 @@ async fn plaintext_stays_on_this_host() {
     let clock: Arc<dyn Clock> = sim.clock.clone();
     let verifier = verifier("http://127.0.0.1:9/keys", &clock);
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let served =
-        grpc::serve(listener, None, Arc::clone(&sim.broker), verifier, clock, sim.stopping.clone()).await;
+    let fronts = Arc::new(Fronts::new(Front { verifier, broker: Arc::clone(&sim.broker) }));
+    let served = grpc::serve(listener, None, fronts, clock, sim.stopping.clone()).await;
     assert!(matches!(served, Err(ServeError::PlaintextOffHost { .. })));
 }
 

@@ -72,6 +72,15 @@ fn every_fact() -> Vec<Fact> {
         Fact::RecordingResumed { lost_from: at(0), kept: 1, dropped: 0 },
         Fact::GrantRevoked { cause, confirmation, lease_digest: keyed("lease") },
         Fact::GrantFailed { cause, confirmation },
+        Fact::ConfigurationChanged {
+            occasion: "COMMAND",
+            digest: "sha256:02".to_owned(),
+            former_digest: Some("sha256:01".to_owned()),
+            added: Vec::new(),
+            removed: vec!["targets.orders".to_owned()],
+            changed: Vec::new(),
+            ended: 1,
+        },
         Fact::AttemptRefused { verb: "approve", reason: "SELF_APPROVAL" },
         Fact::IdentityRefused {
             method: "m".to_owned(),
@@ -104,14 +113,16 @@ const fn place(fact: &Fact) -> usize {
         Fact::RecordingResumed { .. } => 16,
         Fact::GrantRevoked { .. } => 17,
         Fact::GrantFailed { .. } => 18,
-        Fact::AttemptRefused { .. } => 19,
-        Fact::IdentityRefused { .. } => 20,
+        Fact::ConfigurationChanged { .. } => 19,
+        Fact::AttemptRefused { .. } => 20,
+        Fact::IdentityRefused { .. } => 21,
     }
 }
 
 /// The kinds that the broker records without a state change.
-const WITHOUT_CHANGE: [&str; 6] = [
+const WITHOUT_CHANGE: [&str; 7] = [
     "AttemptRefused",
+    "ConfigurationChanged",
     "IdentityRefused",
     "ReconciliationDone",
     "RecordingResumed",

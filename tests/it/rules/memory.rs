@@ -136,6 +136,12 @@ impl SteppedStore {
         self.inner.rows().events.iter().filter(|event| event.kind == kind).count()
     }
 
+    /// The details of the events of a kind.
+    pub fn details(&self, kind: &str) -> Vec<serde_json::Value> {
+        let events = self.inner.rows().events.clone();
+        events.into_iter().filter(|event| event.kind == kind).map(|event| event.detail).collect()
+    }
+
     /// The targets that the events of a kind are about.
     pub fn targets(&self, kind: &str) -> Vec<Option<TargetName>> {
         let rows = self.inner.rows();

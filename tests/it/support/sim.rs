@@ -23,7 +23,7 @@ use hallpass::{
         Store,
         sqlite::{Migrate, SqliteStore},
     },
-    sweep::{Chores, Sweeper},
+    sweep::{Chores, Schedules, Sweeper},
     vault::SimulatedIssuer,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -139,7 +139,7 @@ pub fn at_work(
     let minutely: Schedule = "0 * * * * *".parse().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(sweeper);
-    for (_, chore) in chores.all(minutely.clone(), minutely) {
+    for (_, chore) in chores.all(&Schedules::new(minutely.clone(), minutely)) {
         tasks.spawn(chore);
     }
     tokio::spawn(async move { while tasks.join_next().await.is_some() {} })
