@@ -8,7 +8,7 @@ use crate::{
         grant::Grant,
         id::{GrantId, RequestId},
         policy::{Role, Subject, Verb},
-        request::Request,
+        request::{Request, State},
         target::{Target, TargetName},
     },
     store::{Overdue, Slice as StoreSlice},
@@ -21,6 +21,8 @@ pub struct RequestView {
     pub request: Request,
     /// Its latest grant.
     pub grant: Option<GrantId>,
+    /// The groups of which approvals are missing while it is PENDING, each as often as approvals are.
+    pub groups_missing: Vec<String>,
 }
 
 /// A target as a caller sees it.
@@ -85,6 +87,16 @@ impl Broker {
             can_approve: roles.contains(&Role::Approver),
             blockers: self.blockers_of(target),
         }
+    }
+
+    /// A request as it is seen, with its latest grant.
+    pub(super) fn seen(&self, request: Request, grant: Option<GrantId>) -> RequestView {
+        let target = self.policy.targets.get(&request.ask.target);
+        let pending = target.filter(|_| matches!(request.state, State::Pending { .. }));
+        let missing = pending.map(|target| request.missing(target)).unwrap_or_default();
+        let each = |(group, count): (&str, u32)| std::iter::repeat_n(group.to_owned(), count as usize);
+        let groups_missing = missing.into_iter().flat_map(each).collect();
+        RequestView { request, grant, groups_missing }
     }
 
     /// One request.
@@ -157,7 +169,7 @@ impl Broker {
         let grants = self.grants_of(id).await?;
         let timeline = self.store.timeline(id).await?;
         let grant = grants.first().map(|grant| grant.id);
-        Ok(Exception { request: RequestView { request, grant }, grants, timeline })
+        Ok(Exception { request: self.seen(request, grant), grants, timeline })
     }
 
     /// Exceptions whose requests match, the newest first, without their timelines.
@@ -188,7 +200,7 @@ impl Broker {
         let with_grants = |request: Request| {
             let grants = grants.remove(&request.id).unwrap_or_default();
             let grant = grants.first().map(|grant| grant.id);
-            Exception { request: RequestView { request, grant }, grants, timeline: Vec::new() }
+            Exception { request: self.seen(request, grant), grants, timeline: Vec::new() }
         };
         Ok(requests.into_iter().map(with_grants).collect())
     }
@@ -224,7 +236,7 @@ impl Broker {
     /// A request with its latest grant.
     pub(super) async fn view(&self, request: Request) -> Result<RequestView, Error> {
         let grant = self.grants_of(request.id).await?.first().map(|grant| grant.id);
-        Ok(RequestView { request, grant })
+        Ok(self.seen(request, grant))
     }
 
     /// A request's grants, the latest first.

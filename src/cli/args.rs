@@ -164,7 +164,7 @@ pub enum Verb {
     /// Take back your own request, before it is claimed.
     Withdraw(withdraw::WithdrawArgs),
     /// Approve somebody's request, in writing.
-    Approve(decide::DecideArgs),
+    Approve(decide::ApproveArgs),
     /// Deny somebody's request, in writing.
     Deny(decide::DenyArgs),
     /// Claim your approved request: get the credential. The window opens now.

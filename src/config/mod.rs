@@ -9,6 +9,7 @@
 //! Secrets come by file and stay there: none is read. No environment variable is looked at; systemd's credentials
 //! directory is handed in.
 
+mod deciding;
 mod files;
 mod identity;
 mod log;
@@ -138,7 +139,7 @@ fn read(mut root: Section<'_>, files: Files<'_>) -> Option<Config> {
     let alarm_after = upkeep::read_alarm(root.section("alarm"));
     let log = log::read(root.section("log"));
     let roles = read_roles(root.section("roles"));
-    let targets = targets::read(root.section("targets"));
+    let targets = targets::read(root.section("targets"), identity.as_ref().map(Identity::known).as_ref());
     root.finish();
     let (auditors, operators) = roles?;
     let identity = identity?;

@@ -2,7 +2,7 @@
 //! instead. None repeats the value, which may be a secret in the wrong place.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::Display,
     net::SocketAddr,
     num::NonZeroU32,
@@ -152,6 +152,36 @@ pub(super) fn vault_path(value: &DeValue<'_>) -> Read<String> {
 pub(super) fn vault_name(value: &DeValue<'_>) -> Read<String> {
     let name = vault_path(value)?;
     if name.contains('/') { Err("must not contain '/'".to_owned()) } else { Ok(name) }
+}
+
+/// How many of each group: names of groups with whole numbers that aren't zero.
+pub(super) fn counts(
+    bounds: RangeInclusive<u32>,
+) -> impl FnOnce(&DeValue<'_>) -> Read<BTreeMap<String, u32>> {
+    move |value| {
+        let table =
+            value.as_table().ok_or("must be a table of groups with numbers, like { security = 1 }")?;
+        let entry = |(group, number): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
+            let group: &toml::Spanned<toml::de::DeString<'_>> = group;
+            let name = line(group.get_ref()).map_err(|bad| format!("has a group whose name {bad}"))?;
+            let number = count(bounds.clone())(number.get_ref())
+                .map_err(|bad| format!("has a group whose number {bad}"))?;
+            Ok((name.to_owned(), number.get()))
+        };
+        table.iter().map(entry).collect()
+    }
+}
+
+/// A list that isn't empty, of what each of its entries is read as.
+pub(super) fn list<T>(read: impl Fn(&DeValue<'_>) -> Read<T>) -> impl FnOnce(&DeValue<'_>) -> Read<Vec<T>> {
+    move |value| {
+        let list = value.as_array().filter(|list| !list.is_empty());
+        let list = list.ok_or("must be a list with at least one entry")?;
+        let entry = |(index, item): (usize, &toml::Spanned<DeValue<'_>>)| {
+            read(item.get_ref()).map_err(|bad| format!("entry {} {bad}", index + 1))
+        };
+        list.iter().enumerate().map(entry).collect()
+    }
 }
 
 /// Names of groups. An empty list means nobody.

@@ -12,6 +12,7 @@ use crate::{
         approval::Digest,
         id::{GrantId, RequestId},
         target::TargetName,
+        terms::Terms,
         text::{IdempotencyKey, Prose, Ticket, line},
     },
     broker::{BadField, Error, GrantFilter, RequestFilter, Submission, Written},
@@ -59,6 +60,22 @@ pub(super) fn submission(message: &wire::SubmitRequestRequest) -> Result<Submiss
 }
 
 /// What approving and denying have in common.
+/// An approval, with what it restricts.
+pub(super) fn approval(message: &wire::ApproveRequestRequest) -> Result<(RequestId, Written, Terms), Error> {
+    let mut bad = Problems::default();
+    let written = decision(&message.name, &message.digest, &message.statement);
+    let terms = Terms {
+        duration: bad.take(duration("duration", message.duration)).flatten(),
+        not_before: bad.take(instant("not_before", message.not_before)).flatten(),
+        not_after: bad.take(instant("not_after", message.not_after)).flatten(),
+    };
+    match written {
+        Ok((id, written)) => bad.none_or((id, written, terms)),
+        Err(Error::BadFields(fields)) => Err(Error::BadFields(fields.into_iter().chain(bad.0).collect())),
+        Err(error) => Err(error),
+    }
+}
+
 pub(super) fn decision(name: &str, digest: &str, statement: &str) -> Result<(RequestId, Written), Error> {
     let mut bad = Problems::default();
     let id = bad.take(resource("name", "requests", name));

@@ -207,6 +207,7 @@ async fn what_cannot_be_decided() {
         name: "requests/01k00000000000000000000000".to_owned(),
         digest: request.digest.clone(),
         statement: "fine".to_owned(),
+        ..ApproveRequestRequest::default()
     };
     let error = olivia.requests.approve_request(unknown).await.unwrap_err();
     assert_eq!(reason(&error), (Code::NotFound, "NOT_FOUND".to_owned()));

@@ -20,6 +20,7 @@ use hallpass::{
         policy::Scope,
         request::Ask,
         revocation::{Cause, Confirmation, Step},
+        terms::Terms,
         text::{IdempotencyKey, PROSE_MAX_BYTES, Prose, Ticket},
     },
     clock::Clock,
@@ -148,7 +149,7 @@ async fn any_text_that_the_rules_take_reads_back(backend: impl Backend) {
         decision.approver.name = format!("{text}\0\u{7}");
         decision.statement = reason;
         // The approver's name must not be taken for the requester's.
-        let change = request.approve(decision, Some(&target)).unwrap().unwrap();
+        let change = request.approve(decision, Terms::default(), Some(&target)).unwrap().unwrap();
         let request = world.store_request(change).await;
         let (_, grant) = world.claim(request, &target).await;
         let grant = world.begun(grant, Cause::Frozen).await;

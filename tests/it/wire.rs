@@ -221,6 +221,7 @@ async fn a_story_over_the_wire() {
         name: request.name.clone(),
         digest: request.digest.clone(),
         statement: "go ahead".into(),
+        ..ApproveRequestRequest::default()
     };
     let approved = served.requests().approve_request(served.olivia(approval)).await.unwrap().into_inner();
     assert_eq!(approved.state(), RequestState::Approved);
@@ -361,8 +362,12 @@ async fn a_watch_tells_what_happens_and_ends_with_the_token() {
     let mut seen = served.requests().watch_requests(served.alice(watch)).await.unwrap().into_inner();
     let present = seen.next().await.unwrap().unwrap();
     assert_eq!((present.event, present.request), (None, Some(request.clone())));
-    let approval =
-        ApproveRequestRequest { name: request.name, digest: request.digest, statement: "go".into() };
+    let approval = ApproveRequestRequest {
+        name: request.name,
+        digest: request.digest,
+        statement: "go".into(),
+        ..Default::default()
+    };
     served.requests().approve_request(served.olivia(approval)).await.unwrap();
     let next = seen.next().await.unwrap().unwrap();
     assert_eq!(next.event.unwrap().kind, "RequestApproved");

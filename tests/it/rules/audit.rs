@@ -11,6 +11,7 @@ use hallpass::access::{
     grant::Grant,
     id::GrantId,
     revocation::{Cause, Confirmation, Step},
+    terms::Terms,
     text::Prose,
 };
 
@@ -38,6 +39,10 @@ fn every_fact() -> Vec<Fact> {
             digest: digest.clone(),
             approvals: 1,
             approvals_required: 1,
+            groups: vec!["leads".to_owned()],
+            duration_seconds: Some(1),
+            not_before: Some(at(0)),
+            not_after: Some(at(1)),
         },
         Fact::RequestDenied { statement, digest },
         Fact::RequestWithdrawn {},
@@ -171,7 +176,7 @@ fn every_event() -> Vec<Event> {
     let yes = decision(person("sub-ann", "ann"), pending.digest(), now);
     let mut events = vec![
         event(&submit(1)),
-        event(&pending.clone().approve(yes.clone(), Some(&orders)).unwrap().unwrap()),
+        event(&pending.clone().approve(yes.clone(), Terms::default(), Some(&orders)).unwrap().unwrap()),
         event(&pending.clone().deny(yes, Some(&orders)).unwrap()),
         event(&pending.clone().withdraw(developer(), now).unwrap()),
         event(&pending.lapse(at(0) + DECIDE_WITHIN).unwrap()),

@@ -1,7 +1,7 @@
 //! A broker on a real SQLite file, with a simulated Vault and a clock to turn: for what reality can't produce on demand,
 //! that is crashes at chosen points, lost answers, and hours.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta};
 use hallpass::{
@@ -12,7 +12,10 @@ use hallpass::{
         id::{GrantId, RequestId},
         limits::Limits,
         policy::Policy,
+        quorum::Quorum,
         target::{EarlyRevocation, Target},
+        terms::Leeway,
+        terms::Terms,
         text::Prose,
         writing::Writing,
     },
@@ -72,7 +75,7 @@ impl Sim {
     }
 
     pub async fn approve(&self, request: &RequestView) -> Result<RequestView, Error> {
-        self.broker.approve(&olivia(), request.request.id, written(request)).await
+        self.broker.approve(&olivia(), request.request.id, written(request), Terms::default()).await
     }
 
     /// A request that was approved.
@@ -223,9 +226,12 @@ fn target(name: &str) -> Target {
         window_max: HOUR,
         decide_within: HOUR,
         claim_within: HOUR,
-        requesters: ["developers".to_owned()].into(),
-        approvers: ["operations-leads".to_owned()].into(),
+        requesters: BTreeSet::from(["developers".to_owned()]).into(),
+        approvers: BTreeSet::from(["operations-leads".to_owned()]).into(),
         approvals_required: NonZeroU32::MIN,
+        quorum: Quorum::default(),
+        leeway: Leeway { shorten: true, narrow: true },
+        hours: None,
         early_revocation: EarlyRevocation::EndsSessions,
         window_default: None,
         writing: Writing::default(),
