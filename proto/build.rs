@@ -5,10 +5,11 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost_build::Config;
 use protox::prost::Message;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "hallpass/v1/errors.proto",
     "hallpass/v1/event.proto",
     "hallpass/v1/exception.proto",
+    "hallpass/v1/freeze.proto",
     "hallpass/v1/grant.proto",
     "hallpass/v1/request.proto",
     "hallpass/v1/target.proto",

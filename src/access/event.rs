@@ -202,6 +202,22 @@ pub enum Fact {
         /// What the confirmation rests on.
         confirmation: &'static str,
     },
+    /// Nothing more is granted of what this covers.
+    TargetsFrozen {
+        /// The target's name, or `*` for all.
+        extent: String,
+        /// Why.
+        reason: String,
+        /// Whether what is held ends, too.
+        ends_grants: bool,
+    },
+    /// A freeze is over.
+    TargetsThawed {
+        /// The target's name, or `*` for all.
+        extent: String,
+        /// Why.
+        reason: String,
+    },
     /// A known person tried what he may not do.
     AttemptRefused {
         /// What he tried.

@@ -22,12 +22,12 @@ const MINUTE: TimeDelta = TimeDelta::minutes(1);
 pub struct Hours {
     zone: Tz,
     written: Vec<String>,
-    open: Vec<Minutes>,
+    open: Vec<Calendar>,
 }
 
 /// The minutes that one expression matches; a bit for each value of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Minutes {
+struct Calendar {
     minutes: u64,
     hours: u64,
     days: u64,
@@ -42,7 +42,7 @@ impl Hours {
     #[must_use]
     pub fn new(zone: Tz, expressions: Vec<(String, cron::Schedule)>) -> Self {
         let (written, schedules): (Vec<_>, Vec<_>) = expressions.into_iter().unzip();
-        Self { zone, written, open: schedules.iter().map(Minutes::of).collect() }
+        Self { zone, written, open: schedules.iter().map(Calendar::of).collect() }
     }
 
     /// Whether the window lies in them as a whole.
@@ -86,7 +86,7 @@ impl Hours {
     }
 }
 
-impl Minutes {
+impl Calendar {
     fn of(schedule: &cron::Schedule) -> Self {
         Self {
             minutes: bits(schedule.minutes()),

@@ -16,6 +16,7 @@ pub mod actor;
 pub mod approval;
 pub mod change;
 pub mod event;
+pub mod freeze;
 pub mod grant;
 pub mod handle;
 pub mod hours;

@@ -31,6 +31,9 @@ pub enum Verb {
     ListGrants,
     GetException,
     ListExceptions,
+    FreezeTargets,
+    ThawTargets,
+    ListFreezes,
 }
 
 /// What a caller is to the thing in question. Where no thing is in question (lists), what he is to any target.
@@ -71,6 +74,9 @@ const TABLE: &[(Verb, &str, &[&[Role]])] = &[
     (Verb::ListGrants, "list grants", &[&[Requester], &[Approver], &[Auditor], &[Operator]]),
     (Verb::GetException, "read this exception", &[&[Owner], &[Approver], &[Auditor], &[Operator]]),
     (Verb::ListExceptions, "list exceptions", &[&[Requester], &[Approver], &[Auditor], &[Operator]]),
+    (Verb::FreezeTargets, "freeze", &[&[Operator]]),
+    (Verb::ThawTargets, "thaw", &[&[Operator]]),
+    (Verb::ListFreezes, "list freezes", &[&[Requester], &[Approver], &[Auditor], &[Operator]]),
 ];
 
 impl Verb {
@@ -151,6 +157,16 @@ impl Policy {
             [all] if all.contains(&Another) && has.contains(&Approver) => Refusal::SelfApproval,
             _ => Refusal::RoleMissing { verb: name },
         })
+    }
+
+    /// Whether the caller may know that there is such a thing.
+    #[must_use]
+    pub fn sees(&self, caller: &Caller, subject: Subject<'_>) -> bool {
+        match subject {
+            Subject::Anything => true,
+            Subject::Target(_) => self.allow(Verb::GetTarget, caller, subject).is_ok(),
+            Subject::Owned(..) => self.allow(Verb::GetRequest, caller, subject).is_ok(),
+        }
     }
 
     /// What the caller is to the subject.

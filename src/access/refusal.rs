@@ -101,6 +101,18 @@ pub enum Refusal {
         /// When it may.
         not_before: DateTime<Utc>,
     },
+    /// An operator froze it.
+    #[error(
+        "the target is frozen since {}: {reason}; the request stays approved until it lapses, claim when the operators \
+         have thawed it",
+        rfc3339(*since)
+    )]
+    Frozen {
+        /// Since when.
+        since: DateTime<Utc>,
+        /// What the operator wrote.
+        reason: String,
+    },
     /// The window would not lie in the target's hours.
     #[error("the window would not lie in the target's hours, {hours}; {}", next_fit(*fits_at))]
     OutsideHours {
@@ -143,6 +155,7 @@ impl Refusal {
             Self::GrantPause { .. } => "GRANT_PAUSE",
             Self::TooEarly { .. } => "TOO_EARLY",
             Self::OutsideHours { .. } => "OUTSIDE_HOURS",
+            Self::Frozen { .. } => "TARGET_FROZEN",
         }
     }
 

@@ -25,6 +25,7 @@ mod claim;
 mod decide;
 mod end;
 mod error;
+mod freeze;
 mod handles;
 mod issuing;
 mod journal;

@@ -5,6 +5,7 @@ use crate::{
     access::{
         actor::Caller,
         event::{About, Recorded},
+        freeze::Freeze,
         grant::Grant,
         id::{GrantId, RequestId},
         policy::{Role, Subject, Verb},
@@ -36,6 +37,8 @@ pub struct TargetView {
     pub can_approve: bool,
     /// What stands in the way of issuing; empty if nothing does.
     pub blockers: Vec<String>,
+    /// The freeze that covers it.
+    pub freeze: Option<Freeze>,
 }
 
 /// A request with everything that came of it.
@@ -60,8 +63,9 @@ impl Broker {
         let visible = |target: &&Target| {
             self.policy.allow(Verb::GetTarget, caller, Subject::Target(&target.name)).is_ok()
         };
+        let freezes = self.store.freezes().await?;
         let targets = self.policy.targets.values().filter(visible);
-        Ok(targets.map(|target| self.target_view(caller, target)).collect())
+        Ok(targets.map(|target| self.target_view(caller, target, &freezes)).collect())
     }
 
     /// One target.
@@ -75,17 +79,18 @@ impl Broker {
             return Err(Error::NotFound { name: resource });
         };
         let about = About { target: Some(name.clone()), ..About::default() };
-        self.may_read(Verb::GetTarget, caller, Subject::Target(name), about, resource).await?;
-        Ok(self.target_view(caller, target))
+        self.allow(Verb::GetTarget, caller, Subject::Target(name), about, &resource).await?;
+        Ok(self.target_view(caller, target, &self.store.freezes().await?))
     }
 
-    fn target_view(&self, caller: &Caller, target: &Target) -> TargetView {
+    fn target_view(&self, caller: &Caller, target: &Target, freezes: &[Freeze]) -> TargetView {
         let roles = self.policy.roles(caller, Subject::Target(&target.name));
         TargetView {
             target: target.clone(),
             can_request: roles.contains(&Role::Requester),
             can_approve: roles.contains(&Role::Approver),
             blockers: self.blockers_of(target),
+            freeze: freezes.iter().find(|freeze| freeze.extent.covers(&target.name)).cloned(),
         }
     }
 
@@ -133,7 +138,7 @@ impl Broker {
         let name = format!("grants/{id}");
         let Some(grant) = self.store.grant(id).await? else { return Err(Error::NotFound { name }) };
         let subject = Subject::Owned(&grant.target, &grant.holder);
-        self.may_read(Verb::GetGrant, caller, subject, about(&grant), name).await?;
+        self.allow(Verb::GetGrant, caller, subject, about(&grant), &name).await?;
         Ok(grant)
     }
 
@@ -217,20 +222,8 @@ impl Broker {
         let Some(request) = self.store.request(id).await? else { return Err(Error::NotFound { name }) };
         let about = About { request: Some(id), grant: None, target: Some(request.ask.target.clone()) };
         let subject = Subject::Owned(&request.ask.target, &request.ask.requester);
-        self.may_read(verb, caller, subject, about, name).await?;
+        self.allow(verb, caller, subject, about, &name).await?;
         Ok(request)
-    }
-
-    async fn may_read(
-        &self,
-        verb: Verb,
-        caller: &Caller,
-        subject: Subject<'_>,
-        about: About,
-        name: String,
-    ) -> Result<(), Error> {
-        let allowed = self.allow(verb, caller, subject, about, &name).await;
-        allowed.map_err(|_| Error::NotFound { name })
     }
 
     /// A request with its latest grant.

@@ -10,8 +10,8 @@ use super::{
     time::{self, Times},
 };
 use crate::wire::{
-    AuditEvent, Decision, EarlyRevocation, Grant, GrantState, Person, Request, RequestState, RevocationCause,
-    RevocationStep, Target, Verdict,
+    AuditEvent, Decision, EarlyRevocation, Freeze, Grant, GrantState, Person, Request, RequestState,
+    RevocationCause, RevocationStep, Target, Verdict,
 };
 
 /// The kinds of events by which a grant is over.
@@ -220,7 +220,14 @@ pub fn target(target: &Target) -> Block {
         .field("pause", length(target.pause.as_ref()))
         .field("ending early", early(target.early_revocation()))
         .field("credential path", &target.credential_path)
+        .toned("frozen", frozen(target), Tone::Bad)
         .toned("blocked", target.issue_blockers.join("\n"), Tone::Bad)
+}
+
+/// Why and by whom it is frozen; empty if it isn't.
+fn frozen(target: &Target) -> String {
+    let by = |freeze: &Freeze| format!("by {}: {}", person(freeze.frozen_by.as_ref()), freeze.reason);
+    target.freeze.as_ref().map(by).unwrap_or_default()
 }
 
 /// How much may be held at once; empty if there is no limit.

@@ -152,6 +152,8 @@ fn refused(message: &str, name: &str, refusal: &Refusal) -> Status {
         }
         Refusal::TooEarly { not_before } => failed(ErrorReason::TooEarly)
             .metadata("not_before", not_before.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        Refusal::Frozen { since, .. } => failed(ErrorReason::TargetFrozen)
+            .metadata("since", since.to_rfc3339_opts(SecondsFormat::Millis, true)),
         Refusal::OutsideHours { fits_at, .. } => {
             let made = failed(ErrorReason::OutsideHours);
             match fits_at {
@@ -348,6 +350,12 @@ mod tests {
                 Code::FailedPrecondition,
                 "GRANT_PAUSE",
                 Some(("over_at", "1970-01-01T00:00:00.000Z".into())),
+            ),
+            (
+                refused_with(Refusal::Frozen { since: DateTime::UNIX_EPOCH, reason: "breach".into() }),
+                Code::FailedPrecondition,
+                "TARGET_FROZEN",
+                Some(("since", "1970-01-01T00:00:00.000Z".into())),
             ),
             (
                 refused_with(Refusal::TooEarly { not_before: DateTime::UNIX_EPOCH }),

@@ -12,6 +12,7 @@ use crate::{
         actor::{Actor, Person},
         approval::{Approval, Decision, Denial},
         event::Recorded,
+        freeze::{self, Extent, Freeze},
         grant::{self, Grant},
         request::{self, Request},
         revocation::{Cause, Step},
@@ -23,7 +24,7 @@ use crate::{
 };
 
 pub(super) fn target(view: TargetView) -> wire::Target {
-    let TargetView { target, can_request, can_approve, blockers } = view;
+    let TargetView { target, can_request, can_approve, blockers, freeze: frozen } = view;
     wire::Target {
         name: format!("targets/{}", target.name),
         description: target.description,
@@ -52,7 +53,27 @@ pub(super) fn target(view: TargetView) -> wire::Target {
         approvals_of: target.quorum.0.into_iter().map(|(group, least)| (group, count(least))).collect(),
         approvers_may_shorten: target.leeway.shorten,
         approvers_may_narrow: target.leeway.narrow,
+        freeze: frozen.map(freeze),
         hours: target.hours.map(|hours| hours.to_string()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn freeze(freeze: Freeze) -> wire::Freeze {
+    let (ends_grants, thawed_at) = match freeze.state {
+        freeze::State::Frozen { ends_grants } => (ends_grants, None),
+        freeze::State::Thawed { thawed_at } => (false, Some(thawed_at)),
+    };
+    wire::Freeze {
+        name: format!("freezes/{}", freeze.id),
+        target: match freeze.extent {
+            Extent::Everything => "targets/-".to_owned(),
+            Extent::Target(name) => format!("targets/{name}"),
+        },
+        frozen_by: Some(person(freeze.by)),
+        reason: freeze.reason.to_string(),
+        frozen_at: Some(timestamp(freeze.frozen_at)),
+        ends_grants,
+        thawed_at: thawed_at.map(timestamp),
     }
 }
 

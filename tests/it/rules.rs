@@ -6,6 +6,7 @@
 mod audit;
 mod deciding;
 mod digest;
+mod freezing;
 mod grants;
 mod issuable;
 mod limits;

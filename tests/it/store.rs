@@ -2,6 +2,7 @@
 //! [`Backend`] and gets a place beside `on_sqlite`. So does the store in memory that simulations stand on.
 
 mod durable;
+mod freezes;
 mod memory;
 mod random;
 mod sqlite;
@@ -28,7 +29,10 @@ use hallpass::{
 };
 use tokio::task::JoinSet;
 
-use self::values::{World, beginning, person, target};
+use self::{
+    freezes::{a_freeze_is_changed_by_one_at_a_time, no_grant_is_opened_of_what_is_frozen},
+    values::{World, beginning, person, target},
+};
 
 /// A database of its own for one test.
 pub trait Backend: Sized {
@@ -76,6 +80,8 @@ conformance!(
         grants_come_with_their_requests,
         leases_are_known_until_they_are_gone,
         what_is_held_is_counted_until_it_is_confirmed_to_have_ended,
+        no_grant_is_opened_of_what_is_frozen,
+        a_freeze_is_changed_by_one_at_a_time,
         handles_stay_out_of_the_log,
         a_restart_keeps_everything,
     ]

@@ -227,14 +227,17 @@ async fn update_grant(
         .await
 }
 
-fn exactly_one(operation: &'static str, done: &SqliteQueryResult) -> Result<(), StoreError> {
+pub(super) fn exactly_one(operation: &'static str, done: &SqliteQueryResult) -> Result<(), StoreError> {
     if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict { operation }) }
 }
 
-/// What may be unique only once is there already: somebody was faster.
-fn refused(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+/// What may be unique only once is there already, or a freeze is: somebody was faster.
+pub(super) fn refused(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
     move |error| match &error {
-        sqlx::Error::Database(database) if database.is_unique_violation() => {
+        sqlx::Error::Database(database)
+            if database.is_unique_violation()
+                || database.message().starts_with("grants_not_while_frozen") =>
+        {
             StoreError::Conflict { operation }
         }
         _ => failed(operation)(error),

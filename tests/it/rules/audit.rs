@@ -8,7 +8,9 @@ use hallpass::access::{
     approval::Digest,
     change::Change,
     event::{Event, Fact},
+    freeze::{Extent, Freeze},
     grant::Grant,
+    id::FreezeId,
     id::GrantId,
     revocation::{Cause, Confirmation, Step},
     terms::Terms,
@@ -84,6 +86,8 @@ fn every_fact() -> Vec<Fact> {
             error: "expired".to_owned(),
             unrecorded: 2,
         },
+        Fact::TargetsFrozen { extent: "*".to_owned(), reason: REASON.to_owned(), ends_grants: true },
+        Fact::TargetsThawed { extent: "orders".to_owned(), reason: REASON.to_owned() },
     ]
 }
 
@@ -111,6 +115,8 @@ const fn place(fact: &Fact) -> usize {
         Fact::GrantFailed { .. } => 18,
         Fact::AttemptRefused { .. } => 19,
         Fact::IdentityRefused { .. } => 20,
+        Fact::TargetsFrozen { .. } => 21,
+        Fact::TargetsThawed { .. } => 22,
     }
 }
 
@@ -174,12 +180,16 @@ fn every_event() -> Vec<Event> {
     let (now, orders) = (at(2000), target(1));
     let pending = submit(1).into_after();
     let yes = decision(person("sub-ann", "ann"), pending.digest(), now);
+    let why = Prose::new(REASON).unwrap();
+    let frozen = Freeze::begin(FreezeId::new(now, 1), Extent::Everything, developer(), why, true, now);
     let mut events = vec![
         event(&submit(1)),
         event(&pending.clone().approve(yes.clone(), Terms::default(), Some(&orders)).unwrap().unwrap()),
         event(&pending.clone().deny(yes, Some(&orders)).unwrap()),
         event(&pending.clone().withdraw(developer(), now).unwrap()),
         event(&pending.lapse(at(0) + DECIDE_WITHIN).unwrap()),
+        event(&frozen),
+        event(&frozen.after().clone().thaw(developer(), &Prose::new(REASON).unwrap(), now).unwrap()),
         event(&approved(1).claim(now, Some(&orders)).unwrap().0),
     ];
     let opened = opened(now);

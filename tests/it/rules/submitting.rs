@@ -132,7 +132,7 @@ async fn what_is_only_checked_is_not_submitted() {
     assert!(world.store.request(would_be.id).await.unwrap().is_none());
     assert_eq!(world.store.count("RequestSubmitted"), 0);
     let stranger = caller(person("sub-bob", "bob"), "elsewhere");
-    assert!(matches!(world.broker.submit(&stranger, checked).await, Err(Error::Refused { .. })));
+    assert!(matches!(world.broker.submit(&stranger, checked).await, Err(Error::NotFound { .. })));
     let submitted = submit(&world, submission(Some("k1"))).await.unwrap();
     assert_eq!(world.store.count("RequestSubmitted"), 1, "the key was not used up");
     assert!(world.store.request(submitted.id).await.unwrap().is_some());
