@@ -234,15 +234,15 @@ async fn a_target_may_leave_its_approvers_no_choice() {
 }
 
 /// Hours that are open from 15:00 to 16:30 UTC; the tests begin at 14:13:20.
-fn afternoon() -> Option<Hours> {
+fn afternoon() -> Hours {
     let open = ["* 15 * * *", "0-29 16 * * *"];
     let read = |text: &&str| ((*text).to_owned(), hallpass::schedule::minutes(text).unwrap());
-    Some(Hours::new("UTC".parse().unwrap(), open.iter().map(read).collect()))
+    Hours::new("UTC".parse().unwrap(), open.iter().map(read).collect())
 }
 
 #[tokio::test]
 async fn a_window_lies_in_the_hours_or_is_not_opened() {
-    let world = world_with(Target { hours: afternoon(), ..orders() });
+    let world = world_with(Target { hours: Some(afternoon()), ..orders() });
     let request = world.submit().await.unwrap();
     approve_plainly(&world, &who("ann", &["leads"]), &request).await.unwrap();
     let three = at(0) + TimeDelta::seconds(46 * 60 + 40);
@@ -261,7 +261,7 @@ async fn a_window_lies_in_the_hours_or_is_not_opened() {
 /// What could never be claimed is not taken.
 #[tokio::test]
 async fn a_request_that_fits_no_hours_is_refused_at_once() {
-    let world = world_with(Target { hours: afternoon(), window_max: 2 * WINDOW, ..orders() });
+    let world = world_with(Target { hours: Some(afternoon()), window_max: 2 * WINDOW, ..orders() });
     let submission = |duration| Submission {
         target: orders().name,
         duration: Some(duration),
@@ -278,7 +278,7 @@ async fn a_request_that_fits_no_hours_is_refused_at_once() {
     // Not the whole hours lie before the request would lapse.
     let target =
         Target { decide_within: Duration::from_mins(40), claim_within: Duration::from_mins(6), ..orders() };
-    let world = world.configured(policy([Target { hours: afternoon(), ..target }]));
+    let world = world.configured(policy([Target { hours: Some(afternoon()), ..target }]));
     assert!(DECIDE_WITHIN > CLAIM_WITHIN);
     assert_eq!(fields(world.broker.submit(&dev, submission(WINDOW)).await), ["duration"]);
 }
