@@ -24,6 +24,8 @@ mod endings;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod identity;
