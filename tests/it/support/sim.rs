@@ -56,7 +56,7 @@ impl Sim {
         let store = SqliteStore::open(&dir.join("hallpass.db"), Migrate::Yes, &*clock).await.unwrap();
         let (store, stopping) = (Arc::new(store), CancellationToken::new());
         let vault = Arc::new(SimulatedIssuer::new(clock.clone()));
-        let broker = broker(&store, &vault, &clock, &stopping, &TARGETS).await;
+        let broker = broker(&store, &vault, &clock, &stopping, policy(&TARGETS)).await;
         Self { clock, vault, store, broker, stopping, _dir: dir }
     }
 
@@ -67,7 +67,12 @@ impl Sim {
 
     /// The same, with other targets in the configuration.
     pub async fn restart_with(&mut self, targets: &[&str]) {
-        self.broker = broker(&self.store, &self.vault, &self.clock, &self.stopping, targets).await;
+        self.configure(policy(targets)).await;
+    }
+
+    /// The same, with another policy.
+    pub async fn configure(&mut self, policy: Policy) {
+        self.broker = broker(&self.store, &self.vault, &self.clock, &self.stopping, policy).await;
     }
 
     pub async fn submit(&self, target: &str) -> RequestView {
@@ -200,11 +205,11 @@ async fn broker(
     vault: &Arc<SimulatedIssuer>,
     clock: &Arc<ManualClock>,
     stopping: &CancellationToken,
-    targets: &[&str],
+    policy: Policy,
 ) -> Arc<Broker> {
     let clock: Arc<dyn Clock> = clock.clone();
     Arc::new(Broker::new(Parts {
-        policy: policy(targets),
+        policy,
         digest_key: store.digest_key().await.unwrap(),
         store: store.clone(),
         issuer: vault.clone(),
