@@ -10,7 +10,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::{
-    access::id::GrantId,
+    access::{id::GrantId, terms::Terms},
     broker::{Broker, Parts},
     clock::{Clock, SystemClock},
     store::{
@@ -101,7 +101,7 @@ fn note_calls(vault: &SimulatedIssuer, calls: &Calls) {
 async fn claim(broker: &Arc<Broker>) -> (GrantId, DateTime<Utc>) {
     let view = broker.submit(&alice(), submission("orders-ro", LENGTH)).await.unwrap();
     let (id, written) = (view.request.id, written(&view));
-    broker.approve(&olivia(), id, written).await.unwrap();
+    broker.approve(&olivia(), id, written, Terms::default()).await.unwrap();
     let grant = broker.claim(&alice(), id, false).await.unwrap().grant;
     (grant.id, grant.window.closes_at())
 }

@@ -46,6 +46,12 @@ impl Persons {
         is_new
     }
 
+    /// Whether this is the subject of somebody here.
+    #[must_use]
+    pub fn has(&self, subject: &str) -> bool {
+        self.0.values().any(|person| person == subject)
+    }
+
     /// The subject under which an identity's person is known: the same whichever way he came in.
     #[must_use]
     pub fn subject<'a>(&'a self, identity: &'a str) -> &'a str {

@@ -1,12 +1,12 @@
 //! Written decisions. An [`Approval`] or [`Denial`] is evidence: it is made only by the request's own `approve` and
 //! `deny` (or read back from the record of one), and opening a grant demands the approvals by value.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
-use super::{actor::Person, text::Prose};
+use super::{actor::Person, terms::Terms, text::Prose};
 
 /// What a decision is bound to: SHA-256 over everything that makes up a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +37,12 @@ impl fmt::Display for Digest {
     }
 }
 
-/// Another person's written yes.
+/// Another person's written yes, to what was asked or to less.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Approval(Decision);
+pub struct Approval {
+    decision: Decision,
+    terms: Terms,
+}
 
 /// Another person's written no.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,23 +59,31 @@ pub struct Decision {
     pub digest: Digest,
     /// When it was recorded.
     pub decided_at: DateTime<Utc>,
+    /// The groups that made him an approver then.
+    pub groups: BTreeSet<String>,
 }
 
 impl Approval {
-    pub(super) const fn mint(decision: Decision) -> Self {
-        Self(decision)
+    pub(super) const fn mint(decision: Decision, terms: Terms) -> Self {
+        Self { decision, terms }
     }
 
     /// What was recorded of an approval that `approve` made.
     #[must_use]
-    pub const fn recorded(decision: Decision) -> Self {
-        Self(decision)
+    pub const fn recorded(decision: Decision, terms: Terms) -> Self {
+        Self { decision, terms }
     }
 
     /// What it says.
     #[must_use]
     pub const fn decision(&self) -> &Decision {
-        &self.0
+        &self.decision
+    }
+
+    /// What it restricts.
+    #[must_use]
+    pub const fn terms(&self) -> Terms {
+        self.terms
     }
 }
 

@@ -68,6 +68,17 @@ pub enum Fact {
         approvals: usize,
         /// How many have to.
         approvals_required: u32,
+        /// The groups that made him an approver.
+        groups: Vec<String>,
+        /// How long the window may be at most, if he shortened it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        duration_seconds: Option<u64>,
+        /// When it may open first, if he said so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        not_before: Option<DateTime<Utc>>,
+        /// By when it must have opened, if he said so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        not_after: Option<DateTime<Utc>>,
     },
     /// A person denied in writing.
     RequestDenied {
@@ -208,6 +219,22 @@ pub enum Fact {
         changed: Vec<String>,
         /// How many grants are ending by it, because their targets are gone.
         ended: u64,
+    },
+    /// Nothing more is granted of what this covers.
+    TargetsFrozen {
+        /// The target's name, or `*` for all.
+        extent: String,
+        /// Why.
+        reason: String,
+        /// Whether what is held ends, too.
+        ends_grants: bool,
+    },
+    /// A freeze is over.
+    TargetsThawed {
+        /// The target's name, or `*` for all.
+        extent: String,
+        /// Why.
+        reason: String,
     },
     /// A known person tried what he may not do.
     AttemptRefused {

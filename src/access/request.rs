@@ -10,7 +10,7 @@
 //! Who may do it was asked of the policy before; whether it can be done now is decided here. A deadline that has passed
 //! counts at once, whether or not anybody has recorded the lapse yet.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -23,6 +23,7 @@ use super::{
     id::RequestId,
     refusal::Refusal,
     target::{Target, TargetName},
+    terms::Terms,
     text::{IdempotencyKey, Prose, Ticket},
     window::Window,
 };
@@ -190,6 +191,7 @@ impl Request {
     pub fn approve(
         self,
         decision: Decision,
+        terms: Terms,
         target: Option<&Target>,
     ) -> Result<Option<Change<Self>>, Refusal> {
         let again = self.approvals.iter().any(|given| given.decision().approver.is(&decision.approver));
@@ -198,23 +200,56 @@ impl Request {
             return Ok(None);
         }
         let target = self.decidable(&decision, target, "approved")?;
-        let now = decision.decided_at;
-        let mut approvals = self.approvals.clone();
-        let fact = |count| Fact::RequestApproved {
+        let (now, actor) = (decision.decided_at, Actor::Person(decision.approver.clone()));
+        let fact = Fact::RequestApproved {
             statement: decision.statement.to_string(),
             digest: decision.digest.to_string(),
-            approvals: count,
+            approvals: self.approvals.len() + 1,
             approvals_required: self.ask.approvals_required,
+            groups: decision.groups.iter().cloned().collect(),
+            duration_seconds: terms.duration.map(|duration| duration.as_secs()),
+            not_before: terms.not_before,
+            not_after: terms.not_after,
         };
-        let fact = fact(approvals.len() + 1);
-        let actor = Actor::Person(decision.approver.clone());
-        approvals.push(Approval::mint(decision));
-        let state = if approvals.len() >= self.ask.approvals_required as usize {
-            State::Approved { approved_at: now, lapses_at: now + target.claim_within }
-        } else {
-            self.state.clone()
-        };
-        Ok(Some(Self { approvals, ..self }.moved(state, now, actor, fact)))
+        let mut after = self;
+        after.approvals.push(Approval::mint(decision, terms));
+        let state = after.after_approval(now, target);
+        Ok(Some(after.moved(state, now, actor, fact)))
+    }
+
+    /// Where it stands after one more approval: it goes on waiting, but never longer than the terms allow it to be of use.
+    fn after_approval(&self, now: DateTime<Utc>, target: &Target) -> State {
+        let terms = self.terms();
+        let in_time = |at: DateTime<Utc>| terms.not_after.map_or(at, |end| end.min(at));
+        let enough = self.approvals.len() >= self.ask.approvals_required as usize;
+        match self.state {
+            State::Pending { lapses_at } if !enough || !self.missing(target).is_empty() => {
+                State::Pending { lapses_at: in_time(lapses_at) }
+            }
+            _ => {
+                let claimable_at = terms.not_before.map_or(now, |start| start.max(now));
+                State::Approved { approved_at: now, lapses_at: in_time(claimable_at + target.claim_within) }
+            }
+        }
+    }
+
+    /// What all approvals together restrict.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        self.approvals.iter().map(Approval::terms).fold(Terms::default(), Terms::and)
+    }
+
+    /// How long the window will be: as long as was asked, or as the approvals allow.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        self.terms().duration.unwrap_or(self.ask.duration)
+    }
+
+    /// How many approvals are missing of which groups.
+    #[must_use]
+    pub fn missing<'t>(&self, target: &'t Target) -> BTreeMap<&'t str, u32> {
+        let people: Vec<_> = self.approvals.iter().map(|approval| &approval.decision().groups).collect();
+        target.quorum.missing(&people)
     }
 
     /// Records another person's no.
@@ -265,7 +300,9 @@ impl Request {
         if !matches!(self.state, State::Approved { .. }) {
             return Err(self.wrong_state("claimed"));
         }
-        let warrant = self.warrant(Window::open(now, self.ask.duration), false, target)?;
+        let window = Window::open(now, self.duration());
+        let warrant = self.warrant(window, false, target)?;
+        self.must_be_time(window, target)?;
         let actor = Actor::Person(self.ask.requester.clone());
         Ok((self.moved(State::Claimed { claimed_at: now }, now, actor, Fact::RequestClaimed {}), warrant))
     }
@@ -291,6 +328,22 @@ impl Request {
             return Err(Refusal::WindowClosed);
         }
         self.warrant(before.window, true, target)
+    }
+
+    /// Whether the window may open now: by what the approvers said, and by the target's hours.
+    fn must_be_time(&self, window: Window, target: Option<&Target>) -> Result<(), Refusal> {
+        let now = window.opens_at();
+        if let Some(not_before) = self.terms().not_before.filter(|start| now < *start) {
+            return Err(Refusal::TooEarly { not_before });
+        }
+        match target.and_then(|target| target.hours.as_ref()) {
+            Some(hours) if !hours.contain(window) => {
+                let lapses_at = self.state.lapses_at().unwrap_or(now);
+                let fits_at = hours.first_fit(now, lapses_at, self.duration());
+                Err(Refusal::OutsideHours { hours: hours.to_string(), fits_at })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn warrant(&self, window: Window, reissue: bool, target: Option<&Target>) -> Result<Warrant, Refusal> {

@@ -106,7 +106,8 @@ impl Broker {
         let subject = Subject::Owned(&request.ask.target, &request.ask.requester);
         self.allow(Verb::ClaimGrant, caller, subject, about, &name).await?;
         let target = self.policy.targets.get(&request.ask.target);
-        self.must_be_approved(&request)?;
+        self.must_be_approved(&request, target)?;
+        self.must_not_be_frozen(&request.ask.target).await?;
         reach(Point::ClaimAllowed);
         let (grant, at_work) = if matches!(request.state, State::Claimed { .. }) {
             self.intend_again(caller, &request, target, reissue).await?
@@ -118,11 +119,11 @@ impl Broker {
         target.cloned().map(|target| (grant, target, at_work)).ok_or(gone)
     }
 
-    /// Whether the approvals are of as many people as they have to be, by what is known of people now. Everything else
-    /// about them is the request's own rule.
-    pub(super) fn must_be_approved(&self, request: &Request) -> Result<(), Error> {
+    /// Whether enough people have approved who may do so, by what is known of people now. Everything else about the
+    /// approvals is the request's own rule, also that there must be a target.
+    pub(super) fn must_be_approved(&self, request: &Request, target: Option<&Target>) -> Result<(), Error> {
         let claimable = matches!(request.state, State::Approved { .. } | State::Claimed { .. });
-        if claimable && self.policy.people(request) < request.ask.approvals_required as usize {
+        if claimable && target.is_some_and(|target| !self.policy.is_approved(request, target)) {
             let (name, refusal) = (format!("requests/{}", request.id), Refusal::ApprovalInvalid);
             return Err(Error::Refused { name, refusal });
         }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::{BadField, Broker, Error, RequestView};
 use crate::{
     access::{
@@ -13,6 +15,7 @@ use crate::{
         refusal::Refusal,
         request::Request,
         target::Target,
+        terms::Terms,
         text::Prose,
     },
     store::Write,
@@ -27,22 +30,70 @@ pub struct Written {
     pub statement: Prose,
 }
 
-/// What a decision does to a request; `None` if it changes nothing.
-type Rule = fn(Request, Decision, Option<&Target>) -> Result<Option<Change<Request>>, Refusal>;
+/// What is decided.
+#[derive(Clone, Copy, Debug)]
+enum Verdict {
+    Approved(Terms),
+    Denied,
+}
+
+impl Verdict {
+    const fn verb(self) -> Verb {
+        match self {
+            Self::Approved(_) => Verb::ApproveRequest,
+            Self::Denied => Verb::DenyRequest,
+        }
+    }
+
+    /// What it does to a request; `None` if it changes nothing.
+    fn apply(
+        self,
+        request: Request,
+        decision: Decision,
+        target: Option<&Target>,
+    ) -> Result<Option<Change<Request>>, Refusal> {
+        match self {
+            Self::Approved(terms) => request.approve(decision, terms, target),
+            Self::Denied => request.deny(decision, target).map(Some),
+        }
+    }
+
+    /// What is wrong with what the approver wrote, for this target.
+    fn problems(
+        self,
+        request: &Request,
+        written: &Written,
+        target: &Target,
+        now: DateTime<Utc>,
+    ) -> Vec<BadField> {
+        let statement = target.writing.statement_problem(&written.statement);
+        let statement = statement.map(|problem| BadField { field: "statement", problem });
+        let terms = match self {
+            Self::Approved(terms) => {
+                terms.problems(target.leeway, request.ask.duration, request.terms(), now)
+            }
+            Self::Denied => Vec::new(),
+        };
+        let terms = terms.into_iter().map(|(field, problem)| BadField { field, problem });
+        statement.into_iter().chain(terms).collect()
+    }
+}
 
 impl Broker {
-    /// Approves another person's request.
+    /// Approves another person's request, as it is or on stricter terms.
     ///
     /// # Errors
     ///
-    /// If it doesn't exist, isn't the caller's to approve, isn't waiting for decisions, or isn't the one that was read.
+    /// If it doesn't exist, isn't the caller's to approve, isn't waiting for decisions, or isn't the one that was read; or
+    /// if the target demands more of what is written, or doesn't allow the terms.
     pub async fn approve(
         self: &Arc<Self>,
         caller: &Caller,
         id: RequestId,
         written: Written,
+        terms: Terms,
     ) -> Result<RequestView, Error> {
-        self.decide(Verb::ApproveRequest, caller, id, written, Request::approve).await
+        self.decide(Verdict::Approved(terms), caller, id, written).await
     }
 
     /// Denies another person's request.
@@ -56,51 +107,48 @@ impl Broker {
         id: RequestId,
         written: Written,
     ) -> Result<RequestView, Error> {
-        let rule: Rule = |request, decision, target| request.deny(decision, target).map(Some);
-        self.decide(Verb::DenyRequest, caller, id, written, rule).await
+        self.decide(Verdict::Denied, caller, id, written).await
     }
 
     async fn decide(
         self: &Arc<Self>,
-        verb: Verb,
+        verdict: Verdict,
         caller: &Caller,
         id: RequestId,
         written: Written,
-        rule: Rule,
     ) -> Result<RequestView, Error> {
         let (broker, caller) = (Arc::clone(self), caller.clone());
-        self.to_its_end(
-            async move { again_on_conflict!(broker.decide_once(verb, &caller, id, &written, rule)) },
-        )
-        .await
+        self.to_its_end(async move { again_on_conflict!(broker.decide_once(verdict, &caller, id, &written)) })
+            .await
     }
 
     async fn decide_once(
         &self,
-        verb: Verb,
+        verdict: Verdict,
         caller: &Caller,
         id: RequestId,
         written: &Written,
-        rule: Rule,
     ) -> Result<RequestView, Error> {
         let (request, about, name) = self.load(id).await?;
         let subject = Subject::Owned(&request.ask.target, &request.ask.requester);
-        self.allow(verb, caller, subject, about, &name).await?;
-        let target = self.policy.targets.get(&request.ask.target);
-        if let Some(problem) = target.and_then(|target| target.writing.statement_problem(&written.statement))
-        {
-            return Err(Error::BadFields(vec![BadField { field: "statement", problem }]));
+        self.allow(verdict.verb(), caller, subject, about, &name).await?;
+        let (target, now) = (self.policy.targets.get(&request.ask.target), self.clock.now());
+        let problems = target.map(|target| verdict.problems(&request, written, target, now));
+        if let Some(problems) = problems.filter(|problems| !problems.is_empty()) {
+            return Err(Error::BadFields(problems));
         }
+        let approving = target.map(|target| caller.groups.intersection(&target.approvers.groups));
         let decision = Decision {
             approver: self.policy.approver(&caller.person, &request).clone(),
             statement: written.statement.clone(),
             digest: written.digest,
-            decided_at: self.clock.now(),
+            decided_at: now,
+            groups: approving.into_iter().flatten().cloned().collect(),
         };
-        match rule(request.clone(), decision, target) {
+        match verdict.apply(request.clone(), decision, target) {
             Ok(Some(change)) => {
                 self.commit_allowed(&[Write::Request(&change)]).await?;
-                Ok(RequestView { request: change.into_after(), grant: None })
+                Ok(self.seen(change.into_after(), None))
             }
             Ok(None) => self.view(request).await,
             Err(refusal) => Err(Error::Refused { name, refusal }),

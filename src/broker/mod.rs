@@ -30,6 +30,7 @@ mod configure;
 mod decide;
 mod end;
 mod error;
+mod freeze;
 mod handles;
 mod issuing;
 mod journal;

@@ -42,7 +42,8 @@ impl Broker {
         request
             .claim_again(self.clock.now(), target, &earlier, reissue)
             .map_err(|refusal| Error::Refused { name, refusal })?;
-        self.must_be_approved(&request)?;
+        self.must_be_approved(&request, target)?;
+        self.must_not_be_frozen(&request.ask.target).await?;
         self.must_be_issuable(target).await?;
         let opened = match &earlier.state {
             State::Active { leased, .. } => self.was_opened(&earlier, leased).await,

@@ -71,13 +71,13 @@ impl Broker {
         if let Some(earlier) = self.submitted_before(caller, submission, target).await? {
             return self.view(earlier).await;
         }
-        let duration = check(submission, target)?;
+        let duration = check(submission, target, now)?;
         let ask = ask(caller, submission, target, duration, now);
         let change = Request::submit(RequestId::new(now, self.clock.random()), ask, target.decide_within);
         if !submission.validate_only {
             self.commit_allowed(&[Write::Request(&change)]).await?;
         }
-        Ok(RequestView { request: change.into_after(), grant: None })
+        Ok(self.seen(change.into_after(), None))
     }
 
     /// The request that the same person submitted with the same key, if it asks the same.
@@ -116,7 +116,7 @@ impl Broker {
         let withdrawn = request.withdraw(caller.person.clone(), self.clock.now());
         let change = withdrawn.map_err(|refusal| Error::Refused { name, refusal })?;
         self.commit_allowed(&[Write::Request(&change)]).await?;
-        Ok(RequestView { request: change.into_after(), grant: None })
+        Ok(self.seen(change.into_after(), None))
     }
 
     /// A request that somebody wants to do something with, what events about it name, and its resource name.
@@ -149,8 +149,9 @@ fn ask(
 }
 
 /// Whether everything is as the target demands, or all that isn't; and how long the window will be.
-fn check(submission: &Submission, target: &Target) -> Result<Duration, Error> {
-    let duration = duration(submission.duration, target);
+fn check(submission: &Submission, target: &Target, now: DateTime<Utc>) -> Result<Duration, Error> {
+    let duration = duration(submission.duration, target)
+        .and_then(|duration| must_fit(duration, target, now).map(|()| duration));
     let problems = [
         ("duration", duration.as_ref().err().cloned()),
         ("reason", target.writing.reason_problem(&submission.reason)),
@@ -175,4 +176,15 @@ fn duration(asked: Option<Duration>, target: &Target) -> Result<Duration, String
         return Err(format!("must be at most {max}, the longest window of {}", target.name));
     }
     Ok(duration)
+}
+
+/// Whether a window of this length could open in the target's hours before the request would lapse.
+fn must_fit(duration: Duration, target: &Target, now: DateTime<Utc>) -> Result<(), String> {
+    let Some(hours) = &target.hours else { return Ok(()) };
+    let lapses_at = now + target.decide_within + target.claim_within;
+    if hours.first_fit(now, lapses_at, duration).is_some() {
+        return Ok(());
+    }
+    let length = humantime::format_duration(duration);
+    Err(format!("must be shorter: before the request lapses, no {length} lie in the target's hours, {hours}"))
 }

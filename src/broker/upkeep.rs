@@ -150,8 +150,8 @@ impl Broker {
     }
 
     /// Looks at every open grant, for what no deadline tells: grants being made that nobody is at work on (after a
-    /// crash). And for windows that closed a while ago: in an outage their turn to be tried comes late, and that they are
-    /// ending is to be on record before that.
+    /// crash), and those that a freeze ends. And for windows that closed a while ago: in an outage their turn to be tried
+    /// comes late, and that they are ending is to be on record before that.
     ///
     /// A grant whose target isn't configured any more goes on to the end of its window and is only told of: that it ends
     /// sooner is for somebody to say ([`Self::reconfigure`]), and a start with another file says nothing.
@@ -161,21 +161,20 @@ impl Broker {
     /// If the store fails; a failure to record one grant's end doesn't keep the others from being looked at.
     pub async fn sweep(&self) -> Result<(), Error> {
         let (mut after, mut recorded): (Option<GrantId>, _) = (None, Ok(()));
+        let freezes = self.store.freezes().await?;
         loop {
             let page = self.store.open_grants(after, PAGE).await?;
             let is_last = page.len() < PAGE as usize;
             for grant in page {
                 after = Some(grant.id);
-                let is_late = grant.window.is_closed(self.clock.now() - LATE);
-                let cause = match &grant.state {
-                    State::Issuing { .. } if !self.issuing.is_at_work(grant.id) => Cause::IssueFailed,
-                    _ if is_late => Cause::WindowClosed,
-                    _ => {
-                        self.tell_homeless(&grant);
-                        continue;
-                    }
+                let frozen = freezes.iter().find(|freeze| freeze.ends(&grant.target));
+                let Some(cause) = self.cause_of_end(&grant, frozen.is_some()) else {
+                    self.tell_homeless(&grant);
+                    continue;
                 };
-                match self.begin_as_read(grant, cause, &Actor::Daemon, None).await {
+                let by = frozen.filter(|_| cause == Cause::Frozen);
+                let actor = by.map_or(Actor::Daemon, |freeze| Actor::Person(freeze.by.clone()));
+                match self.begin_as_read(grant, cause, &actor, by.map(|freeze| &freeze.reason)).await {
                     // It moved on while others were looked at, so what was found needn't hold any more: a grant that
                     // was being made may be held by now.
                     Ok(_) | Err(Error::Conflict) => {}
@@ -200,6 +199,16 @@ impl Broker {
                 "user.name" = grant.holder.name,
                 "a grant's target isn't configured; it ends with its window, or by hallpassd reload --end-removed"
             );
+        }
+    }
+
+    /// Why an open grant has to end now, if it has to.
+    fn cause_of_end(&self, grant: &Grant, is_frozen: bool) -> Option<Cause> {
+        match &grant.state {
+            State::Issuing { .. } if !self.issuing.is_at_work(grant.id) => Some(Cause::IssueFailed),
+            _ if grant.window.is_closed(self.clock.now() - LATE) => Some(Cause::WindowClosed),
+            _ if is_frozen => Some(Cause::Frozen),
+            _ => None,
         }
     }
 

@@ -137,7 +137,7 @@ impl Watch {
 
     async fn seen(&self, request: Request, event: Option<Recorded>) -> Result<Seen, Error> {
         let grant = self.broker.grants_of(request.id).await?.into_iter().next();
-        let request = RequestView { request, grant: grant.as_ref().map(|grant| grant.id) };
+        let request = self.broker.seen(request, grant.as_ref().map(|grant| grant.id));
         Ok(Seen { event, request, grant, sequence: self.sequence })
     }
 }

@@ -13,7 +13,8 @@ use clap::{
 };
 
 use super::{
-    claim, decide, list, login, output::Mode, release, request, revoke, show, targets, time, watch, withdraw,
+    claim, decide, freeze, list, login, output::Mode, release, request, revoke, show, targets, time, watch,
+    withdraw,
 };
 
 /// Where hallpassd is if nobody says so: on this machine, at its default port.
@@ -164,7 +165,7 @@ pub enum Verb {
     /// Take back your own request, before it is claimed.
     Withdraw(withdraw::WithdrawArgs),
     /// Approve somebody's request, in writing.
-    Approve(decide::DecideArgs),
+    Approve(decide::ApproveArgs),
     /// Deny somebody's request, in writing.
     Deny(decide::DenyArgs),
     /// Claim your approved request: get the credential. The window opens now.
@@ -173,6 +174,12 @@ pub enum Verb {
     Release(release::ReleaseArgs),
     /// End anybody's grant, as an operator, and wait until it has ended.
     Revoke(revoke::RevokeArgs),
+    /// Stop new grants of a target or of all, as an operator.
+    Freeze(freeze::FreezeArgs),
+    /// End a freeze, as an operator.
+    Thaw(freeze::ThawArgs),
+    /// List what is frozen.
+    Freezes(freeze::FreezesArgs),
     /// Show everything about a request or a grant: decisions, grants and timeline.
     Show(show::ShowArgs),
     /// List requests, grants or exceptions, the newest first.
@@ -187,9 +194,9 @@ mod tests {
 
     use super::*;
 
-    const VERBS: [&str; 12] = [
-        "login", "targets", "request", "withdraw", "approve", "deny", "claim", "release", "revoke", "show",
-        "list", "watch",
+    const VERBS: [&str; 15] = [
+        "login", "targets", "request", "withdraw", "approve", "deny", "claim", "release", "revoke", "freeze",
+        "thaw", "freezes", "show", "list", "watch",
     ];
 
     #[test]

@@ -3,7 +3,11 @@
 //! A decision names the digest of the request that was read. On a terminal the request is shown and its digest taken;
 //! elsewhere the digest has to be given, because nobody has read anything.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use clap::Args;
+use prost_types::Timestamp;
 
 use super::{
     App,
@@ -12,16 +16,16 @@ use super::{
     name, output,
     table::Block,
     text::{self, Source, StatementArgs},
-    view,
+    time, view,
 };
 use crate::wire::{
     ApproveRequestRequest, DenyRequestRequest, GetRequestRequest, GetTargetRequest, Request, RequestState,
-    Verdict,
 };
 
 const APPROVE_AFTER_HELP: &str = "\
 Examples:
   hallpass approve 01kb0x3v9m2d4e5f6g7h8j9kab
+  hallpass approve 01kb0x3v9m2d4e5f6g7h8j9kab --for 30m --not-before 2026-11-23T22:00:00+01:00
   hallpass approve 01kb0x3v9m2d4e5f6g7h8j9kab --digest sha256:9f86d081… --statement 'read-only is enough for this'";
 
 const DENY_AFTER_HELP: &str = "\
@@ -32,6 +36,23 @@ Examples:
 /// The arguments of `approve`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = APPROVE_AFTER_HELP)]
+pub struct ApproveArgs {
+    /// What both decisions take.
+    #[command(flatten)]
+    decide: DecideArgs,
+    /// Allow a shorter window than was asked, like 30m.
+    #[arg(long = "for", value_name = "DURATION", value_parser = time::parse_window)]
+    duration: Option<Duration>,
+    /// When the window may open first, like 2026-11-23T22:00:00+01:00.
+    #[arg(long, value_name = "TIME", value_parser = time::parse_instant)]
+    not_before: Option<DateTime<Utc>>,
+    /// By when the window must have opened.
+    #[arg(long, value_name = "TIME", value_parser = time::parse_instant)]
+    not_after: Option<DateTime<Utc>>,
+}
+
+/// What both decisions take.
+#[derive(Args, Clone, Debug)]
 pub struct DecideArgs {
     /// The request: its id, with or without `requests/`.
     request: String,
@@ -43,13 +64,28 @@ pub struct DecideArgs {
     digest: Option<String>,
 }
 
-/// The arguments of `deny`: the same.
+/// The arguments of `deny`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = DENY_AFTER_HELP)]
 pub struct DenyArgs {
-    /// The same arguments.
+    /// What both decisions take.
     #[command(flatten)]
     decide: DecideArgs,
+}
+
+/// What is decided.
+#[derive(Clone, Copy, PartialEq)]
+enum Decided {
+    Approved(Terms),
+    Denied,
+}
+
+/// What an approver allows of what was asked.
+#[derive(Clone, Copy, PartialEq)]
+struct Terms {
+    duration: Option<prost_types::Duration>,
+    not_before: Option<Timestamp>,
+    not_after: Option<Timestamp>,
 }
 
 /// Runs `approve`.
@@ -57,8 +93,13 @@ pub struct DenyArgs {
 /// # Errors
 ///
 /// If the server refuses, or nobody is there to read the request.
-pub async fn approve(app: &App, args: DecideArgs) -> Result<(), Failure> {
-    run(app, args, Verdict::Approved).await
+pub async fn approve(app: &App, args: ApproveArgs) -> Result<(), Failure> {
+    let terms = Terms {
+        duration: args.duration.map(time::wire_duration).transpose().map_err(Failure::usage)?,
+        not_before: args.not_before.map(time::timestamp),
+        not_after: args.not_after.map(time::timestamp),
+    };
+    run(app, args.decide, Decided::Approved(terms)).await
 }
 
 /// Runs `deny`.
@@ -67,7 +108,7 @@ pub async fn approve(app: &App, args: DecideArgs) -> Result<(), Failure> {
 ///
 /// As [`approve`].
 pub async fn deny(app: &App, args: DenyArgs) -> Result<(), Failure> {
-    run(app, args.decide, Verdict::Denied).await
+    run(app, args.decide, Decided::Denied).await
 }
 
 /// A decision, as it is sent.
@@ -77,7 +118,7 @@ struct Written {
     statement: String,
 }
 
-async fn run(app: &App, args: DecideArgs, verdict: Verdict) -> Result<(), Failure> {
+async fn run(app: &App, args: DecideArgs, decided: Decided) -> Result<(), Failure> {
     let name = name::request(&args.request)?;
     let server = app.server()?;
     let source = Source::of(args.statement.statement, args.statement.statement_file);
@@ -86,9 +127,9 @@ async fn run(app: &App, args: DecideArgs, verdict: Verdict) -> Result<(), Failur
             let statement = text::get(app, &source, "statement", "")?;
             Written { name, digest, statement }
         }
-        digest => read_and_write(app, &server, name, &source, digest, verdict).await?,
+        digest => read_and_write(app, &server, name, &source, digest, decided).await?,
     };
-    let request = send(&server, written, verdict).await?;
+    let request = send(&server, written, decided).await?;
     app.out.message(&request, |request| outcome(app, request))
 }
 
@@ -99,7 +140,7 @@ async fn read_and_write(
     name: String,
     source: &Source,
     digest: Option<String>,
-    verdict: Verdict,
+    decided: Decided,
 ) -> Result<Written, Failure> {
     // A statement from standard input leaves nothing to answer the question with.
     if !app.interactive || *source == Source::Stdin {
@@ -113,7 +154,7 @@ async fn read_and_write(
     let shown = describe(app, server, &request).await;
     output::ask_to_read(&shown);
     let statement = text::get(app, source, "statement", &shown.render(false))?;
-    if *source != Source::Editor && !text::confirm(question(verdict))? {
+    if *source != Source::Editor && !text::confirm(question(decided))? {
         return Err(Failure::local("not confirmed, so nothing was decided"));
     }
     Ok(Written { name: request.name, digest: request.digest, statement })
@@ -129,8 +170,8 @@ async fn describe(app: &App, server: &Server, request: &Request) -> Block {
     view::request(request, &app.times()).field("ending early", early)
 }
 
-fn question(verdict: Verdict) -> &'static str {
-    if verdict == Verdict::Approved { "Approve this request?" } else { "Deny this request?" }
+fn question(decided: Decided) -> &'static str {
+    if decided == Decided::Denied { "Deny this request?" } else { "Approve this request?" }
 }
 
 fn needs_digest(name: &str) -> Failure {
@@ -145,25 +186,26 @@ fn other_digest(request: &Request) -> Failure {
         .hint(format!("read it again with `hallpass show {}`", request.name))
 }
 
-async fn send(server: &Server, written: Written, verdict: Verdict) -> Result<Request, Failure> {
+async fn send(server: &Server, written: Written, decided: Decided) -> Result<Request, Failure> {
     let Written { name, digest, statement } = written;
     let mut client = server.requests();
-    if verdict == Verdict::Approved {
-        let call = client.approve_request(server.call(ApproveRequestRequest { name, digest, statement }));
-        return server.answer(call).await;
+    if let Decided::Approved(Terms { duration, not_before, not_after }) = decided {
+        let approval = ApproveRequestRequest { name, digest, statement, duration, not_before, not_after };
+        return server.answer(client.approve_request(server.call(approval))).await;
     }
     let call = client.deny_request(server.call(DenyRequestRequest { name, digest, statement }));
     server.answer(call).await
 }
 
 fn outcome(app: &App, request: &Request) -> Block {
-    let approvals =
-        request.decisions.iter().filter(|decision| decision.verdict() == Verdict::Approved).count();
     let more = if request.state() == RequestState::Pending { "more approvals are needed" } else { "" };
     Block::new()
         .field("request", &request.name)
         .state("state", &view::request_state(request))
-        .field("approvals", format!("{approvals} of {}", request.approvals_required))
+        .field("approvals", view::approvals(request))
         .field("note", more)
+        .field("window", view::window(request))
+        .at("not before", request.not_before.as_ref(), &app.times())
+        .at("not after", request.not_after.as_ref(), &app.times())
         .at("lapses", request.lapses_at.as_ref(), &app.times())
 }

@@ -10,6 +10,7 @@ mod connect;
 mod decide;
 mod error;
 mod escape;
+mod freeze;
 mod list;
 mod login;
 mod name;
@@ -110,6 +111,9 @@ async fn dispatch(app: &App, verb: Verb) -> Result<(), Failure> {
         Verb::Claim(args) => claim::run(app, args).await,
         Verb::Release(args) => release::run(app, args).await,
         Verb::Revoke(args) => revoke::run(app, args).await,
+        Verb::Freeze(args) => freeze::freeze(app, args).await,
+        Verb::Thaw(args) => freeze::thaw(app, args).await,
+        Verb::Freezes(args) => freeze::list(app, args).await,
         Verb::Show(args) => show::run(app, args).await,
         Verb::List(args) => list::run(app, args).await,
         Verb::Watch(args) => watch::run(app, args).await,

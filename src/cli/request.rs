@@ -76,7 +76,7 @@ pub async fn run(app: &App, args: SubmitArgs) -> Result<(), Failure> {
     let context = format!("target    {target}\nduration  {length}");
     let submission = SubmitRequestRequest {
         target,
-        duration: args.length.and_then(|length| prost_types::Duration::try_from(length).ok()),
+        duration: args.length.map(time::wire_duration).transpose().map_err(Failure::usage)?,
         reason: text::get(app, &source, "reason", &context)?,
         ticket: args.ticket.unwrap_or_default(),
         idempotency_key: args.idempotency_key.unwrap_or_else(|| format!("{:032x}", app.clock.random())),

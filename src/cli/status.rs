@@ -94,6 +94,12 @@ fn hint(reason: ErrorReason, info: &ErrorInfo) -> Option<String> {
         ErrorReason::GrantPause => {
             "the request stays approved until it lapses; claim it when the pause is over"
         }
+        ErrorReason::TargetFrozen => {
+            "the request stays approved until it lapses; `hallpass freezes` shows what is frozen"
+        }
+        ErrorReason::TooEarly | ErrorReason::OutsideHours => {
+            "the request stays approved until it lapses; `hallpass show` says when that is"
+        }
         ErrorReason::IssueBlocked => "tell the operators: hallpassd lacks rights in Vault",
         ErrorReason::EarlierRemains => {
             "claim again in a moment; `hallpass list --overdue` says what is in the way"
@@ -177,7 +183,7 @@ pub(super) mod tests {
 
     #[test]
     fn every_reason_has_a_next_step_and_all_but_one_are_refusals() {
-        for number in 1..=27 {
+        for number in 1..=30 {
             let reason = ErrorReason::try_from(number).unwrap();
             let short = reason.as_str_name().strip_prefix("ERROR_REASON_").unwrap();
             let failure = failure(&status(Code::FailedPrecondition, short, &[]), SERVER);
@@ -186,7 +192,7 @@ pub(super) mod tests {
             assert!(failure.is(short));
             assert!(failure.hint.is_some_and(|hint| !hint.is_empty()), "{short}");
         }
-        assert!(ErrorReason::try_from(28).is_err(), "a new reason needs a hint and a place in this test");
+        assert!(ErrorReason::try_from(31).is_err(), "a new reason needs a hint and a place in this test");
     }
 
     #[test]

@@ -42,6 +42,40 @@ pub struct Identity {
     pub persons: Persons,
 }
 
+/// Which subjects there can be: those of the sources of identities, and the people who are put together of them.
+pub(super) struct Known<'a> {
+    sources: BTreeSet<&'a str>,
+    persons: &'a Persons,
+}
+
+impl Identity {
+    pub(super) fn known(&self) -> Known<'_> {
+        let sources = self.issuers.iter().map(|issuer| issuer.name.as_str()).collect();
+        Known { sources, persons: &self.persons }
+    }
+}
+
+impl Known<'_> {
+    /// Whether somebody can have this subject, or what to write instead.
+    pub(super) fn must_know(&self, subject: &str) -> Read<()> {
+        let person = self.persons.subject(subject);
+        if person != subject {
+            return Err(format!("is an identity of {person:?}; write that"));
+        }
+        let known = match subject.split_once(':') {
+            Some(_) if subject.starts_with(Persons::PREFIX) => self.persons.has(subject),
+            Some((source, id)) => self.sources.contains(source) && !id.is_empty(),
+            None => false,
+        };
+        if known {
+            return Ok(());
+        }
+        Err("must be \"person:NAME\" as in [identity.persons.NAME], or an issuer's name as in [identity.oidc.NAME], a \
+             ':', and the id that its tokens give"
+            .to_owned())
+    }
+}
+
 pub(super) fn read(mut section: Section<'_>, files: Files<'_>) -> Option<Identity> {
     let issuers = issuers(section.section("oidc"), files);
     let persons = persons(section.section("persons"), issuers.as_deref());

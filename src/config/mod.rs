@@ -10,6 +10,7 @@
 //! directory is handed in.
 
 mod change;
+mod deciding;
 mod files;
 mod found;
 mod identity;
@@ -164,7 +165,7 @@ fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Confi
     let alarm_after = upkeep::read_alarm(root.section("alarm"));
     let log = log::read(root.section("log"));
     let roles = read_roles(root.section("roles"));
-    let targets = targets::read(root.section("targets"));
+    let targets = targets::read(root.section("targets"), identity.as_ref().map(Identity::known).as_ref());
     root.finish();
     let (auditors, operators) = roles?;
     let identity = identity?;

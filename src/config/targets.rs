@@ -1,10 +1,12 @@
 //! `[targets.<name>]`: what may be requested, by whom, and who approves. A target with anything wrong makes the whole
 //! configuration unusable: leaving it out would end the grants on it.
 
-use std::{collections::BTreeSet, num::NonZeroU32, ops::RangeInclusive, time::Duration};
+use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use super::{
+    deciding,
     found::{Found, Read},
+    identity::Known,
     section::Section,
     value,
 };
@@ -20,8 +22,6 @@ const WINDOW_MAX: RangeInclusive<Duration> = Duration::from_secs(1)..=days(7);
 const DECIDE_WITHIN: RangeInclusive<Duration> = Duration::from_mins(1)..=days(30);
 /// An approval is about a situation; a week later it is another one.
 const CLAIM_WITHIN: RangeInclusive<Duration> = Duration::from_mins(1)..=days(7);
-/// More signatures than this nobody collects in time; none would be no approval at all.
-const APPROVALS: RangeInclusive<u32> = 1..=10;
 
 /// What everybody has to write is a sentence or three; a longer one makes people fill pages with nothing.
 const TEXT_MIN: RangeInclusive<u32> = 1..=1000;
@@ -46,17 +46,17 @@ const fn days(days: u64) -> Duration {
     Duration::from_hours(24 * days)
 }
 
-pub(super) fn read(mut section: Section<'_>) -> Option<Targets> {
+pub(super) fn read(mut section: Section<'_>, known: Option<&Known<'_>>) -> Option<Targets> {
     let read = section
         .sections(value::CHOSEN_NAME)
         .into_iter()
-        .map(|(name, section)| target(name, section))
+        .map(|(name, section)| target(name, section, known))
         .collect::<Vec<_>>();
     section.finish();
     read.into_iter().map(|target| target.map(|target| (target.name.clone(), target))).collect()
 }
 
-fn target(name: &str, mut section: Section<'_>) -> Option<Target> {
+fn target(name: &str, mut section: Section<'_>, known: Option<&Known<'_>>) -> Option<Target> {
     let parsed = section.own_checked(name.parse::<TargetName>().map_err(|bad| bad.to_string()));
     let description =
         section.required("description", "what it is, for those who approve", value::description);
@@ -75,15 +75,8 @@ fn target(name: &str, mut section: Section<'_>) -> Option<Target> {
     let decide_within = section.required("decide_within", write, value::duration(DECIDE_WITHIN));
     let write = "how long an approval waits to be claimed, like \"2h\"";
     let claim_within = section.required("claim_within", write, value::duration(CLAIM_WITHIN));
-    let write = "the groups that may request it, or [] for nobody";
-    let requesters = section.required("requesters", write, value::groups);
-    let approvers = section.required("approvers", "the groups that may approve it", value::groups);
-    if approvers.as_ref().is_some_and(BTreeSet::is_empty) {
-        let problem = "is empty, so that nobody could ever approve; write a group (to close the target, empty \
-                       requesters instead)";
-        section.problem("approvers", problem);
-    }
-    let approvals_required = section.or("approvals_required", "1", value::count(APPROVALS));
+    let deciding = deciding::read(&mut section, known);
+    let hours = deciding::hours(&mut section);
     let write =
         "what ending a grant early is worth: \"ends_sessions\", \"stops_new_logins\" or \"expires_only\"";
     let early_revocation = section.required("early_revocation", write, value::choice(EARLY_REVOCATION));
@@ -98,9 +91,12 @@ fn target(name: &str, mut section: Section<'_>) -> Option<Target> {
         window_default: window_default?,
         decide_within: decide_within?,
         claim_within: claim_within?,
-        requesters: requesters?,
-        approvers: approvers?,
-        approvals_required: approvals_required?,
+        requesters: deciding.requesters?,
+        approvers: deciding.approvers?,
+        approvals_required: deciding.required?,
+        quorum: deciding.quorum?,
+        leeway: deciding.leeway?,
+        hours: hours?,
         early_revocation: early_revocation?,
         writing: writing?,
         limits: limits?,

@@ -3,7 +3,7 @@
 //! takes, as a JSON schema.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::Display,
     net::SocketAddr,
     num::NonZeroU32,
@@ -203,6 +203,39 @@ pub(super) fn vault_name(value: &Found<'_>) -> Read<String> {
 /// What [`line()`] takes, as far as a schema can tell.
 pub(super) fn line_shape() -> Json {
     json!({ "type": "string", "minLength": 1, "maxLength": LINE_MAX_BYTES })
+}
+
+/// How many of each group: names of groups with whole numbers that aren't zero.
+pub(super) fn counts(bounds: RangeInclusive<u32>) -> impl FnOnce(&Found<'_>) -> Read<BTreeMap<String, u32>> {
+    move |value| {
+        let one = || Found::shape_of(count(bounds.clone()));
+        let shape = || json!({ "type": "object", "additionalProperties": one() });
+        let table = value
+            .as_of(shape)?
+            .as_table()
+            .ok_or("must be a table of groups with numbers, like { security = 1 }")?;
+        let entry = |(group, number): (&toml::Spanned<_>, &toml::Spanned<toml::de::DeValue<'_>>)| {
+            let group: &toml::Spanned<toml::de::DeString<'_>> = group;
+            let name = line(group.get_ref()).map_err(|bad| format!("has a group whose name {bad}"))?;
+            let number = count(bounds.clone())(&Found::Value(number.get_ref()))
+                .map_err(|bad| format!("has a group whose number {bad}"))?;
+            Ok((name.to_owned(), number.get()))
+        };
+        table.iter().map(entry).collect()
+    }
+}
+
+/// A list that isn't empty, of what each of its entries is read as.
+pub(super) fn list<T>(read: impl Fn(&Found<'_>) -> Read<T>) -> impl FnOnce(&Found<'_>) -> Read<Vec<T>> {
+    move |value| {
+        let shape = || json!({ "type": "array", "minItems": 1, "items": Found::shape_of(&read) });
+        let list = value.as_of(shape)?.as_array().filter(|list| !list.is_empty());
+        let list = list.ok_or("must be a list with at least one entry")?;
+        let entry = |(index, item): (usize, &toml::Spanned<toml::de::DeValue<'_>>)| {
+            read(&Found::Value(item.get_ref())).map_err(|bad| format!("entry {} {bad}", index + 1))
+        };
+        list.iter().enumerate().map(entry).collect()
+    }
 }
 
 /// Names of groups. An empty list means nobody.

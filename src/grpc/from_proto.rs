@@ -10,8 +10,10 @@ use super::page::Page;
 use crate::{
     access::{
         approval::Digest,
+        freeze::Extent,
         id::{GrantId, RequestId},
         target::TargetName,
+        terms::Terms,
         text::{IdempotencyKey, Prose, Ticket, line},
     },
     broker::{BadField, Error, GrantFilter, RequestFilter, Submission, Written},
@@ -24,6 +26,9 @@ const DURATION_MAX: Duration = Duration::from_hours(24 * 366 * 100);
 
 /// The years that a timestamp may lie in: those of `google.protobuf.Timestamp`, as seconds.
 const TIMESTAMP_RANGE: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// How all targets are named together (<https://google.aip.dev/159>).
+const EVERY_TARGET: &str = "targets/-";
 
 /// Collects what is wrong with a message.
 #[derive(Default)]
@@ -59,6 +64,22 @@ pub(super) fn submission(message: &wire::SubmitRequestRequest) -> Result<Submiss
 }
 
 /// What approving and denying have in common.
+/// An approval, with what it restricts.
+pub(super) fn approval(message: &wire::ApproveRequestRequest) -> Result<(RequestId, Written, Terms), Error> {
+    let mut bad = Problems::default();
+    let written = decision(&message.name, &message.digest, &message.statement);
+    let terms = Terms {
+        duration: bad.take(duration("duration", message.duration)).flatten(),
+        not_before: bad.take(instant("not_before", message.not_before)).flatten(),
+        not_after: bad.take(instant("not_after", message.not_after)).flatten(),
+    };
+    match written {
+        Ok((id, written)) => bad.none_or((id, written, terms)),
+        Err(Error::BadFields(fields)) => Err(Error::BadFields(fields.into_iter().chain(bad.0).collect())),
+        Err(error) => Err(error),
+    }
+}
+
 pub(super) fn decision(name: &str, digest: &str, statement: &str) -> Result<(RequestId, Written), Error> {
     let mut bad = Problems::default();
     let id = bad.take(resource("name", "requests", name));
@@ -76,6 +97,17 @@ pub(super) fn revocation(message: &wire::RevokeGrantRequest) -> Result<(GrantId,
     let id = bad.take(resource("name", "grants", &message.name));
     let reason = bad.take(text("reason", Prose::new(&message.reason)));
     id.zip(reason).ok_or_else(|| bad.error())
+}
+
+/// What is to be frozen or thawed, and why.
+pub(super) fn freeze(target: &str, reason: &str) -> Result<(Extent, Prose), Error> {
+    let mut bad = Problems::default();
+    let extent = match target {
+        EVERY_TARGET => Some(Extent::Everything),
+        one => bad.take(resource("target", "targets", one)).map(Extent::Target),
+    };
+    let reason = bad.take(text("reason", Prose::new(reason)));
+    extent.zip(reason).ok_or_else(|| bad.error())
 }
 
 pub(super) fn watched(

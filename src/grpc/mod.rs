@@ -13,6 +13,7 @@
 mod accept;
 mod auth;
 mod exceptions;
+mod freezes;
 mod from_proto;
 mod front;
 mod grants;

@@ -51,8 +51,8 @@ impl RequestService for Api {
 
     async fn approve_request(&self, call: Call<ApproveRequestRequest>) -> Result<Response<Request>, Status> {
         let (broker, caller, message) = Self::open(call)?;
-        let (id, written) = from_proto::decision(&message.name, &message.digest, &message.statement)?;
-        Ok(Response::new(to_proto::request(broker.approve(&caller, id, written).await?)))
+        let (id, written, terms) = from_proto::approval(&message)?;
+        Ok(Response::new(to_proto::request(broker.approve(&caller, id, written, terms).await?)))
     }
 
     async fn deny_request(&self, call: Call<DenyRequestRequest>) -> Result<Response<Request>, Status> {

@@ -17,8 +17,8 @@ use crate::{
     identity::Verified,
     wire::{
         DESCRIPTORS, exception_service_server::ExceptionServiceServer,
-        grant_service_server::GrantServiceServer, request_service_server::RequestServiceServer,
-        target_service_server::TargetServiceServer,
+        freeze_service_server::FreezeServiceServer, grant_service_server::GrantServiceServer,
+        request_service_server::RequestServiceServer, target_service_server::TargetServiceServer,
     },
 };
 
@@ -130,6 +130,7 @@ fn router(gate: Gate, api: Api, health: &Health) -> Result<Router<Stack<Gate, Id
     let targets = TargetServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
     let requests = RequestServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
     let grants = GrantServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
+    let freezes = FreezeServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
     let exceptions = ExceptionServiceServer::from_arc(api).max_decoding_message_size(bound);
     Ok(bounded()
         .layer(gate)
@@ -139,6 +140,7 @@ fn router(gate: Gate, api: Api, health: &Health) -> Result<Router<Stack<Gate, Id
         .add_service(targets)
         .add_service(requests)
         .add_service(grants)
+        .add_service(freezes)
         .add_service(exceptions))
 }
 

@@ -150,6 +150,17 @@ fn refused(message: &str, name: &str, refusal: &Refusal) -> Status {
             let over_at = over_at.to_rfc3339_opts(SecondsFormat::Millis, true);
             failed(ErrorReason::GrantPause).metadata("over_at", over_at)
         }
+        Refusal::TooEarly { not_before } => failed(ErrorReason::TooEarly)
+            .metadata("not_before", not_before.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        Refusal::Frozen { since, .. } => failed(ErrorReason::TargetFrozen)
+            .metadata("since", since.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        Refusal::OutsideHours { fits_at, .. } => {
+            let made = failed(ErrorReason::OutsideHours);
+            match fits_at {
+                Some(at) => made.metadata("fits_at", at.to_rfc3339_opts(SecondsFormat::Millis, true)),
+                None => made,
+            }
+        }
     }
     .status()
 }
@@ -340,6 +351,24 @@ mod tests {
                 Code::FailedPrecondition,
                 "GRANT_PAUSE",
                 Some(("over_at", "1970-01-01T00:00:00.000Z".into())),
+            ),
+            (
+                refused_with(Refusal::Frozen { since: DateTime::UNIX_EPOCH, reason: "breach".into() }),
+                Code::FailedPrecondition,
+                "TARGET_FROZEN",
+                Some(("since", "1970-01-01T00:00:00.000Z".into())),
+            ),
+            (
+                refused_with(Refusal::TooEarly { not_before: DateTime::UNIX_EPOCH }),
+                Code::FailedPrecondition,
+                "TOO_EARLY",
+                Some(("not_before", "1970-01-01T00:00:00.000Z".into())),
+            ),
+            (
+                refused_with(Refusal::OutsideHours { hours: "'* 9 * * *' (UTC)".into(), fits_at: None }),
+                Code::FailedPrecondition,
+                "OUTSIDE_HOURS",
+                None,
             ),
         ]
     }

@@ -1,6 +1,8 @@
 //! The configuration as an operator meets it: a file goes in, and either all that is needed or all that is wrong comes
 //! out. What is documented must be what is read.
 
+mod deciding;
+
 use std::{
     collections::BTreeSet,
     fs::{self, Permissions},
@@ -206,7 +208,7 @@ hallpassd.toml:30: targets.orders-ro.claim_within: must be a length of time in q
 hallpassd.toml:32: targets.orders-ro.approvers: is empty, so that nobody could ever approve; write a group (to close the target, empty requesters instead)
 hallpassd.toml:33: targets.orders-ro.approvals_required: must be a whole number from 1 to 10
 hallpassd.toml:34: targets.orders-ro.early_revocation: must be one of "ends_sessions", "stops_new_logins", "expires_only"
-hallpassd.toml:35: targets.orders-ro.notify: is not a key that is known here; there are: approvals_required, approvers, claim_within, credential_path, decide_within, description, early_revocation, grants_max, grants_per_person_max, pause, reason_min, requesters, statement_min, ticket_pattern, ticket_required, vault_policy, window_default, window_max
+hallpassd.toml:35: targets.orders-ro.notify: is not a key that is known here; there are: approvals_of, approvals_required, approver_persons, approvers, approvers_may_narrow, approvers_may_shorten, claim_within, credential_path, decide_within, description, early_revocation, grants_max, grants_per_person_max, hours, hours_time_zone, pause, reason_min, requester_persons, requesters, statement_min, ticket_pattern, ticket_required, vault_policy, window_default, window_max
 hallpassd.toml:37: targets."Orders RW": is not a target's name: it takes 1 to 63 of a-z, 0-9 and '-', beginning with a letter
 hallpassd.toml:37: targets."Orders RW".approvers: is missing; write the groups that may approve it
 hallpassd.toml:37: targets."Orders RW".claim_within: is missing; write how long an approval waits to be claimed, like "2h"

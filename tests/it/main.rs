@@ -4,6 +4,8 @@
 //! `cfg(test)`, which is always so here, because that is how clippy knows that helpers are test code too.
 
 #[cfg(test)]
+mod authorization;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod cli;
@@ -23,6 +25,8 @@ mod doctor;
 mod endings;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod foreign;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]

@@ -4,7 +4,9 @@
 //! Everything generated comes from a fixed seed: what passes here passes everywhere.
 
 mod audit;
+mod deciding;
 mod digest;
+mod freezing;
 mod grants;
 mod issuable;
 mod limits;
@@ -33,8 +35,10 @@ use hallpass::access::{
     handle::{Accessor, LeaseId},
     id::{GrantId, RequestId},
     limits::Limits,
+    quorum::Quorum,
     request::{Ask, Request},
     target::{EarlyRevocation, Target},
+    terms::{Leeway, Terms},
     text::{Prose, Ticket},
     writing::Writing,
 };
@@ -85,9 +89,12 @@ fn target(approvals_required: u32) -> Target {
         window_max: WINDOW,
         decide_within: DECIDE_WITHIN,
         claim_within: CLAIM_WITHIN,
-        requesters: groups(&["dev"]),
-        approvers: groups(&["leads"]),
+        requesters: groups(&["dev"]).into(),
+        approvers: groups(&["leads"]).into(),
         approvals_required: approvals_required.try_into().unwrap(),
+        quorum: Quorum::default(),
+        leeway: Leeway { shorten: true, narrow: true },
+        hours: None,
         early_revocation: EarlyRevocation::EndsSessions,
         window_default: None,
         writing: Writing::default(),
@@ -115,7 +122,8 @@ fn submit(approvals_required: u32) -> Change<Request> {
 }
 
 fn decision(approver: Person, digest: Digest, decided_at: DateTime<Utc>) -> Decision {
-    Decision { approver, statement: Prose::new(STATEMENT).unwrap(), digest, decided_at }
+    let statement = Prose::new(STATEMENT).unwrap();
+    Decision { approver, statement, digest, decided_at, groups: groups(&["leads"]) }
 }
 
 /// Approved by as many people as it takes, a second after the submission.
@@ -124,7 +132,11 @@ fn approved(approvals_required: u32) -> Request {
     for n in 0..approvals_required {
         let approver = person(&format!("sub-lead-{n}"), &format!("lead {n}"));
         let decision = decision(approver, request.digest(), at(1000));
-        request = request.approve(decision, Some(&target(approvals_required))).unwrap().unwrap().into_after();
+        request = request
+            .approve(decision, Terms::default(), Some(&target(approvals_required)))
+            .unwrap()
+            .unwrap()
+            .into_after();
     }
     request
 }

@@ -2,6 +2,7 @@
 //! [`Backend`] and gets a place beside `on_sqlite`. So does the store in memory that simulations stand on.
 
 mod durable;
+mod freezes;
 mod memory;
 mod random;
 mod sqlite;
@@ -20,6 +21,7 @@ use hallpass::{
         policy::Scope,
         request::Ask,
         revocation::{Cause, Confirmation, Step},
+        terms::Terms,
         text::{IdempotencyKey, PROSE_MAX_BYTES, Prose, Ticket},
     },
     clock::Clock,
@@ -27,7 +29,10 @@ use hallpass::{
 };
 use tokio::task::JoinSet;
 
-use self::values::{World, beginning, person, target};
+use self::{
+    freezes::{a_freeze_is_changed_by_one_at_a_time, no_grant_is_opened_of_what_is_frozen},
+    values::{World, beginning, person, target},
+};
 
 /// A database of its own for one test.
 pub trait Backend: Sized {
@@ -75,6 +80,8 @@ conformance!(
         grants_come_with_their_requests,
         leases_are_known_until_they_are_gone,
         what_is_held_is_counted_until_it_is_confirmed_to_have_ended,
+        no_grant_is_opened_of_what_is_frozen,
+        a_freeze_is_changed_by_one_at_a_time,
         handles_stay_out_of_the_log,
         a_restart_keeps_everything,
     ]
@@ -148,7 +155,7 @@ async fn any_text_that_the_rules_take_reads_back(backend: impl Backend) {
         decision.approver.name = format!("{text}\0\u{7}");
         decision.statement = reason;
         // The approver's name must not be taken for the requester's.
-        let change = request.approve(decision, Some(&target)).unwrap().unwrap();
+        let change = request.approve(decision, Terms::default(), Some(&target)).unwrap().unwrap();
         let request = world.store_request(change).await;
         let (_, grant) = world.claim(request, &target).await;
         let grant = world.begun(grant, Cause::Frozen).await;

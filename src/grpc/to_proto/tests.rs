@@ -1,6 +1,6 @@
 //! What each state looks like from outside: every time is there when it is known, and only then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -12,6 +12,7 @@ use crate::access::{
     handle::{Accessor, LeaseId},
     id::{GrantId, RequestId},
     request::Ask,
+    terms::Terms,
     text::Prose,
     window::Window,
 };
@@ -35,6 +36,7 @@ fn decided(by: &str, seconds: i64) -> Decision {
         statement: Prose::new("because").unwrap(),
         digest,
         decided_at: at(seconds),
+        groups: BTreeSet::from(["leads".to_owned()]),
     }
 }
 
@@ -50,9 +52,11 @@ fn a_request(state: request::State) -> wire::Request {
         submitted_at: at(0),
         key: None,
     };
-    let approvals = vec![Approval::recorded(decided("ada", 5))];
+    let terms =
+        Terms { duration: Some(Duration::from_mins(20)), not_before: Some(at(7)), not_after: Some(at(8)) };
+    let approvals = vec![Approval::recorded(decided("ada", 5), terms)];
     let request = Request { id: RequestId::new(at(0), 7), ask, approvals, state, revision: 1 };
-    super::request(RequestView { request, grant: None })
+    super::request(RequestView { request, grant: None, groups_missing: vec!["leads".to_owned()] })
 }
 
 #[test]

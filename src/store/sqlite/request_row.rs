@@ -1,6 +1,6 @@
 //! A request's row: which columns a state has, in both directions. The table's CHECKs say the same.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::Deserialize;
 use sqlx::FromRow;
@@ -10,6 +10,7 @@ use crate::{
     access::{
         approval::{Approval, Decision, Denial, Digest},
         request::{Ask, Request, State},
+        terms::Terms,
         text::{IdempotencyKey, Prose, Ticket},
     },
     store::StoreError,
@@ -23,7 +24,9 @@ pub(super) const SELECT: &str = "\
            r.approved_at, r.withdrawn_at, r.lapsed_at, r.claimed_at, \
            (SELECT json_group_array(json_object('verdict', d.verdict, 'approver_subject', d.approver_subject, \
                        'approver_name', d.approver_name, 'statement', d.statement, 'digest', d.digest, \
-                       'decided_at', d.decided_at) ORDER BY d.position) \
+                       'decided_at', d.decided_at, 'groups', json(d.groups), \
+                       'duration_seconds', d.duration_seconds, 'not_before', d.not_before, \
+                       'not_after', d.not_after) ORDER BY d.position) \
               FROM decisions d WHERE d.request_id = r.id) AS decisions \
       FROM requests r";
 
@@ -66,6 +69,10 @@ struct DecisionRow {
     statement: String,
     digest: String,
     decided_at: i64,
+    groups: BTreeSet<String>,
+    duration_seconds: Option<i64>,
+    not_before: Option<i64>,
+    not_after: Option<i64>,
 }
 
 impl RequestRow {
@@ -136,11 +143,11 @@ fn decisions(json: &str) -> Result<(Vec<Approval>, Option<Denial>), Problem> {
     let rows: Vec<DecisionRow> = serde_json::from_str(json).map_err(|_| "its decisions are malformed")?;
     let (mut approvals, mut denial) = (Vec::new(), None);
     for row in rows {
-        let verdict = row.verdict.clone();
+        let (verdict, terms) = (row.verdict.clone(), row.terms()?);
         let decision = row.decision()?;
         match (verdict.as_str(), &denial) {
-            ("APPROVED", None) => approvals.push(Approval::recorded(decision)),
-            ("DENIED", None) => denial = Some(Denial::recorded(decision)),
+            ("APPROVED", None) => approvals.push(Approval::recorded(decision, terms)),
+            ("DENIED", None) if terms == Terms::default() => denial = Some(Denial::recorded(decision)),
             _ => return Err("its decisions contradict each other"),
         }
     }
@@ -148,12 +155,21 @@ fn decisions(json: &str) -> Result<(Vec<Approval>, Option<Denial>), Problem> {
 }
 
 impl DecisionRow {
+    fn terms(&self) -> Result<Terms, Problem> {
+        Ok(Terms {
+            duration: self.duration_seconds.map(duration).transpose()?,
+            not_before: self.not_before.map(instant).transpose()?,
+            not_after: self.not_after.map(instant).transpose()?,
+        })
+    }
+
     fn decision(self) -> Result<Decision, Problem> {
         Ok(Decision {
             approver: person(self.approver_subject, self.approver_name),
             statement: prose(&self.statement)?,
             digest: Digest::parse(&self.digest).ok_or("a decision's digest is malformed")?,
             decided_at: instant(self.decided_at)?,
+            groups: self.groups,
         })
     }
 }
@@ -249,6 +265,7 @@ mod tests {
             statement: prose("no").unwrap(),
             digest: Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap(),
             decided_at: instant(1).unwrap(),
+            groups: BTreeSet::new(),
         })
     }
 }

@@ -9,6 +9,7 @@ use hallpass::{
         limits::Limits,
         refusal::{Holders, Refusal},
         target::Target,
+        terms::Terms,
         text::Prose,
     },
     broker::{Claimed, Error, Submission, Tried, Written},
@@ -24,7 +25,7 @@ use super::{
 const ONE: Option<NonZeroU32> = Some(NonZeroU32::MIN);
 
 fn limited(limits: Limits) -> World {
-    world_with(Target { requesters: groups(&["dev"]), limits, ..target(1) })
+    world_with(Target { requesters: groups(&["dev"]).into(), limits, ..target(1) })
 }
 
 fn limit(refused: Result<Claimed, Error>) -> Holders {
@@ -50,7 +51,11 @@ async fn colleagues(world: &World) -> RequestId {
     let eve = caller(person("sub-eve", "eve"), "dev");
     let request = world.broker.submit(&eve, submission).await.unwrap().request;
     let written = Written { digest: request.digest(), statement: Prose::new(STATEMENT).unwrap() };
-    world.broker.approve(&caller(person("sub-ann", "ann"), "leads"), request.id, written).await.unwrap();
+    world
+        .broker
+        .approve(&caller(person("sub-ann", "ann"), "leads"), request.id, written, Terms::default())
+        .await
+        .unwrap();
     request.id
 }
 

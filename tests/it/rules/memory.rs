@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::{
     access::{
         event::Recorded,
+        freeze::Freeze,
         grant::Grant,
         handle::{Accessor, LeaseId},
         id::{GrantId, RequestId},
@@ -283,6 +284,10 @@ impl Store for SteppedStore {
         but_of: RequestId,
     ) -> Result<Held, StoreError> {
         self.inner.held(target, holder_subject, but_of).await
+    }
+
+    async fn freezes(&self) -> Result<Vec<Freeze>, StoreError> {
+        self.inner.freezes().await
     }
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {

@@ -4,6 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::access::{
     actor::{Actor, Caller, Person},
+    approval::Approval,
     approval::Decision,
     event::Fact,
     grant::State as GrantState,
@@ -12,6 +13,7 @@ use hallpass::access::{
     request::{Request, State},
     revocation::{Cause, Confirmation},
     target::{Target, Targets},
+    terms::Terms,
     text::Prose,
 };
 use hallpass::broker::Error;
@@ -29,7 +31,10 @@ fn ann() -> Person {
 fn approve(request: &Request, by: Person, now: DateTime<Utc>) -> Result<Option<Request>, Refusal> {
     let target = target(request.ask.approvals_required);
     let decision = decision(by, request.digest(), now);
-    Ok(request.clone().approve(decision, Some(&target))?.map(hallpass::access::change::Change::into_after))
+    Ok(request
+        .clone()
+        .approve(decision, Terms::default(), Some(&target))?
+        .map(hallpass::access::change::Change::into_after))
 }
 
 fn caller(person: Person, group: &str) -> Caller {
@@ -55,7 +60,7 @@ fn defect_8_a_threshold_of_zero_is_not_approved_by_nobody() {
 /// 8: an empty list of approvers lets everybody approve. Here it means nobody.
 #[test]
 fn defect_8_an_empty_list_means_nobody() {
-    let nobody = Target { approvers: groups(&[]), requesters: groups(&[]), ..target(1) };
+    let nobody = Target { approvers: groups(&[]).into(), requesters: groups(&[]).into(), ..target(1) };
     let (policy, name) = (policy(nobody), target(1).name);
     let bare = Caller { person: ann(), groups: groups(&[]) };
     for caller in [caller(ann(), "leads"), caller(ann(), ""), bare] {
@@ -107,7 +112,7 @@ fn defect_10_more_approvals_than_needed_are_enough() {
         .approvals
         .iter()
         .map(|given| Decision { digest, ..given.decision().clone() })
-        .map(hallpass::access::approval::Approval::recorded)
+        .map(|decision| Approval::recorded(decision, Terms::default()))
         .collect();
     assert!(request.claim(at(2000), Some(&target(2))).is_ok());
 }
@@ -138,7 +143,11 @@ fn defect_11_issuing_again_keeps_the_window() {
 /// 13: the approvers' group is gone, and requests wait for ever. It is refused at once, and the answer says why.
 #[tokio::test]
 async fn defect_13_a_request_that_nobody_may_approve_is_refused_when_it_is_submitted() {
-    let world = world_with(Target { requesters: groups(&["dev"]), approvers: groups(&[]), ..target(1) });
+    let world = world_with(Target {
+        requesters: groups(&["dev"]).into(),
+        approvers: groups(&[]).into(),
+        ..target(1)
+    });
     let refused = world.submit().await.unwrap_err();
     assert!(
         matches!(&refused, Error::NoEligibleApprover { name } if name == "targets/orders"),
@@ -163,7 +172,10 @@ fn defect_14_a_target_that_became_stricter_counts_as_it_is() {
     let shorter = Target { window_max: SHORTER, ..target(1) };
     let request = submit(1).into_after();
     let decision = decision(ann(), request.digest(), at(1));
-    assert_eq!(request.approve(decision, Some(&shorter)).unwrap_err(), Refusal::TargetChanged);
+    assert_eq!(
+        request.approve(decision, Terms::default(), Some(&shorter)).unwrap_err(),
+        Refusal::TargetChanged
+    );
     assert_eq!(approved(1).claim(at(2000), Some(&shorter)).unwrap_err(), Refusal::TargetChanged);
     let (claimed, _) = claimed(at(2000));
     let again = claimed.claim_again(at(3000), Some(&shorter), &active(at(2000)), true);

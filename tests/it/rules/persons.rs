@@ -8,6 +8,7 @@ use hallpass::{
         refusal::Refusal,
         request::Request,
         target::Target,
+        terms::Terms,
         text::Prose,
     },
     broker::{Error, RequestView, Written},
@@ -21,7 +22,7 @@ use super::{
 
 /// Two people have to approve.
 fn two() -> Target {
-    Target { requesters: groups(&["dev"]), ..target(2) }
+    Target { requesters: groups(&["dev"]).into(), ..target(2) }
 }
 
 /// Ann, as one issuer knows her, as another does, and as she is known once both are put together.
@@ -37,7 +38,7 @@ fn put_together() -> Policy {
 
 async fn approve(world: &World, caller: &Caller, request: &Request) -> Result<RequestView, Error> {
     let written = Written { digest: request.digest(), statement: Prose::new(STATEMENT).unwrap() };
-    world.broker.approve(caller, request.id, written).await
+    world.broker.approve(caller, request.id, written, Terms::default()).await
 }
 
 #[tokio::test]
@@ -84,7 +85,7 @@ async fn a_claim_again_that_is_refused_ends_nothing() {
 /// Asked under one identity, to be approved under the other.
 #[tokio::test]
 async fn what_was_asked_before_is_ones_own_all_the_same() {
-    let world = world_with(Target { approvers: groups(&["leads", "dev"]), ..two() });
+    let world = world_with(Target { approvers: groups(&["leads", "dev"]).into(), ..two() });
     let request = world.submit().await.unwrap();
     let mut persons = Persons::default();
     assert!(persons.add("dev", &developer().subject) && persons.add("dev", "corp:dev"));

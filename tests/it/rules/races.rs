@@ -12,6 +12,7 @@ use hallpass::{
         request::Request,
         revocation::Cause,
         target::Target,
+        terms::Terms,
         text::Prose,
     },
     broker::{Broker, Claimed, Error, Parts, RequestFilter, Slice, Submission, Tried, Written},
@@ -42,7 +43,7 @@ pub struct World {
 }
 
 pub fn world() -> World {
-    world_with(Target { requesters: groups(&["dev"]), ..target(1) })
+    world_with(Target { requesters: groups(&["dev"]).into(), ..target(1) })
 }
 
 pub fn world_with(orders: Target) -> World {
@@ -116,7 +117,7 @@ impl World {
     pub async fn approve(&self, request: &Request) -> Result<(), Error> {
         let lead = caller(person("sub-ann", "ann"), "leads");
         let written = Written { digest: request.digest(), statement: Prose::new(STATEMENT).unwrap() };
-        self.broker.approve(&lead, request.id, written).await.map(drop)
+        self.broker.approve(&lead, request.id, written, Terms::default()).await.map(drop)
     }
 
     pub async fn approved(&self) -> RequestId {

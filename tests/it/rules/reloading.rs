@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use hallpass::{
     access::{
         actor::Persons, grant::State, id::GrantId, policy::Policy, refusal::Refusal, revocation::Cause,
-        target::Target,
+        target::Target, terms::Terms,
     },
     broker::{
         Broker, ConfigurationChange, Error, NotChanged, Occasion, Removed, RequestView, Settings, Tried,
@@ -29,7 +29,7 @@ use super::{
 use crate::support::servers::eventually;
 
 fn orders() -> Target {
-    Target { requesters: groups(&["dev"]), ..target(1) }
+    Target { requesters: groups(&["dev"]).into(), ..target(1) }
 }
 
 fn settings(policy: Policy) -> Settings {
@@ -232,7 +232,7 @@ async fn running_grants_keep_their_window() {
     let world = world();
     let request = world.approved().await;
     let before = world.claim(request, false).await.unwrap().grant;
-    let shorter = Target { window_max: Duration::from_secs(1), requesters: groups(&[]), ..orders() };
+    let shorter = Target { window_max: Duration::from_secs(1), requesters: groups(&[]).into(), ..orders() };
     reload(&world.broker, policy([shorter]), Removed::End).await.unwrap();
     now(&world).broker.sweep().await.unwrap();
     let after = world.grant(before.id).await;
@@ -253,7 +253,7 @@ async fn eligibility_is_looked_at_again_at_decision_and_at_claim() {
     let changed = |error: Error| matches!(error, Error::Refused { refusal: Refusal::TargetChanged, .. });
     assert!(changed(now(&world).approve(&pending).await.unwrap_err()));
     assert!(changed(now(&world).claim(approved, false).await.unwrap_err()));
-    reload(&world.broker, policy([Target { requesters: groups(&[]), ..orders() }]), Removed::Refuse)
+    reload(&world.broker, policy([Target { requesters: groups(&[]).into(), ..orders() }]), Removed::Refuse)
         .await
         .unwrap();
     let refused = now(&world).claim(approved, false).await.unwrap_err();
@@ -265,14 +265,14 @@ async fn eligibility_is_looked_at_again_at_decision_and_at_claim() {
 /// Two that approved as two turn out to be one: nothing is opened from then on.
 #[tokio::test]
 async fn people_who_are_put_together_count_once_from_then_on() {
-    let two = || Target { requesters: groups(&["dev"]), ..target(2) };
+    let two = || Target { requesters: groups(&["dev"]).into(), ..target(2) };
     let world = world_with(two());
     let request = world.submit().await.unwrap();
     let approve = async |subject: &str| -> RequestView {
         let lead = caller(person(subject, &format!("{subject}'s name")), "leads");
         let statement = hallpass::access::text::Prose::new("fine").unwrap();
         let written = hallpass::broker::Written { digest: request.digest(), statement };
-        world.broker.approve(&lead, request.id, written).await.unwrap()
+        world.broker.approve(&lead, request.id, written, Terms::default()).await.unwrap()
     };
     approve("corp:ann").await;
     assert_eq!(approve("vault:ann").await.request.state.name(), "APPROVED");

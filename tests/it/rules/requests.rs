@@ -12,6 +12,7 @@ use hallpass::access::{
     refusal::Refusal,
     request::{Ask, Request, State},
     target::Target,
+    terms::Terms,
     text::Prose,
 };
 use proptest::{prelude::*, sample::select};
@@ -210,7 +211,7 @@ fn act(request: Request, action: Action, threshold: u32, now: DateTime<Utc>) -> 
         Action::Wait { .. } | Action::WaitUntilDeadline { .. } => Ok(None),
         Action::Approve { login, stale, configured } => {
             let decision = decide(login, stale);
-            Ok(request.approve(decision, configured.target(threshold).as_ref())?.map(bare))
+            Ok(request.approve(decision, Terms::default(), configured.target(threshold).as_ref())?.map(bare))
         }
         Action::Deny { login, stale, configured } => {
             let decision = decide(login, stale);
@@ -261,12 +262,13 @@ fn check_event(before: &Request, after: &Request, event: &Event, now: DateTime<U
     let owner = Actor::Person(before.ask.requester.clone());
     match (&event.fact, &after.state) {
         (
-            Fact::RequestApproved { statement, digest, approvals, approvals_required },
+            Fact::RequestApproved { statement, digest, approvals, approvals_required, groups, .. },
             State::Pending { .. } | State::Approved { .. },
         ) => {
             let given = after.approvals.last().unwrap().decision();
             assert_eq!(after.approvals.len(), before.approvals.len() + 1);
             assert_eq!((statement.as_str(), given.statement.as_str()), (STATEMENT, STATEMENT));
+            assert_eq!(groups, &["leads"]);
             assert_eq!(*digest, before.digest().to_string());
             assert_eq!(
                 (*approvals, *approvals_required),
@@ -403,7 +405,8 @@ proptest! {
         let stale = Digest::parse(&format!("sha256:{}", "1".repeat(64))).unwrap();
         request.approvals = given.iter().map(|&(login, is_stale)| {
             let (subject, name, _) = LOGINS[login];
-            Approval::recorded(decision(person(subject, name), if is_stale { stale } else { right }, now))
+            let digest = if is_stale { stale } else { right };
+            Approval::recorded(decision(person(subject, name), digest, now), Terms::default())
         }).collect();
         request.state = State::Approved { approved_at: now, lapses_at: now + CLAIM_WITHIN };
         let mut people: Vec<char> = given.iter()

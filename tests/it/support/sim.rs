@@ -1,7 +1,7 @@
 //! A broker on a real SQLite file, with a simulated Vault and a clock to turn: for what reality can't produce on demand,
 //! that is crashes at chosen points, lost answers, and hours.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta};
 use hallpass::{
@@ -12,7 +12,10 @@ use hallpass::{
         id::{GrantId, RequestId},
         limits::Limits,
         policy::Policy,
+        quorum::Quorum,
         target::{EarlyRevocation, Target},
+        terms::Leeway,
+        terms::Terms,
         text::Prose,
         writing::Writing,
     },
@@ -53,7 +56,7 @@ impl Sim {
         let store = SqliteStore::open(&dir.join("hallpass.db"), Migrate::Yes, &*clock).await.unwrap();
         let (store, stopping) = (Arc::new(store), CancellationToken::new());
         let vault = Arc::new(SimulatedIssuer::new(clock.clone()));
-        let broker = broker(&store, &vault, &clock, &stopping, &TARGETS).await;
+        let broker = broker(&store, &vault, &clock, &stopping, policy(&TARGETS)).await;
         Self { clock, vault, store, broker, stopping, _dir: dir }
     }
 
@@ -64,7 +67,12 @@ impl Sim {
 
     /// The same, with other targets in the configuration.
     pub async fn restart_with(&mut self, targets: &[&str]) {
-        self.broker = broker(&self.store, &self.vault, &self.clock, &self.stopping, targets).await;
+        self.configure(policy(targets)).await;
+    }
+
+    /// The same, with another policy.
+    pub async fn configure(&mut self, policy: Policy) {
+        self.broker = broker(&self.store, &self.vault, &self.clock, &self.stopping, policy).await;
     }
 
     pub async fn submit(&self, target: &str) -> RequestView {
@@ -72,7 +80,7 @@ impl Sim {
     }
 
     pub async fn approve(&self, request: &RequestView) -> Result<RequestView, Error> {
-        self.broker.approve(&olivia(), request.request.id, written(request)).await
+        self.broker.approve(&olivia(), request.request.id, written(request), Terms::default()).await
     }
 
     /// A request that was approved.
@@ -197,11 +205,11 @@ async fn broker(
     vault: &Arc<SimulatedIssuer>,
     clock: &Arc<ManualClock>,
     stopping: &CancellationToken,
-    targets: &[&str],
+    policy: Policy,
 ) -> Arc<Broker> {
     let clock: Arc<dyn Clock> = clock.clone();
     Arc::new(Broker::new(Parts {
-        policy: policy(targets),
+        policy,
         digest_key: store.digest_key().await.unwrap(),
         store: store.clone(),
         issuer: vault.clone(),
@@ -223,9 +231,12 @@ fn target(name: &str) -> Target {
         window_max: HOUR,
         decide_within: HOUR,
         claim_within: HOUR,
-        requesters: ["developers".to_owned()].into(),
-        approvers: ["operations-leads".to_owned()].into(),
+        requesters: BTreeSet::from(["developers".to_owned()]).into(),
+        approvers: BTreeSet::from(["operations-leads".to_owned()]).into(),
         approvals_required: NonZeroU32::MIN,
+        quorum: Quorum::default(),
+        leeway: Leeway { shorten: true, narrow: true },
+        hours: None,
         early_revocation: EarlyRevocation::EndsSessions,
         window_default: None,
         writing: Writing::default(),
