@@ -1,5 +1,5 @@
 //! `[targets.<name>]`: what may be requested, by whom, and who approves. A target with anything wrong makes the whole
-//! configuration unusable: leaving it out would end the grants on it.
+//! configuration unusable: leaving it out would be another configuration than the one that was meant.
 
 use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
