@@ -116,6 +116,7 @@ const ACCESS_MAY: &[&str] = &[
     "sha2",
     "thiserror",
     "ulid",
+    "unicode_security",
 ];
 
 /// The files below `grpc` that make a status: the one that knows how, and the health service, whose contract isn't ours.

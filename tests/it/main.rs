@@ -34,6 +34,8 @@ mod identity;
 #[cfg(test)]
 mod imports;
 #[cfg(test)]
+mod injection;
+#[cfg(test)]
 mod outages;
 #[cfg(test)]
 mod policy;
