@@ -50,6 +50,9 @@ pub enum Fact {
     RequestSubmitted {
         /// The length of the window, in seconds.
         duration_seconds: u64,
+        /// When the window may open first, if the requester said so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        not_before: Option<DateTime<Utc>>,
         /// Why.
         reason: String,
         /// The ticket.

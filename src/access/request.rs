@@ -54,6 +54,8 @@ pub struct Ask {
     pub requester: Person,
     /// How long the window shall be, in whole seconds.
     pub duration: Duration,
+    /// When the window may open first.
+    pub not_before: Option<DateTime<Utc>>,
     /// Why.
     pub reason: Prose,
     /// The ticket that it belongs to.
@@ -131,22 +133,26 @@ impl Ask {
     /// What decisions are bound to.
     #[must_use]
     pub fn digest(&self, id: RequestId) -> Digest {
-        let ticket = self.ticket.as_ref().map_or("", Ticket::as_str);
-        Digest::over(
-            "hallpass/request/v1",
-            &[
-                id.to_string().as_bytes(),
-                self.target.as_str().as_bytes(),
-                self.credential_path.as_bytes(),
-                self.requester.subject.as_bytes(),
-                self.requester.name.as_bytes(),
-                &self.duration.as_secs().to_be_bytes(),
-                self.reason.as_str().as_bytes(),
-                ticket.as_bytes(),
-                &self.approvals_required.to_be_bytes(),
-                &self.submitted_at.timestamp_millis().to_be_bytes(),
-            ],
-        )
+        let (id, ticket) = (id.to_string(), self.ticket.as_ref().map_or("", Ticket::as_str));
+        let (duration, approvals) =
+            (self.duration.as_secs().to_be_bytes(), self.approvals_required.to_be_bytes());
+        let submitted_at = self.submitted_at.timestamp_millis().to_be_bytes();
+        let not_before = self.not_before.map(|at| at.timestamp_millis().to_be_bytes());
+        let mut parts = vec![
+            id.as_bytes(),
+            self.target.as_str().as_bytes(),
+            self.credential_path.as_bytes(),
+            self.requester.subject.as_bytes(),
+            self.requester.name.as_bytes(),
+            &duration,
+            self.reason.as_str().as_bytes(),
+            ticket.as_bytes(),
+            &approvals,
+            &submitted_at,
+        ];
+        // The last part, and only if it is asked: one part more can't be taken for any other list.
+        parts.extend(not_before.as_ref().map(<[u8; 8]>::as_slice));
+        Digest::over("hallpass/request/v1", &parts)
     }
 
     /// Whether a second submission asks the same; when it came doesn't count.
@@ -164,6 +170,7 @@ impl Request {
         let at = ask.submitted_at;
         let fact = Fact::RequestSubmitted {
             duration_seconds: ask.duration.as_secs(),
+            not_before: ask.not_before,
             reason: ask.reason.to_string(),
             ticket: ask.ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
             digest: ask.digest(id).to_string(),
@@ -233,10 +240,11 @@ impl Request {
         }
     }
 
-    /// What all approvals together restrict.
+    /// What was asked and all approvals together restrict.
     #[must_use]
     pub fn terms(&self) -> Terms {
-        self.approvals.iter().map(Approval::terms).fold(Terms::default(), Terms::and)
+        let asked = Terms { not_before: self.ask.not_before, ..Terms::default() };
+        self.approvals.iter().map(Approval::terms).fold(asked, Terms::and)
     }
 
     /// How long the window will be: as long as was asked, or as the approvals allow.

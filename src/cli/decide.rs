@@ -205,7 +205,7 @@ fn outcome(app: &App, request: &Request) -> Block {
         .field("approvals", view::approvals(request))
         .field("note", more)
         .field("window", view::window(request))
-        .at("not before", request.not_before.as_ref(), &app.times())
-        .at("not after", request.not_after.as_ref(), &app.times())
+        .at("not before", request.window_not_before.as_ref(), &app.times())
+        .at("not after", request.window_not_after.as_ref(), &app.times())
         .at("lapses", request.lapses_at.as_ref(), &app.times())
 }

@@ -55,9 +55,11 @@ pub(super) fn submission(message: &wire::SubmitRequestRequest) -> Result<Submiss
     let reason = bad.take(text("reason", Prose::new(&message.reason)));
     let ticket = bad.take(text("ticket", Ticket::new(&message.ticket)));
     let key = bad.take(text("idempotency_key", IdempotencyKey::new(&message.idempotency_key)));
-    match (target, duration, reason, ticket, key) {
-        (Some(target), Some(duration), Some(reason), Some(ticket), Some(key)) => {
-            Ok(Submission { target, duration, reason, ticket, key, validate_only: message.validate_only })
+    let (not_before, validate_only) =
+        (bad.take(instant("not_before", message.not_before)), message.validate_only);
+    match (target, duration, reason, ticket, key, not_before) {
+        (Some(target), Some(duration), Some(reason), Some(ticket), Some(key), Some(not_before)) => {
+            Ok(Submission { target, duration, not_before, reason, ticket, key, validate_only })
         }
         _ => Err(bad.error()),
     }

@@ -104,8 +104,9 @@ pub(super) fn request(view: RequestView) -> wire::Request {
         grant: grant.map(|grant| format!("grants/{grant}")).unwrap_or_default(),
         groups_missing,
         window: Some(duration(granted)),
-        not_before: terms.not_before.map(timestamp),
-        not_after: terms.not_after.map(timestamp),
+        window_not_before: terms.not_before.map(timestamp),
+        window_not_after: terms.not_after.map(timestamp),
+        not_before: ask.not_before.map(timestamp),
     }
 }
 

@@ -337,6 +337,7 @@ fn a_person_counts_once_under_however_many_identities() {
             reason: Prose::new("orders hang").unwrap(),
             ticket: None,
             approvals_required: 1,
+            not_before: None,
             submitted_at: chrono::DateTime::UNIX_EPOCH,
             key: None,
         };

@@ -111,6 +111,7 @@ fn ask(approvals_required: u32) -> Ask {
         reason: Prose::new(REASON).unwrap(),
         ticket: Ticket::new("OPS-7").unwrap(),
         approvals_required,
+        not_before: None,
         submitted_at: at(0),
         key: None,
     }

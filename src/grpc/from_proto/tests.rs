@@ -28,6 +28,7 @@ fn ask() -> wire::SubmitRequestRequest {
         ticket: "OPS-7".into(),
         idempotency_key: "k-1".into(),
         validate_only: false,
+        not_before: Some(prost_types::Timestamp { seconds: 1_795_438_800, nanos: 1 }),
     }
 }
 
@@ -39,6 +40,7 @@ fn a_good_submission_comes_through() {
     assert_eq!(submission.reason.as_str(), "a row is wrong");
     assert_eq!(submission.ticket.unwrap().as_str(), "OPS-7");
     assert_eq!(submission.key.unwrap().as_str(), "k-1");
+    assert_eq!(submission.not_before.unwrap().timestamp_millis(), 1_795_438_800_001, "rounded up");
     let bare = wire::SubmitRequestRequest { ticket: String::new(), idempotency_key: String::new(), ..ask() };
     let bare = super::submission(&bare).unwrap();
     assert!(bare.ticket.is_none() && bare.key.is_none());
@@ -53,8 +55,12 @@ fn all_that_is_wrong_is_said_at_once() {
         ticket: "a\nb".into(),
         idempotency_key: "a b".into(),
         validate_only: true,
+        not_before: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
     };
-    assert_eq!(names(submission(&bad)), ["target", "duration", "reason", "ticket", "idempotency_key"]);
+    assert_eq!(
+        names(submission(&bad)),
+        ["target", "duration", "reason", "ticket", "idempotency_key", "not_before"]
+    );
     assert_eq!(names(decision("x", "y", "")), ["name", "digest", "statement"]);
     let bad = wire::RevokeGrantRequest { name: String::new(), reason: "\u{1b}[2J".into() };
     assert_eq!(names(revocation(&bad)), ["name", "reason"]);

@@ -49,6 +49,7 @@ fn a_request(state: request::State) -> wire::Request {
         reason: Prose::new("a row is wrong").unwrap(),
         ticket: None,
         approvals_required: 2,
+        not_before: None,
         submitted_at: at(0),
         key: None,
     };

@@ -20,7 +20,7 @@ use crate::{
 /// reads requests whole, however many they are.
 pub(super) const SELECT: &str = "\
     SELECT r.id, r.target, r.credential_path, r.requester_subject, r.requester_name, r.duration_seconds, r.reason, \
-           r.ticket, r.approvals_required, r.submitted_at, r.idempotency_key, r.state, r.revision, r.lapses_at, \
+           r.ticket, r.approvals_required, r.submitted_at, r.not_before, r.idempotency_key, r.state, r.revision, r.lapses_at, \
            r.approved_at, r.withdrawn_at, r.lapsed_at, r.claimed_at, \
            (SELECT json_group_array(json_object('verdict', d.verdict, 'approver_subject', d.approver_subject, \
                        'approver_name', d.approver_name, 'statement', d.statement, 'digest', d.digest, \
@@ -42,6 +42,7 @@ pub(super) struct RequestRow {
     ticket: Option<String>,
     approvals_required: i64,
     submitted_at: i64,
+    not_before: Option<i64>,
     idempotency_key: Option<String>,
     state: String,
     revision: i64,
@@ -97,6 +98,7 @@ impl RequestRow {
                 .try_into()
                 .map_err(|_| "approvals_required is off")?,
             submitted_at: instant(self.submitted_at)?,
+            not_before: self.not_before.map(instant).transpose()?,
             key: self.idempotency_key.as_deref().map(key).transpose()?,
         };
         Ok(Request { id: id(&self.id)?, ask, approvals, state, revision: self.revision })

@@ -24,8 +24,9 @@ use crate::{
 
 const INSERT_REQUEST: &str = "\
     INSERT INTO requests (id, target, credential_path, requester_subject, requester_name, duration_seconds, reason, \
-                          ticket, approvals_required, submitted_at, idempotency_key, state, revision, lapses_at) \
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                          ticket, approvals_required, submitted_at, idempotency_key, state, revision, lapses_at, \
+                          not_before) \
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 const STORED_REQUEST: &str = "\
     SELECT state, revision, (SELECT count(*) FROM decisions WHERE request_id = requests.id) FROM requests WHERE id = ?";
@@ -97,6 +98,7 @@ async fn insert_request(
         .bind(request.state.name())
         .bind(request.revision)
         .bind(request.state.lapses_at().map(millis))
+        .bind(ask.not_before.map(millis))
         .execute(connection)
         .await
 }

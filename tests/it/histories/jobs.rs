@@ -88,6 +88,7 @@ pub async fn ask(broker: Arc<Broker>, login: Login, names_apart: bool, verb: Ver
                 target: target.parse().unwrap(),
                 duration: Some(duration),
                 reason: prose("orders hang since 09:40"),
+                not_before: None,
                 ticket: None,
                 key: key.as_deref().and_then(|key| IdempotencyKey::new(key).unwrap()),
                 validate_only: false,

@@ -32,6 +32,7 @@ fn every_fact() -> Vec<Fact> {
     vec![
         Fact::RequestSubmitted {
             duration_seconds: 1,
+            not_before: Some(at(0)),
             reason: REASON.to_owned(),
             ticket: Some("OPS-7".to_owned()),
             digest: digest.clone(),

@@ -44,6 +44,7 @@ async fn colleagues(world: &World) -> RequestId {
         target: target(1).name,
         duration: Some(WINDOW),
         reason: Prose::new("another matter").unwrap(),
+        not_before: None,
         ticket: None,
         key: None,
         validate_only: false,

@@ -107,6 +107,7 @@ impl World {
             target: target(1).name,
             duration: Some(WINDOW),
             reason: Prose::new(REASON).unwrap(),
+            not_before: None,
             ticket: None,
             key: None,
             validate_only: false,

@@ -25,6 +25,7 @@ fn submission(key: Option<&str>) -> Submission {
         target: target(1).name,
         duration: Some(WINDOW),
         reason: Prose::new(REASON).unwrap(),
+        not_before: None,
         ticket: None,
         key: key.and_then(|key| IdempotencyKey::new(key).unwrap()),
         validate_only: false,

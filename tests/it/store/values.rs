@@ -91,6 +91,7 @@ impl<'s> World<'s> {
             reason: Prose::new("the queue is stuck").unwrap(),
             ticket: None,
             approvals_required: target.approvals_required.get(),
+            not_before: Some(beginning()),
             submitted_at: self.tick(),
             key: None,
         }

@@ -160,6 +160,7 @@ pub fn submission(target: &str, duration: Duration) -> Submission {
         target: target.parse().unwrap(),
         duration: Some(duration),
         reason,
+        not_before: None,
         ticket: None,
         key: None,
         validate_only: false,
