@@ -4,6 +4,7 @@
 //! without a terminal, to print a secret anywhere but on standard output, and to trust what it prints.
 
 mod address;
+mod answer;
 mod args;
 mod claim;
 mod connect;
