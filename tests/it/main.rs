@@ -36,6 +36,8 @@ mod imports;
 #[cfg(test)]
 mod injection;
 #[cfg(test)]
+mod login;
+#[cfg(test)]
 mod outages;
 #[cfg(test)]
 mod policy;

@@ -1,5 +1,6 @@
 //! What the tests stand on. It refuses to fake: whatever is a server in production is one here.
 
+pub mod issuer;
 pub mod memory;
 pub mod people;
 pub mod refusals;
