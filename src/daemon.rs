@@ -114,6 +114,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         wrap_ttl: config.vault.wrap_ttl,
         alarm_after: config.alarm_after,
         revoke_unknown: config.reconcile.revoke_unknown,
+        signers: config.signers,
         stopping: stopping(),
         tasks: lifecycle.tasks(),
     }));
@@ -179,6 +180,7 @@ pub async fn reconcile(config: Config) -> Result<Value, StartError> {
         wrap_ttl: config.vault.wrap_ttl,
         alarm_after: config.alarm_after,
         revoke_unknown: config.reconcile.revoke_unknown,
+        signers: config.signers,
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });

@@ -22,6 +22,7 @@ use super::{
     grant::{Grant, Warrant},
     id::RequestId,
     refusal::Refusal,
+    signing::{Signed, Signing},
     target::{Target, TargetName},
     terms::Terms,
     text::{IdempotencyKey, Prose, Ticket},
@@ -193,13 +194,36 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// If the request isn't waiting for decisions, isn't the one that was read, or is the approver's own, or if the
-    /// target isn't what it was.
+    /// If the request isn't waiting for decisions, isn't the one that was read, or is the approver's own, if the target
+    /// isn't what it was, or if the decision isn't signed as the target demands, or what was signed is another one.
     pub fn approve(
         self,
         decision: Decision,
-        terms: Terms,
         target: Option<&Target>,
+    ) -> Result<Option<Change<Self>>, Refusal> {
+        self.approved(decision, target, Signing::check)
+    }
+
+    /// What [`Self::approve`] would make of it once it is signed, or why it would be refused: for an approver who wants to
+    /// know before he signs. It isn't a change, so that it can't be stored.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Self::approve`], but that a signature is missing.
+    pub fn approve_unsigned(
+        self,
+        decision: Decision,
+        target: Option<&Target>,
+    ) -> Result<Option<Self>, Refusal> {
+        let approved = self.approved(decision, target, |_, _, _, _| Ok(()))?;
+        Ok(approved.map(Change::into_after))
+    }
+
+    fn approved(
+        self,
+        decision: Decision,
+        target: Option<&Target>,
+        check: impl Fn(Signing, &Decision, RequestId, &Ask) -> Result<(), Refusal>,
     ) -> Result<Option<Change<Self>>, Refusal> {
         let again = self.approvals.iter().any(|given| given.decision().approver.is(&decision.approver));
         let waits = self.must_wait(decision.decided_at, "approved").is_ok();
@@ -207,6 +231,9 @@ impl Request {
             return Ok(None);
         }
         let target = self.decidable(&decision, target, "approved")?;
+        check(target.writing.signing, &decision, self.id, &self.ask)?;
+        // Before somebody approves what could never be claimed.
+        self.signed_as_demanded(target)?;
         let (now, actor) = (decision.decided_at, Actor::Person(decision.approver.clone()));
         let fact = Fact::RequestApproved {
             statement: decision.statement.to_string(),
@@ -214,12 +241,14 @@ impl Request {
             approvals: self.approvals.len() + 1,
             approvals_required: self.ask.approvals_required,
             groups: decision.groups.iter().cloned().collect(),
-            duration_seconds: terms.duration.map(|duration| duration.as_secs()),
-            not_before: terms.not_before,
-            not_after: terms.not_after,
+            duration_seconds: decision.terms.duration.map(|duration| duration.as_secs()),
+            not_before: decision.terms.not_before,
+            not_after: decision.terms.not_after,
+            signed_with: decision.signed.as_ref().map(|signed| signed.key.clone()),
+            user_present: decision.signed.as_ref().map(|signed| signed.present),
         };
         let mut after = self;
-        after.approvals.push(Approval::mint(decision, terms));
+        after.approvals.push(Approval::mint(decision));
         let state = after.after_approval(now, target);
         Ok(Some(after.moved(state, now, actor, fact)))
     }
@@ -244,7 +273,7 @@ impl Request {
     #[must_use]
     pub fn terms(&self) -> Terms {
         let asked = Terms { not_before: self.ask.not_before, ..Terms::default() };
-        self.approvals.iter().map(Approval::terms).fold(asked, Terms::and)
+        self.approvals.iter().map(|approval| approval.decision().terms).fold(asked, Terms::and)
     }
 
     /// How long the window will be: as long as was asked, or as the approvals allow.
@@ -356,6 +385,7 @@ impl Request {
 
     fn warrant(&self, window: Window, reissue: bool, target: Option<&Target>) -> Result<Warrant, Refusal> {
         let target = self.unchanged(target)?;
+        self.signed_as_demanded(target)?;
         let digest = self.digest();
         let mut people: Vec<&Person> = Vec::new();
         for decision in self.approvals.iter().map(Approval::decision) {
@@ -369,6 +399,16 @@ impl Request {
             return Err(Refusal::ApprovalInvalid);
         }
         Ok(Warrant::mint(self, self.approvals.clone(), window, reissue))
+    }
+
+    /// Whether every approval is signed as the target demands by now, and none has a signature of something else.
+    fn signed_as_demanded(&self, target: &Target) -> Result<(), Refusal> {
+        let fits = |decision: &Decision| {
+            let of_this = |signed: &Signed| signed.is_of(decision, self.id, &self.ask);
+            target.writing.signing.is_met_by(decision) && decision.signed.as_deref().is_none_or(of_this)
+        };
+        let all = self.approvals.iter().map(Approval::decision).all(fits);
+        if all { Ok(()) } else { Err(Refusal::ApprovalInvalid) }
     }
 
     fn decidable<'t>(

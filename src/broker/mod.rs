@@ -35,6 +35,7 @@ mod reconcile;
 mod recording;
 mod refuse;
 mod reissue;
+mod signed;
 mod submit;
 mod undo;
 mod upkeep;
@@ -49,17 +50,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::{
     armed::Due,
     claim::Claimed,
-    decide::Written,
+    decide::{Approving, Written},
     end::Tried,
     error::{BadField, Error},
     query::{Exception, RequestView, TargetView},
     reconcile::Findings,
+    signed::Signature,
     submit::Submission,
     watch::{Seen, Watch},
 };
 pub use crate::store::{GrantFilter, RequestFilter, Slice};
 
-use crate::{access::policy::Policy, clock::Clock, store::Store, vault::Issuer};
+use crate::{access::policy::Policy, clock::Clock, signature::Signers, store::Store, vault::Issuer};
 
 /// How often a verb reads, decides and commits anew when others changed the same record meanwhile. Each time somebody
 /// else got on, so more than a few in a row is a fault.
@@ -82,6 +84,8 @@ pub struct Parts {
     pub alarm_after: Duration,
     /// Whether leases that no grant knows of are revoked when they are found.
     pub revoke_unknown: bool,
+    /// Whose keys sign approvals.
+    pub signers: Signers,
     /// The secret that Vault's handles are digested with in events.
     pub digest_key: [u8; 32],
     /// Cancelled when the daemon stops: streams end, claims are refused.
@@ -100,6 +104,7 @@ pub struct Broker {
     wrap_ttl: Duration,
     alarm_after: TimeDelta,
     revoke_unknown: bool,
+    signers: Arc<Signers>,
     handles: handles::Digester,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -135,6 +140,7 @@ impl Broker {
             wrap_ttl: parts.wrap_ttl,
             alarm_after: TimeDelta::from_std(parts.alarm_after).unwrap_or(TimeDelta::MAX),
             revoke_unknown: parts.revoke_unknown,
+            signers: Arc::new(parts.signers),
             handles: handles::Digester::new(&parts.digest_key),
             stopping: parts.stopping,
             tasks: parts.tasks,

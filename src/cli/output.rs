@@ -187,8 +187,17 @@ impl Output {
 
 /// Shows a block on standard error, because somebody has to read it before he answers.
 pub fn ask_to_read(block: &Block) {
-    // If it can't be written, the answer will be no.
-    let _ = writeln!(io::stderr().lock(), "{}", block.render(false).trim_end());
+    complain(block.render(false).trim_end());
+}
+
+/// The same, of a text of several lines.
+pub fn ask_to_read_text(text: &str) {
+    complain(&escape::lines(text));
+}
+
+/// Writes a line to standard error. If even that can't be written, nobody is left to be told.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// A message in protobuf's canonical JSON.

@@ -56,6 +56,9 @@ impl From<Error> for Status {
             Error::StoreUnavailable(source) => {
                 because(unavailable(ErrorReason::StoreUnavailable, message).status(), Arc::new(source))
             }
+            Error::SignersUnusable(source) => {
+                because(unavailable(ErrorReason::SignersUnusable, message).status(), Arc::new(source))
+            }
             Error::Stopping => stopping(),
             Error::Internal(source) => {
                 because(Made::new(Code::Internal, ErrorReason::Internal, message).status(), source.into())
@@ -161,6 +164,10 @@ fn refused(message: &str, name: &str, refusal: &Refusal) -> Status {
                 None => made,
             }
         }
+        Refusal::SignatureRequired { .. } => failed(ErrorReason::SignatureRequired),
+        Refusal::SignatureInvalid { problem } => {
+            denied(ErrorReason::SignatureInvalid).metadata("problem", problem.name())
+        }
     }
     .status()
 }
@@ -248,7 +255,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        access::{approval::Digest, id::GrantId, refusal::Holders},
+        access::{approval::Digest, id::GrantId, refusal::Holders, signing::Problem},
+        signature::{ListError, Lists},
         store::StoreError,
         telemetry::{Format, tests::logged},
         vault::MissingCapability,
@@ -266,6 +274,10 @@ mod tests {
 
     fn store(secret: &'static str) -> StoreError {
         StoreError::Unavailable { operation: "commit", source: secret.into() }
+    }
+
+    fn unusable() -> ListError {
+        Lists::parse("secret", "").unwrap_err()
     }
 
     /// An error, and what the contract says that it is on the wire: code, reason, metadata.
@@ -300,6 +312,7 @@ mod tests {
             (Error::EarlierRemains { grant: grant() }, Code::Unavailable, "EARLIER_REMAINS", Some(held)),
             (Error::Conflict, Code::Aborted, "CONFLICT", None),
             (Error::StoreUnavailable(store("secret")), Code::Unavailable, "STORE_UNAVAILABLE", None),
+            (Error::SignersUnusable(unusable()), Code::Unavailable, "SIGNERS_UNUSABLE", None),
             (Error::Stopping, Code::Unavailable, "STOPPING", None),
             (Error::Internal("secret".into()), Code::Internal, "INTERNAL", None),
         ];
@@ -368,6 +381,18 @@ mod tests {
                 Code::FailedPrecondition,
                 "OUTSIDE_HOURS",
                 None,
+            ),
+            (
+                refused_with(Refusal::SignatureRequired { present: true }),
+                Code::FailedPrecondition,
+                "SIGNATURE_REQUIRED",
+                None,
+            ),
+            (
+                refused_with(Refusal::SignatureInvalid { problem: Problem::KeyRevoked }),
+                Code::PermissionDenied,
+                "SIGNATURE_INVALID",
+                Some(("problem", "KEY_REVOKED".into())),
             ),
         ]
     }

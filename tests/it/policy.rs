@@ -326,8 +326,10 @@ fn a_person_counts_once_under_however_many_identities() {
                 digest: Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap(),
                 decided_at: chrono::DateTime::UNIX_EPOCH,
                 groups: set(&["leads"]),
+                terms: Terms::default(),
+                signed: None,
             };
-            Approval::recorded(decision, Terms::default())
+            Approval::recorded(decision)
         };
         let ask = Ask {
             target: TARGET.parse().unwrap(),

@@ -19,6 +19,7 @@ mod races;
 mod reading;
 mod reconciling;
 mod requests;
+mod signing;
 mod submitting;
 mod unwritable;
 
@@ -122,8 +123,8 @@ fn submit(approvals_required: u32) -> Change<Request> {
 }
 
 fn decision(approver: Person, digest: Digest, decided_at: DateTime<Utc>) -> Decision {
-    let statement = Prose::new(STATEMENT).unwrap();
-    Decision { approver, statement, digest, decided_at, groups: groups(&["leads"]) }
+    let (statement, groups) = (Prose::new(STATEMENT).unwrap(), groups(&["leads"]));
+    Decision { approver, statement, digest, decided_at, groups, terms: Terms::default(), signed: None }
 }
 
 /// Approved by as many people as it takes, a second after the submission.
@@ -132,11 +133,7 @@ fn approved(approvals_required: u32) -> Request {
     for n in 0..approvals_required {
         let approver = person(&format!("sub-lead-{n}"), &format!("lead {n}"));
         let decision = decision(approver, request.digest(), at(1000));
-        request = request
-            .approve(decision, Terms::default(), Some(&target(approvals_required)))
-            .unwrap()
-            .unwrap()
-            .into_after();
+        request = request.approve(decision, Some(&target(approvals_required))).unwrap().unwrap().into_after();
     }
     request
 }

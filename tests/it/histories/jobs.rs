@@ -7,7 +7,6 @@ use hallpass::{
         grant::Grant,
         id::{GrantId, RequestId},
         request::Request,
-        terms::Terms,
         text::{IdempotencyKey, Prose},
     },
     broker::{Broker, Claimed, Error, Submission, Tried, Written},
@@ -99,7 +98,7 @@ pub async fn ask(broker: Arc<Broker>, login: Login, names_apart: bool, verb: Ver
         Verb::Approve { request, is_stale } => {
             let digest = if is_stale { stale(&request) } else { request.digest() };
             let written = Written { digest, statement: prose("read-only, for the incident") };
-            let approved = broker.approve(&caller, request.id, written, Terms::default()).await;
+            let approved = broker.approve(&caller, request.id, written).await;
             approved.map(|view| Outcome::Approved(login, view.request))
         }
         Verb::Deny { request } => {

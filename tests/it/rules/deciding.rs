@@ -19,7 +19,7 @@ use hallpass::{
         terms::{Leeway, Terms},
         text::Prose,
     },
-    broker::{Claimed, Error, RequestView, Submission, Written},
+    broker::{Approving, Claimed, Error, RequestView, Submission, Written},
     clock::Clock as _,
 };
 
@@ -39,7 +39,7 @@ fn who(name: &str, of: &[&str]) -> Caller {
 
 async fn approve(world: &World, by: &Caller, request: &Request, terms: Terms) -> Result<RequestView, Error> {
     let written = Written { digest: request.digest(), statement: Prose::new(STATEMENT).unwrap() };
-    world.broker.approve(by, request.id, written, terms).await
+    world.broker.approve(by, request.id, Approving { written, terms, signature: None }).await
 }
 
 async fn approve_plainly(world: &World, by: &Caller, request: &Request) -> Result<RequestView, Error> {

@@ -112,7 +112,7 @@ impl Person {
 
     pub async fn approve(&mut self, request: &Request, statement: &str) -> Result<Request, Status> {
         let (name, digest, statement) = (request.name.clone(), request.digest.clone(), statement.to_owned());
-        let decision = ApproveRequestRequest { name, digest, statement, ..Default::default() };
+        let decision = ApproveRequestRequest { name, digest, statement, ..ApproveRequestRequest::default() };
         Ok(self.requests.approve_request(decision).await?.into_inner())
     }
 
