@@ -50,6 +50,8 @@ mod secrets;
 #[cfg(test)]
 mod servers;
 #[cfg(test)]
+mod signatures;
+#[cfg(test)]
 mod store;
 #[cfg(test)]
 mod story;

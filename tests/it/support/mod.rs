@@ -7,6 +7,7 @@ pub mod refusals;
 pub mod servers;
 pub mod shell;
 pub mod sim;
+pub mod ssh;
 pub mod world;
 
 use serde_json::Value;
