@@ -316,7 +316,7 @@ mod tests {
             (Error::Stopping, Code::Unavailable, "STOPPING", None),
             (Error::Internal("secret".into()), Code::Internal, "INTERNAL", None),
         ];
-        others.into_iter().chain(refusals()).collect()
+        others.into_iter().chain(refusals()).chain(more_refusals()).collect()
     }
 
     fn refusals() -> Vec<Row> {
@@ -352,6 +352,12 @@ mod tests {
             ),
             (refused_with(Refusal::GrantEnded), Code::FailedPrecondition, "GRANT_ENDED", None),
             (refused_with(Refusal::WindowClosed), Code::FailedPrecondition, "WINDOW_CLOSED", None),
+        ]
+    }
+
+    /// Those of claims whose time hasn't come, and of signatures.
+    fn more_refusals() -> Vec<Row> {
+        vec![
             (
                 refused_with(Refusal::GrantLimit { holders: Holders::Caller, max: NonZeroU32::MIN }),
                 Code::FailedPrecondition,

@@ -47,7 +47,9 @@ fn first() -> ApprovalText {
 fn second() -> ApprovalText {
     let statement = "für alle Fälle:\n\napprover: vault:somebody-else\nstatement-bytes: 2\n\nok";
     ApprovalText {
+        window: Duration::from_mins(30),
         window_from: Some(at("2026-11-27T00:00:00Z")),
+        window_until: Some(at("2026-11-27T04:00:00Z")),
         approver: "person:olivia".into(),
         statement: Prose::new(statement).unwrap(),
         ..first()
@@ -87,8 +89,6 @@ fn a_text_is_of_one_request() {
         assert!(!first().is_of(id, &other), "{other:?}");
     }
     let texts = [
-        ApprovalText { window: Duration::from_secs(1), ..first() },
-        ApprovalText { window_from: second().window_from, ..first() },
         ApprovalText { target: "orders-rw".parse().unwrap(), ..first() },
         ApprovalText { request: other, ..first() },
         ApprovalText { digest: Digest::over("d", &[]), ..first() },
@@ -97,6 +97,33 @@ fn a_text_is_of_one_request() {
     for text in texts {
         assert!(!text.is_of(id, &ask), "{text}");
     }
+}
+
+/// What an approver may set stands in the text as he set it, with what was asked.
+#[test]
+fn a_text_is_on_one_persons_terms() {
+    let (_, ask) = ask();
+    let later = |time: &str| Some(at(time));
+    let terms = Terms {
+        duration: Some(Duration::from_mins(30)),
+        not_before: later("2026-11-27T00:00:00.4Z"),
+        not_after: later("2026-11-27T04:00:00Z"),
+    };
+    assert!(first().is_on(&ask, Terms::default()) && second().is_on(&ask, terms));
+    for other in [
+        Terms::default(),
+        Terms { duration: None, ..terms },
+        Terms { not_before: None, ..terms },
+        Terms { not_before: later("2026-11-27T00:00:01Z"), ..terms },
+        Terms { not_after: None, ..terms },
+    ] {
+        assert!(!second().is_on(&ask, other), "{other:?}");
+    }
+    let asked = Ask { not_before: later("2026-11-27T00:00:00Z"), ..ask };
+    let (statement, now) = (first().statement, first().signed_at);
+    let text =
+        ApprovalText::of(first().request, &asked, Terms { not_before: None, ..terms }, "a", statement, now);
+    assert_eq!(text.window_from, second().window_from, "what was asked is part of it");
 }
 
 /// Each change to one text, and the line at which it is no longer canonical.
@@ -123,6 +150,12 @@ fn anything_else_is_not_canonical() {
         ("window-seconds: 5400", "window-seconds: 99999999999999999999", 7),
         ("approver: vault", "window-from: today\napprover: vault", 8),
         ("approver: vault", "window-from: 2026-11-27T01:00:00+01:00\napprover: vault", 8),
+        ("approver: vault", "window-until: \napprover: vault", 8),
+        (
+            "approver: vault",
+            "window-until: 2026-11-27T01:00:00Z\nwindow-from: 2026-11-27T01:00:00Z\napprover: vault",
+            9,
+        ),
         ("approver: vault", "note: x\napprover: vault", 8),
         ("time: 2026-11-26T09:00:00Z", "time: 2026-11-26T09:00:00.5Z", 9),
         ("time: 2026-11-26T09:00:00Z", "time: 2026-11-26T09:00:00+00:00", 9),
@@ -160,6 +193,7 @@ fn the_longest_approval_fits() {
         target: "t".repeat(63).parse().unwrap(),
         window: Duration::from_secs(u64::MAX),
         window_from: Some(at("9999-12-31T23:59:59Z")),
+        window_until: Some(at("9999-12-31T23:59:59Z")),
         statement: Prose::new(&"x".repeat(PROSE_MAX_BYTES)).unwrap(),
         ..first()
     };

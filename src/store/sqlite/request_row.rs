@@ -300,7 +300,9 @@ mod tests {
     /// Of what makes up a signature all is there or nothing; and a denial has none.
     #[tokio::test]
     async fn the_table_says_the_same_of_signatures() {
-        let insert = "INSERT INTO decisions VALUES ('00000000000000000000000000', 1, ?, 's', 'n', 'x', ?, 0, ?, ?, ?, ?)";
+        let insert = "INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement, \
+                                            digest, decided_at, signed_text, signature, signed_with, user_present) \
+                      VALUES ('00000000000000000000000000', 1, ?, 's', 'n', 'x', ?, 0, ?, ?, ?, ?)";
         let text = "hallpass-approval v1\nrequest: 00000000000000000000000000\ndigest: {}\ntarget: t\nrequester: s\n\
                     requester-name: n\nwindow-seconds: 1\napprover: s\ntime: 1970-01-01T00:00:00Z\n\
                     statement-bytes: 1\n\nx\n";

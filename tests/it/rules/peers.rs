@@ -108,7 +108,7 @@ fn defect_10_more_approvals_than_needed_are_enough() {
         .approvals
         .iter()
         .map(|given| Decision { digest, ..given.decision().clone() })
-        .map(|decision| Approval::recorded(decision))
+        .map(Approval::recorded)
         .collect();
     assert!(request.claim(at(2000), Some(&target(2))).is_ok());
 }

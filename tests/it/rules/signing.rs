@@ -126,7 +126,10 @@ fn what_is_signed_is_the_decision() {
             ),
             Problem::OtherRequest,
         ),
-        (ApprovalText { window_from: Some(at(0)), ..good.clone() }, Problem::OtherRequest),
+        (ApprovalText { window_from: Some(at(0)), ..good.clone() }, Problem::OtherTerms),
+        (ApprovalText { window_until: Some(at(0)), ..good.clone() }, Problem::OtherTerms),
+        (ApprovalText { window: good.window * 2, ..good.clone() }, Problem::OtherTerms),
+        (ApprovalText { window: good.window / 2, ..good.clone() }, Problem::OtherTerms),
         (ApprovalText { approver: "sub-lead-1".into(), ..good.clone() }, Problem::OtherApprover),
         (ApprovalText { approver: "lead 0".into(), ..good.clone() }, Problem::OtherApprover),
         (

@@ -6,6 +6,7 @@ use hallpass::{
         approval_text::ApprovalText,
         refusal::Refusal,
         signing::{Problem, Signing},
+        terms::Terms,
         text::Prose,
     },
     broker::{Approving, Error, RequestView, Signature, Written},
@@ -119,10 +120,20 @@ impl Turned {
     async fn approve(&self, request: &RequestView, later: TimeDelta) -> Result<RequestView, Error> {
         let (statement, request) = (Prose::new("fine").unwrap(), &request.request);
         let (now, by) = (self.sim.clock.now() + later, olivia());
-        let text = ApprovalText::of(request.id, &request.ask, &by.person.subject, statement.clone(), now);
+        let text = ApprovalText::of(
+            request.id,
+            &request.ask,
+            Terms::default(),
+            &by.person.subject,
+            statement.clone(),
+            now,
+        );
         let (text, written) = (text.to_string(), Written { digest: request.digest(), statement });
         let signature = Some(Signature { armored: self.key.sign(&text), text });
-        self.sim.broker.approve(&by, request.id, Approving { written, signature }).await
+        self.sim
+            .broker
+            .approve(&by, request.id, Approving { written, terms: Terms::default(), signature })
+            .await
     }
 }
 

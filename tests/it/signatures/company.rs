@@ -107,7 +107,7 @@ pub async fn approve(
         statement: statement.to_owned(),
         signed_text: signed_text.to_owned(),
         signature: signature.to_owned(),
-        validate_only: false,
+        ..ApproveRequestRequest::default()
     };
     Ok(person.requests.approve_request(message).await?.into_inner())
 }

@@ -48,10 +48,10 @@ async fn what_is_signed_must_be_this_approval() {
     let changed = |from: &str, to: &str| text(&request, &me, STATEMENT).replace(from, to);
     let cases = [
         (text(&other, &me, STATEMENT), "OTHER_REQUEST"),
-        (changed("window-seconds: 1800", "window-seconds: 3600"), "OTHER_REQUEST"),
+        (changed("window-seconds: 1800", "window-seconds: 3600"), "OTHER_TERMS"),
         (changed("requester-name: alice", "requester-name: bob"), "OTHER_REQUEST"),
         (changed("target: orders-ro", "target: orders-rw"), "OTHER_REQUEST"),
-        (changed("\napprover", "\nwindow-from: 2030-01-01T00:00:00Z\napprover"), "OTHER_REQUEST"),
+        (changed("\napprover", "\nwindow-from: 2030-01-01T00:00:00Z\napprover"), "OTHER_TERMS"),
         (text(&request, &oscar, STATEMENT), "OTHER_APPROVER"),
         (text(&request, "olivia", STATEMENT), "OTHER_APPROVER"),
         (text(&request, &me, "anything goes"), "OTHER_STATEMENT"),
@@ -202,6 +202,7 @@ async fn the_message_is_bounded_and_whole() {
         signed_text: "x".into(),
         signature: "y".into(),
         validate_only: true,
+        ..ApproveRequestRequest::default()
     };
     let error = olivia.requests.approve_request(both).await.unwrap_err();
     assert_eq!(bad_fields(&error), ["validate_only", "digest"]);
