@@ -137,6 +137,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         wrap_ttl: config.vault.wrap_ttl,
         alarm_after: config.alarm_after,
         revoke_unknown: config.reconcile.revoke_unknown,
+        signers: config.signers.clone(),
         stopping: stopping(),
         tasks: lifecycle.tasks(),
     }));
@@ -212,6 +213,7 @@ pub async fn reconcile(config: Config) -> Result<Value, StartError> {
         wrap_ttl: config.vault.wrap_ttl,
         alarm_after: config.alarm_after,
         revoke_unknown: config.reconcile.revoke_unknown,
+        signers: config.signers,
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });

@@ -194,6 +194,7 @@ pub fn settings(config: &Config) -> Settings {
         wrap_ttl: config.vault.wrap_ttl,
         alarm_after: config.alarm_after,
         revoke_unknown: config.reconcile.revoke_unknown,
+        signers: config.signers.clone(),
     }
 }
 

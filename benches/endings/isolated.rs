@@ -10,9 +10,10 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::{
-    access::{id::GrantId, terms::Terms},
+    access::id::GrantId,
     broker::{Broker, Parts},
     clock::{Clock, SystemClock},
+    signature::Signers,
     store::{
         Store,
         sqlite::{Migrate, SqliteStore},
@@ -56,6 +57,7 @@ pub async fn measure() {
         wrap_ttl: Duration::from_mins(5),
         alarm_after: Duration::from_mins(1),
         revoke_unknown: false,
+        signers: Signers::default(),
         stopping: stopping.clone(),
         tasks: TaskTracker::new(),
     }));
@@ -101,7 +103,7 @@ fn note_calls(vault: &SimulatedIssuer, calls: &Calls) {
 async fn claim(broker: &Arc<Broker>) -> (GrantId, DateTime<Utc>) {
     let view = broker.submit(&alice(), submission("orders-ro", LENGTH)).await.unwrap();
     let (id, written) = (view.request.id, written(&view));
-    broker.approve(&olivia(), id, written, Terms::default()).await.unwrap();
+    broker.approve(&olivia(), id, written).await.unwrap();
     let grant = broker.claim(&alice(), id, false).await.unwrap().grant;
     (grant.id, grant.window.closes_at())
 }

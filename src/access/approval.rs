@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fmt};
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
-use super::{actor::Person, terms::Terms, text::Prose};
+use super::{actor::Person, signing::Signed, terms::Terms, text::Prose};
 
 /// What a decision is bound to: SHA-256 over everything that makes up a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +39,7 @@ impl fmt::Display for Digest {
 
 /// Another person's written yes, to what was asked or to less.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Approval {
-    decision: Decision,
-    terms: Terms,
-}
+pub struct Approval(Decision);
 
 /// Another person's written no.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,29 +58,27 @@ pub struct Decision {
     pub decided_at: DateTime<Utc>,
     /// The groups that made him an approver then.
     pub groups: BTreeSet<String>,
+    /// What he allows of what was asked, or less; denials have none.
+    pub terms: Terms,
+    /// What he signed, if he did. Only approvals are.
+    pub signed: Option<Box<Signed>>,
 }
 
 impl Approval {
-    pub(super) const fn mint(decision: Decision, terms: Terms) -> Self {
-        Self { decision, terms }
+    pub(super) const fn mint(decision: Decision) -> Self {
+        Self(decision)
     }
 
     /// What was recorded of an approval that `approve` made.
     #[must_use]
-    pub const fn recorded(decision: Decision, terms: Terms) -> Self {
-        Self { decision, terms }
+    pub const fn recorded(decision: Decision) -> Self {
+        Self(decision)
     }
 
     /// What it says.
     #[must_use]
     pub const fn decision(&self) -> &Decision {
-        &self.decision
-    }
-
-    /// What it restricts.
-    #[must_use]
-    pub const fn terms(&self) -> Terms {
-        self.terms
+        &self.0
     }
 }
 

@@ -50,6 +50,9 @@ pub enum Fact {
     RequestSubmitted {
         /// The length of the window, in seconds.
         duration_seconds: u64,
+        /// When the window may open first, if the requester said so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        not_before: Option<DateTime<Utc>>,
         /// Why.
         reason: String,
         /// The ticket.
@@ -79,6 +82,12 @@ pub enum Fact {
         /// By when it must have opened, if he said so.
         #[serde(skip_serializing_if = "Option::is_none")]
         not_after: Option<DateTime<Utc>>,
+        /// The fingerprint of the SSH key that it is signed with.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signed_with: Option<String>,
+        /// Whether that is a hardware key that was touched for it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user_present: Option<bool>,
     },
     /// A person denied in writing.
     RequestDenied {
@@ -242,6 +251,9 @@ pub enum Fact {
         verb: &'static str,
         /// Why it was refused: the `ErrorInfo` reason.
         reason: &'static str,
+        /// What is wrong with the signature, if it is that.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
     },
     /// A call came with a token that isn't to be trusted.
     IdentityRefused {

@@ -14,6 +14,7 @@
 
 pub mod actor;
 pub mod approval;
+pub mod approval_text;
 pub mod change;
 pub mod event;
 pub mod freeze;
@@ -28,6 +29,7 @@ pub mod quorum;
 pub mod refusal;
 pub mod request;
 pub mod revocation;
+pub mod signing;
 pub mod target;
 pub mod terms;
 pub mod text;

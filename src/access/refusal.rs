@@ -4,7 +4,7 @@ use std::{fmt, num::NonZeroU32};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use super::{approval::Digest, id::GrantId};
+use super::{approval::Digest, id::GrantId, signing::Problem};
 
 /// Whose grants a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,21 @@ pub enum Refusal {
         /// When it may be claimed so that it does, if that is before the request lapses.
         fits_at: Option<DateTime<Utc>>,
     },
+    /// The target takes signed approvals only.
+    #[error(
+        "approvals for this target must be signed{}; sign it with `hallpass approve --sign KEY`",
+        if *present { " with a hardware key that is touched for it" } else { "" }
+    )]
+    SignatureRequired {
+        /// Whether by a hardware key that somebody touches.
+        present: bool,
+    },
+    /// The signature isn't one that proves this approval.
+    #[error("the signature isn't taken: {problem}")]
+    SignatureInvalid {
+        /// Why.
+        problem: Problem,
+    },
 }
 
 fn next_fit(at: Option<DateTime<Utc>>) -> String {
@@ -156,12 +171,21 @@ impl Refusal {
             Self::TooEarly { .. } => "TOO_EARLY",
             Self::OutsideHours { .. } => "OUTSIDE_HOURS",
             Self::Frozen { .. } => "TARGET_FROZEN",
+            Self::SignatureRequired { .. } => "SIGNATURE_REQUIRED",
+            Self::SignatureInvalid { .. } => "SIGNATURE_INVALID",
         }
     }
 
     /// Whether somebody tried what he may not do, as opposed to what can't be done now. Such attempts are recorded.
     #[must_use]
     pub const fn is_forbidden(&self) -> bool {
-        matches!(self, Self::RoleMissing { .. } | Self::SelfApproval | Self::NotOwner { .. })
+        match self {
+            // Who has an approver's login and not his key may be somebody else.
+            Self::RoleMissing { .. }
+            | Self::SelfApproval
+            | Self::NotOwner { .. }
+            | Self::SignatureInvalid { .. } => true,
+            _ => false,
+        }
     }
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::refusal::rfc3339;
 
-/// How far ahead a window's opening may be put: whoever wants it later approves later.
+/// How far ahead a window's opening may be put: whoever wants it later asks or approves later.
 const AHEAD_MAX: Duration = Duration::from_hours(24 * 30);
 
 /// What approvers of a target may do to the terms.
@@ -56,8 +56,7 @@ impl Terms {
             || "must be left out: this target's approvers may not say when the window opens".to_owned();
         let not_before = self.not_before.and_then(|at| match at {
             _ if !leeway.narrow => Some(forbidden()),
-            at if at > now + AHEAD_MAX => Some("must be in 30 days at most".to_owned()),
-            _ => None,
+            at => not_before_problem(at, now),
         });
         let not_after = self.not_after.and_then(|at| match at {
             _ if !leeway.narrow => Some(forbidden()),
@@ -83,6 +82,12 @@ impl Terms {
         }
         found
     }
+}
+
+/// What is wrong with the earliest opening of a window.
+#[must_use]
+pub fn not_before_problem(at: DateTime<Utc>, now: DateTime<Utc>) -> Option<String> {
+    (at > now + AHEAD_MAX).then(|| "must be in 30 days at most".to_owned())
 }
 
 fn duration_problem(duration: Duration, leeway: Leeway, asked: Duration) -> Option<String> {

@@ -107,6 +107,7 @@ impl Broker {
         self.allow(Verb::ClaimGrant, caller, subject, about, &name).await?;
         let target = self.policy.targets.get(&request.ask.target);
         self.must_be_approved(&request, target)?;
+        self.must_still_be_signed(&request, target).await?;
         self.must_not_be_frozen(&request.ask.target).await?;
         reach(Point::ClaimAllowed);
         let (grant, at_work) = if matches!(request.state, State::Claimed { .. }) {

@@ -25,6 +25,7 @@ use crate::{
         revocation::Cause,
     },
     failpoint::{Point, reach},
+    signature::Signers,
     store::Write,
 };
 
@@ -42,6 +43,8 @@ pub struct Settings {
     pub alarm_after: Duration,
     /// Whether leases that no grant knows of are revoked when they are found.
     pub revoke_unknown: bool,
+    /// Whose keys sign approvals.
+    pub signers: Signers,
 }
 
 /// What led to a configuration being in force.
@@ -130,6 +133,7 @@ struct Current {
     wrap_ttl_min: Duration,
     alarm_after: TimeDelta,
     revoke_unknown: bool,
+    signers: Arc<Signers>,
 }
 
 impl InForce {
@@ -141,17 +145,18 @@ impl InForce {
 
 impl From<Settings> for Current {
     fn from(settings: Settings) -> Self {
-        let Settings { policy, wrap_ttl, alarm_after, revoke_unknown } = settings;
+        let Settings { policy, wrap_ttl, alarm_after, revoke_unknown, signers } = settings;
         let alarm_after = TimeDelta::from_std(alarm_after).unwrap_or(TimeDelta::MAX);
-        Self { policy: Arc::new(policy), wrap_ttl, wrap_ttl_min: wrap_ttl, alarm_after, revoke_unknown }
+        let (policy, signers) = (Arc::new(policy), Arc::new(signers));
+        Self { policy, wrap_ttl, wrap_ttl_min: wrap_ttl, alarm_after, revoke_unknown, signers }
     }
 }
 
 impl Broker {
     pub(super) fn of(shared: Arc<Shared>) -> Self {
         let now = shared.in_force.now.borrow().clone();
-        let Current { policy, wrap_ttl, wrap_ttl_min, alarm_after, revoke_unknown } = now;
-        Self { policy, wrap_ttl, wrap_ttl_min, alarm_after, revoke_unknown, shared }
+        let Current { policy, wrap_ttl, wrap_ttl_min, alarm_after, revoke_unknown, signers } = now;
+        Self { policy, wrap_ttl, wrap_ttl_min, alarm_after, revoke_unknown, signers, shared }
     }
 
     /// A broker with the settings that are in force now.

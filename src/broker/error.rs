@@ -2,6 +2,7 @@
 
 use crate::{
     access::{id::GrantId, refusal::Refusal},
+    signature::ListError,
     store::StoreError,
     vault::MissingCapability,
 };
@@ -91,6 +92,9 @@ pub enum Error {
         "the record can't be written, so nothing was changed, except that what had to end was ended in Vault as far as possible; try again, and tell the operators if it lasts"
     )]
     StoreUnavailable(#[source] StoreError),
+    /// The lists of keys can't be used, so no signature can be verified.
+    #[error("signatures can't be verified now, because the operators' list of keys can't be used; tell them")]
+    SignersUnusable(#[source] ListError),
     /// The daemon is stopping.
     #[error("the daemon is stopping; try again")]
     Stopping,

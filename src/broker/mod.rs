@@ -40,6 +40,7 @@ mod reconcile;
 mod recording;
 mod refuse;
 mod reissue;
+mod signed;
 mod submit;
 mod undo;
 mod upkeep;
@@ -55,17 +56,18 @@ pub use self::{
     armed::Due,
     claim::Claimed,
     configure::{Change as ConfigurationChange, NotChanged, Occasion, Removed, Settings},
-    decide::Written,
+    decide::{Approving, Written},
     end::Tried,
     error::{BadField, Error},
     query::{Exception, RequestView, TargetView},
     reconcile::Findings,
+    signed::Signature,
     submit::Submission,
     watch::{Seen, Watch},
 };
 pub use crate::store::{GrantFilter, RequestFilter, Slice};
 
-use crate::{access::policy::Policy, clock::Clock, store::Store, vault::Issuer};
+use crate::{access::policy::Policy, clock::Clock, signature::Signers, store::Store, vault::Issuer};
 
 /// How often a verb reads, decides and commits anew when others changed the same record meanwhile. Each time somebody
 /// else got on, so more than a few in a row is a fault.
@@ -88,6 +90,8 @@ pub struct Parts {
     pub alarm_after: Duration,
     /// Whether leases that no grant knows of are revoked when they are found.
     pub revoke_unknown: bool,
+    /// Whose keys sign approvals.
+    pub signers: Signers,
     /// The secret that Vault's handles are digested with in events.
     pub digest_key: [u8; 32],
     /// Cancelled when the daemon stops: streams end, claims are refused.
@@ -105,6 +109,7 @@ pub struct Broker {
     wrap_ttl_min: Duration,
     alarm_after: TimeDelta,
     revoke_unknown: bool,
+    signers: Arc<Signers>,
     shared: Arc<Shared>,
 }
 
@@ -151,8 +156,8 @@ impl Broker {
     /// Puts a broker together. Nothing is asked of anybody yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { policy, wrap_ttl, alarm_after, revoke_unknown, .. } = parts;
-        let settings = Settings { policy, wrap_ttl, alarm_after, revoke_unknown };
+        let Parts { policy, wrap_ttl, alarm_after, revoke_unknown, signers, .. } = parts;
+        let settings = Settings { policy, wrap_ttl, alarm_after, revoke_unknown, signers };
         Self::of(Arc::new(Shared {
             store: parts.store,
             issuer: parts.issuer,

@@ -77,7 +77,11 @@ impl Broker {
         refusal: Refusal,
     ) -> Error {
         if refusal.is_forbidden() {
-            let fact = Fact::AttemptRefused { verb: verb.name(), reason: refusal.reason() };
+            let problem = match &refusal {
+                Refusal::SignatureInvalid { problem } => Some(problem.name().to_owned()),
+                _ => None,
+            };
+            let fact = Fact::AttemptRefused { verb: verb.name(), reason: refusal.reason(), problem };
             self.record(Actor::Person(caller.person.clone()), about, fact).await;
         }
         Error::Refused { name: name.to_owned(), refusal }

@@ -43,6 +43,7 @@ impl Broker {
             .claim_again(self.clock.now(), target, &earlier, reissue)
             .map_err(|refusal| Error::Refused { name, refusal })?;
         self.must_be_approved(&request, target)?;
+        self.must_still_be_signed(&request, target).await?;
         self.must_not_be_frozen(&request.ask.target).await?;
         self.must_be_issuable(target).await?;
         let opened = match &earlier.state {

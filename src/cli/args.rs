@@ -95,7 +95,7 @@ pub struct Options {
 }
 
 /// A variable that is set to nothing counts as not set, as Vault's own client has it.
-fn file() -> impl TypedValueParser<Value = PathBuf> {
+pub fn file() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
@@ -156,7 +156,7 @@ impl Options {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Log in through Vault, and keep the identity token for the other verbs.
+    /// Log in, through Vault or at an issuer, and keep the identity token for the other verbs.
     Login(login::LoginArgs),
     /// List the targets that you may request, approve, audit or operate; or show one.
     Targets(targets::TargetsArgs),

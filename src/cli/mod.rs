@@ -4,12 +4,14 @@
 //! without a terminal, to print a secret anywhere but on standard output, and to trust what it prints.
 
 mod address;
+mod answer;
 mod args;
 mod claim;
 mod connect;
 mod decide;
 mod error;
 mod escape;
+mod evidence;
 mod freeze;
 mod list;
 mod login;
@@ -20,6 +22,7 @@ mod request;
 mod revoke;
 mod session;
 mod show;
+mod sign;
 mod status;
 mod table;
 mod targets;

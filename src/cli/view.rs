@@ -10,8 +10,8 @@ use super::{
     time::{self, Times},
 };
 use crate::wire::{
-    AuditEvent, Decision, EarlyRevocation, Freeze, Grant, GrantState, Person, Request, RequestState,
-    RevocationCause, RevocationStep, Target, Verdict,
+    ApprovalSigning, AuditEvent, Decision, EarlyRevocation, Freeze, Grant, GrantState, Person, Request,
+    RequestState, RevocationCause, RevocationStep, Target, Verdict,
 };
 
 /// The kinds of events by which a grant is over.
@@ -81,6 +81,16 @@ pub fn early(early: EarlyRevocation) -> &'static str {
     }
 }
 
+/// How an approval has to be signed; empty if it needn't be.
+#[must_use]
+pub fn signing(signing: ApprovalSigning) -> &'static str {
+    match signing {
+        ApprovalSigning::Unspecified | ApprovalSigning::Optional => "",
+        ApprovalSigning::Required => "with an SSH key",
+        ApprovalSigning::Present => "with a hardware key that is touched",
+    }
+}
+
 /// A person by name, or by subject if he has none.
 #[must_use]
 pub fn person(person: Option<&Person>) -> String {
@@ -135,8 +145,8 @@ pub fn request(request: &Request, times: &Times) -> Block {
         .field("credential path", &request.credential_path)
         .field("approvals", approvals(request))
         .field("window", window(request))
-        .at("not before", request.not_before.as_ref(), times)
-        .at("not after", request.not_after.as_ref(), times)
+        .at("not before", request.window_not_before.as_ref(), times)
+        .at("not after", request.window_not_after.as_ref(), times)
         .field("digest", &request.digest)
         .at("submitted", request.submitted_at.as_ref(), times)
         .at("lapses", request.lapses_at.as_ref(), times)
@@ -155,11 +165,18 @@ pub fn decision(decision: &Decision, times: &Times) -> Block {
     Block::new()
         .toned(label, full_person(decision.approver.as_ref()), tone)
         .at("at", decision.decided_at.as_ref(), times)
+        .field("signed with", signed_with(decision))
         .field("statement", &decision.statement)
         .field("for at most", time::wire_length(decision.duration.as_ref()).unwrap_or_default())
         .at("not before", decision.not_before.as_ref(), times)
         .at("not after", decision.not_after.as_ref(), times)
         .field("digest", &decision.digest)
+}
+
+/// The key that a decision is signed with; empty if it isn't.
+fn signed_with(decision: &Decision) -> String {
+    let touched = if decision.user_present { " (a hardware key that was touched)" } else { "" };
+    if decision.signed_with.is_empty() { String::new() } else { format!("{}{touched}", decision.signed_with) }
 }
 
 /// Everything about a grant.
@@ -264,8 +281,12 @@ fn requirements(target: &Target) -> Vec<String> {
         1 => "another person approves".to_owned(),
         many => format!("{many} other people approve"),
     };
+    let signed = match signing(target.approval_signing()) {
+        "" => String::new(),
+        how => format!(", signed {how}"),
+    };
     steps.push(format!(
-        "{people}{} within {}, with {}{}",
+        "{people}{} within {}, with {}{signed}{}",
         of_groups(target),
         length(target.decide_within.as_ref()),
         at_least(target.statement_min, "a statement"),

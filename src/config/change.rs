@@ -19,8 +19,9 @@ use super::{
 };
 
 /// What takes effect without a restart: these keys, and all in these sections.
-const AT_ONCE: [&str; 9] = [
+const AT_ONCE: [&str; 10] = [
     "alarm",
+    "approvals",
     "identity",
     "reconcile",
     "roles",

@@ -9,6 +9,7 @@
 //! Secrets come by file and stay there: none is read. No environment variable is looked at; systemd's credentials
 //! directory is handed in.
 
+mod approvals;
 mod change;
 mod deciding;
 mod files;
@@ -48,7 +49,7 @@ use self::{
     files::Files,
     section::{Asked, Questions, Report, Section},
 };
-use crate::{access::policy::Policy, schedule::Schedule};
+use crate::{access::policy::Policy, schedule::Schedule, signature::Signers};
 
 /// A thousand targets take a third of it; what is longer is not a configuration.
 const FILE_MAX_BYTES: u64 = 1024 * 1024;
@@ -66,6 +67,8 @@ pub struct Config {
     pub vault: Vault,
     /// Who says who a caller is.
     pub identity: Identity,
+    /// Whose keys sign approvals.
+    pub signers: Signers,
     /// When the sweep runs, even if no timer asks for it: at least once an hour.
     pub sweep: Schedule,
     /// When Vault and the records are compared, and what is done about what is found.
@@ -165,7 +168,9 @@ fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Confi
     let alarm_after = upkeep::read_alarm(root.section("alarm"));
     let log = log::read(root.section("log"));
     let roles = read_roles(root.section("roles"));
-    let targets = targets::read(root.section("targets"), identity.as_ref().map(Identity::known).as_ref());
+    let (signers, signers_named) = approvals::read(root.section("approvals"), files);
+    let known = identity.as_ref().map(Identity::known);
+    let targets = targets::read(root.section("targets"), known.as_ref(), signers_named);
     root.finish();
     let (auditors, operators) = roles?;
     let identity = identity?;
@@ -176,6 +181,7 @@ fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Confi
         store: store?,
         vault: vault?,
         identity,
+        signers: signers?,
         sweep: sweep?,
         reconcile: reconcile?,
         alarm_after: alarm_after?,

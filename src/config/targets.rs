@@ -12,6 +12,7 @@ use super::{
 };
 use crate::access::{
     limits::Limits,
+    signing::Signing,
     target::{EarlyRevocation, Target, TargetName, Targets},
     writing::Writing,
 };
@@ -42,21 +43,22 @@ const EARLY_REVOCATION: &[(&str, EarlyRevocation)] = &[
     ("expires_only", EarlyRevocation::ExpiresOnly),
 ];
 
+const APPROVAL_SIGNED: &[(&str, Signing)] =
+    &[("no", Signing::Optional), ("yes", Signing::Required), ("present", Signing::Present)];
+
 const fn days(days: u64) -> Duration {
     Duration::from_hours(24 * days)
 }
 
-pub(super) fn read(mut section: Section<'_>, known: Option<&Known<'_>>) -> Option<Targets> {
-    let read = section
-        .sections(value::CHOSEN_NAME)
-        .into_iter()
-        .map(|(name, section)| target(name, section, known))
-        .collect::<Vec<_>>();
+/// `known` says who there can be, and `signers` whether there are keys that could sign an approval.
+pub(super) fn read(mut section: Section<'_>, known: Option<&Known<'_>>, signers: bool) -> Option<Targets> {
+    let each = |(name, section)| target(name, section, known, signers);
+    let read = section.sections(value::CHOSEN_NAME).into_iter().map(each).collect::<Vec<_>>();
     section.finish();
     read.into_iter().map(|target| target.map(|target| (target.name.clone(), target))).collect()
 }
 
-fn target(name: &str, mut section: Section<'_>, known: Option<&Known<'_>>) -> Option<Target> {
+fn target(name: &str, mut section: Section<'_>, known: Option<&Known<'_>>, signers: bool) -> Option<Target> {
     let parsed = section.own_checked(name.parse::<TargetName>().map_err(|bad| bad.to_string()));
     let description =
         section.required("description", "what it is, for those who approve", value::description);
@@ -80,7 +82,7 @@ fn target(name: &str, mut section: Section<'_>, known: Option<&Known<'_>>) -> Op
     let write =
         "what ending a grant early is worth: \"ends_sessions\", \"stops_new_logins\" or \"expires_only\"";
     let early_revocation = section.required("early_revocation", write, value::choice(EARLY_REVOCATION));
-    let (writing, limits) = (writing(&mut section), limits(&mut section));
+    let (writing, limits) = (writing(&mut section, signers), limits(&mut section));
     section.finish();
     Some(Target {
         name: parsed?,
@@ -110,18 +112,25 @@ fn limits(section: &mut Section<'_>) -> Option<Limits> {
     Some(Limits { per_person_max: per_person_max?, grants_max: grants_max?, pause: pause? })
 }
 
-fn writing(section: &mut Section<'_>) -> Option<Writing> {
+fn writing(section: &mut Section<'_>, signers: bool) -> Option<Writing> {
     let least = |section: &mut Section<'_>, key| {
         section.optional(key, value::count(TEXT_MIN)).map(|min| min.map_or(0, NonZeroU32::get))
     };
     let (reason_min, statement_min) = (least(section, "reason_min"), least(section, "statement_min"));
     let ticket_required = section.or("ticket_required", "false", value::flag);
     let ticket_pattern = section.optional("ticket_pattern", value::parsed);
+    let signing = section.or("approval_signed", "\"no\"", value::choice(APPROVAL_SIGNED));
+    if !signers && signing.is_some_and(|signing| signing != Signing::Optional) {
+        let problem = "demands signatures, but nobody's keys are known, so that nobody could approve; name a list of \
+                       them in [approvals] allowed_signers_file";
+        section.problem("approval_signed", problem);
+    }
     Some(Writing {
         reason_min: reason_min?,
         statement_min: statement_min?,
         ticket_required: ticket_required?,
         ticket_pattern: ticket_pattern?,
+        signing: signing?,
     })
 }
 

@@ -51,8 +51,12 @@ impl RequestService for Api {
 
     async fn approve_request(&self, call: Call<ApproveRequestRequest>) -> Result<Response<Request>, Status> {
         let (broker, caller, message) = Self::open(call)?;
-        let (id, written, terms) = from_proto::approval(&message)?;
-        Ok(Response::new(to_proto::request(broker.approve(&caller, id, written, terms).await?)))
+        let (id, approving) = from_proto::approval(&message)?;
+        if message.validate_only {
+            let (view, changed) = broker.approve_unsigned(&caller, id, &approving).await?;
+            return Ok(Response::new(to_proto::approved_unsigned(view, changed)));
+        }
+        Ok(Response::new(to_proto::request(broker.approve(&caller, id, approving).await?)))
     }
 
     async fn deny_request(&self, call: Call<DenyRequestRequest>) -> Result<Response<Request>, Status> {

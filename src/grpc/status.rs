@@ -56,6 +56,9 @@ impl From<Error> for Status {
             Error::StoreUnavailable(source) => {
                 because(unavailable(ErrorReason::StoreUnavailable, message).status(), Arc::new(source))
             }
+            Error::SignersUnusable(source) => {
+                because(unavailable(ErrorReason::SignersUnusable, message).status(), Arc::new(source))
+            }
             Error::Stopping => stopping(),
             Error::Internal(source) => {
                 because(Made::new(Code::Internal, ErrorReason::Internal, message).status(), source.into())
@@ -161,6 +164,10 @@ fn refused(message: &str, name: &str, refusal: &Refusal) -> Status {
                 None => made,
             }
         }
+        Refusal::SignatureRequired { .. } => failed(ErrorReason::SignatureRequired),
+        Refusal::SignatureInvalid { problem } => {
+            denied(ErrorReason::SignatureInvalid).metadata("problem", problem.name())
+        }
     }
     .status()
 }
@@ -248,7 +255,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        access::{approval::Digest, id::GrantId, refusal::Holders},
+        access::{approval::Digest, id::GrantId, refusal::Holders, signing::Problem},
+        signature::{ListError, Lists},
         store::StoreError,
         telemetry::{Format, tests::logged},
         vault::MissingCapability,
@@ -266,6 +274,10 @@ mod tests {
 
     fn store(secret: &'static str) -> StoreError {
         StoreError::Unavailable { operation: "commit", source: secret.into() }
+    }
+
+    fn unusable() -> ListError {
+        Lists::parse("secret", "").unwrap_err()
     }
 
     /// An error, and what the contract says that it is on the wire: code, reason, metadata.
@@ -301,10 +313,11 @@ mod tests {
             (Error::Conflict, Code::Aborted, "CONFLICT", None),
             (Error::Reconfigured, Code::Aborted, "CONFLICT", None),
             (Error::StoreUnavailable(store("secret")), Code::Unavailable, "STORE_UNAVAILABLE", None),
+            (Error::SignersUnusable(unusable()), Code::Unavailable, "SIGNERS_UNUSABLE", None),
             (Error::Stopping, Code::Unavailable, "STOPPING", None),
             (Error::Internal("secret".into()), Code::Internal, "INTERNAL", None),
         ];
-        others.into_iter().chain(refusals()).collect()
+        others.into_iter().chain(refusals()).chain(more_refusals()).collect()
     }
 
     fn refusals() -> Vec<Row> {
@@ -340,6 +353,12 @@ mod tests {
             ),
             (refused_with(Refusal::GrantEnded), Code::FailedPrecondition, "GRANT_ENDED", None),
             (refused_with(Refusal::WindowClosed), Code::FailedPrecondition, "WINDOW_CLOSED", None),
+        ]
+    }
+
+    /// Those of claims whose time hasn't come, and of signatures.
+    fn more_refusals() -> Vec<Row> {
+        vec![
             (
                 refused_with(Refusal::GrantLimit { holders: Holders::Caller, max: NonZeroU32::MIN }),
                 Code::FailedPrecondition,
@@ -369,6 +388,18 @@ mod tests {
                 Code::FailedPrecondition,
                 "OUTSIDE_HOURS",
                 None,
+            ),
+            (
+                refused_with(Refusal::SignatureRequired { present: true }),
+                Code::FailedPrecondition,
+                "SIGNATURE_REQUIRED",
+                None,
+            ),
+            (
+                refused_with(Refusal::SignatureInvalid { problem: Problem::KeyRevoked }),
+                Code::PermissionDenied,
+                "SIGNATURE_INVALID",
+                Some(("problem", "KEY_REVOKED".into())),
             ),
         ]
     }

@@ -10,12 +10,13 @@ use secrecy::ExposeSecret as _;
 use crate::{
     access::{
         actor::{Actor, Person},
-        approval::{Approval, Decision, Denial},
+        approval::{Decision, Denial},
         event::Recorded,
         freeze::{self, Extent, Freeze},
         grant::{self, Grant},
         request::{self, Request},
         revocation::{Cause, Step},
+        signing::{Signed, Signing},
         target::EarlyRevocation,
         text::Ticket,
     },
@@ -49,6 +50,12 @@ pub(super) fn target(view: TargetView) -> wire::Target {
         grants_max: target.limits.grants_max.map_or(0, |max| count(max.get())),
         pause: target.limits.pause.map(duration),
         ticket_required: target.writing.ticket_required,
+        approval_signing: match target.writing.signing {
+            Signing::Optional => wire::ApprovalSigning::Optional,
+            Signing::Required => wire::ApprovalSigning::Required,
+            Signing::Present => wire::ApprovalSigning::Present,
+        }
+        .into(),
         ticket_pattern: target.writing.ticket_pattern.map(|pattern| pattern.to_string()).unwrap_or_default(),
         approvals_of: target.quorum.0.into_iter().map(|(group, least)| (group, count(least))).collect(),
         approvers_may_shorten: target.leeway.shorten,
@@ -104,8 +111,9 @@ pub(super) fn request(view: RequestView) -> wire::Request {
         grant: grant.map(|grant| format!("grants/{grant}")).unwrap_or_default(),
         groups_missing,
         window: Some(duration(granted)),
-        not_before: terms.not_before.map(timestamp),
-        not_after: terms.not_after.map(timestamp),
+        window_not_before: terms.not_before.map(timestamp),
+        window_not_after: terms.not_after.map(timestamp),
+        not_before: ask.not_before.map(timestamp),
     }
 }
 
@@ -133,21 +141,12 @@ const fn settled_at(state: &request::State) -> Option<DateTime<Utc>> {
 
 /// In the order they came: a denial ends it all, so it is the last.
 fn decisions(request: &Request) -> Vec<wire::Decision> {
-    let mut decisions: Vec<_> = request.approvals.iter().map(approval).collect();
+    let mut decisions: Vec<_> =
+        request.approvals.iter().map(|given| decision(wire::Verdict::Approved, given.decision())).collect();
     if let request::State::Denied { denial } = &request.state {
         decisions.push(decision(wire::Verdict::Denied, Denial::decision(denial)));
     }
     decisions
-}
-
-fn approval(approval: &Approval) -> wire::Decision {
-    let terms = approval.terms();
-    wire::Decision {
-        duration: terms.duration.map(duration),
-        not_before: terms.not_before.map(timestamp),
-        not_after: terms.not_after.map(timestamp),
-        ..decision(wire::Verdict::Approved, approval.decision())
-    }
 }
 
 fn decision(verdict: wire::Verdict, decision: &Decision) -> wire::Decision {
@@ -158,8 +157,30 @@ fn decision(verdict: wire::Verdict, decision: &Decision) -> wire::Decision {
         digest: decision.digest.to_string(),
         decided_at: Some(timestamp(decision.decided_at)),
         groups: decision.groups.iter().cloned().collect(),
-        ..wire::Decision::default()
+        duration: decision.terms.duration.map(duration),
+        not_before: decision.terms.not_before.map(timestamp),
+        not_after: decision.terms.not_after.map(timestamp),
+        ..signed(decision.signed.as_deref())
     }
+}
+
+fn signed(signed: Option<&Signed>) -> wire::Decision {
+    signed.map_or_else(wire::Decision::default, |signed| wire::Decision {
+        signed_text: signed.text.to_string(),
+        signature: signed.signature.clone(),
+        signed_with: signed.key.clone(),
+        user_present: signed.present,
+        ..wire::Decision::default()
+    })
+}
+
+/// A request as it would be if the caller approved it; his decision is the last, and was made at no time.
+pub(super) fn approved_unsigned(view: RequestView, changed: bool) -> wire::Request {
+    let mut request = request(view);
+    if let Some(last) = request.decisions.last_mut().filter(|_| changed) {
+        last.decided_at = None;
+    }
+    request
 }
 
 pub(super) fn grant(grant: Grant) -> wire::Grant {

@@ -74,10 +74,15 @@ async fn what_cannot_be_submitted() {
         ticket: "a\nb".to_owned(),
         idempotency_key: "?".to_owned(),
         validate_only: true,
+        not_before: Some(prost_types::Timestamp { seconds: 0, nanos: -1 }),
     };
     let mut fields = bad_fields(&refused(&mut alice, everything).await);
     fields.sort();
-    assert_eq!(fields, ["duration", "idempotency_key", "reason", "target", "ticket"], "all at once");
+    assert_eq!(
+        fields,
+        ["duration", "idempotency_key", "not_before", "reason", "target", "ticket"],
+        "all at once"
+    );
 
     assert_eq!(number_of_requests(&mut alice).await, 0);
     assert!(world.audit("RequestSubmitted").await.is_empty());

@@ -12,9 +12,10 @@ use std::{
 };
 
 use hallpass::{
-    access::{actor::Persons, target::EarlyRevocation, writing::Writing},
+    access::{actor::Persons, signing::Signing, target::EarlyRevocation, writing::Writing},
     config::{self, Config, Tls},
     identity::{Algorithm, KeySource},
+    signature::Signers,
     telemetry::Format,
 };
 
@@ -187,7 +188,7 @@ notify = ["a@example"]
 credential_path = "/database/creds/*"
 "#;
     let expected = r#"
-hallpassd.toml:2: colour: is not a key that is known here; there are: alarm, identity, log, reconcile, roles, schedule, server, store, targets, vault
+hallpassd.toml:2: colour: is not a key that is known here; there are: alarm, approvals, identity, log, reconcile, roles, schedule, server, store, targets, vault
 hallpassd.toml:5: server.listen: must be an IP address and a port, like "127.0.0.1:7643" or "[::1]:7643"
 hallpassd.toml:6: server.plaintext: must be true or false, without quotes
 hallpassd.toml:8: vault.role_id: is missing; write the role id of the daemon's AppRole
@@ -208,7 +209,7 @@ hallpassd.toml:30: targets.orders-ro.claim_within: must be a length of time in q
 hallpassd.toml:32: targets.orders-ro.approvers: is empty, so that nobody could ever approve; write a group (to close the target, empty requesters instead)
 hallpassd.toml:33: targets.orders-ro.approvals_required: must be a whole number from 1 to 10
 hallpassd.toml:34: targets.orders-ro.early_revocation: must be one of "ends_sessions", "stops_new_logins", "expires_only"
-hallpassd.toml:35: targets.orders-ro.notify: is not a key that is known here; there are: approvals_of, approvals_required, approver_persons, approvers, approvers_may_narrow, approvers_may_shorten, claim_within, credential_path, decide_within, description, early_revocation, grants_max, grants_per_person_max, hours, hours_time_zone, pause, reason_min, requester_persons, requesters, statement_min, ticket_pattern, ticket_required, vault_policy, window_default, window_max
+hallpassd.toml:35: targets.orders-ro.notify: is not a key that is known here; there are: approval_signed, approvals_of, approvals_required, approver_persons, approvers, approvers_may_narrow, approvers_may_shorten, claim_within, credential_path, decide_within, description, early_revocation, grants_max, grants_per_person_max, hours, hours_time_zone, pause, reason_min, requester_persons, requesters, statement_min, ticket_pattern, ticket_required, vault_policy, window_default, window_max
 hallpassd.toml:37: targets."Orders RW": is not a target's name: it takes 1 to 63 of a-z, 0-9 and '-', beginning with a letter
 hallpassd.toml:37: targets."Orders RW".approvers: is missing; write the groups that may approve it
 hallpassd.toml:37: targets."Orders RW".claim_within: is missing; write how long an approval waits to be claimed, like "2h"
@@ -659,8 +660,9 @@ fn the_sample_shows_every_key_and_no_other() {
 
 /// The sample with what it has behind a '#', except for files that only some have.
 pub fn with_commented_keys() -> String {
+    const FILES: [&str; 4] = ["ca_file", "keys_file", "allowed_signers_file", "revoked_keys_file"];
     let line = |line: &str| match line.strip_prefix("# ") {
-        Some(active) if active.starts_with("ca_file") || active.starts_with("keys_file") => line.to_owned(),
+        Some(active) if FILES.iter().any(|file| active.starts_with(file)) => line.to_owned(),
         Some(active) if active.contains(" = ") || active.starts_with('[') => active.to_owned(),
         _ => line.to_owned(),
     };
@@ -707,6 +709,65 @@ fn what_has_to_be_written_is_bounded() {
     let pattern = "targets.orders-ro.ticket_pattern";
     refused(&set("ticket_pattern = \"OPS-[0-9\""), pattern, "is not a regular expression");
     refused(&set("ticket_required = \"yes\""), "targets.orders-ro.ticket_required", "must be true or false");
+}
+
+/// A key, as a line of a list has it.
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIH0rDwJpvdSfvMjzJCCIy5gNbFLM4ucAqAGiM243CBw olivia\n";
+
+/// GOOD with lists of keys, and what its target demands.
+fn signed(lists: &str, demand: &str) -> String {
+    let line = "early_revocation = \"ends_sessions\"";
+    with(line, &format!("{line}\napproval_signed = \"{demand}\"\n[approvals]\n{lists}"))
+}
+
+#[test]
+fn signatures_are_demanded_only_where_keys_are_listed() {
+    let place = Place::new();
+    place.file("signers", &format!("vault:x {KEY}"), 0o644);
+    place.file("revoked", KEY, 0o644);
+    let both = "allowed_signers_file = \"credential:signers\"\nrevoked_keys_file = \"credential:revoked\"";
+    for (word, meant) in
+        [("no", Signing::Optional), ("yes", Signing::Required), ("present", Signing::Present)]
+    {
+        let config = place.load(&signed(both, word)).unwrap();
+        assert_eq!(config.policy.targets.values().next().unwrap().writing.signing, meant);
+        assert_eq!(config.signers.allowed_file, Some(place.path("signers")));
+        assert_eq!(config.signers.revoked_file, Some(place.path("revoked")));
+    }
+    assert_eq!(place.load(GOOD).unwrap().signers, Signers::default());
+    assert!(place.load(&signed("", "no")).is_ok());
+    for demand in ["yes", "present"] {
+        let printed = place.printed(&signed("", demand));
+        let expected = "hallpassd.toml:27: targets.orders-ro.approval_signed: demands signatures, but nobody's keys are known";
+        assert!(printed.contains(expected) && printed.ends_with("1 problem"), "{printed}");
+    }
+    let bad = place.printed(&signed(both, "maybe"));
+    assert!(bad.contains("approval_signed: must be one of \"no\", \"yes\", \"present\""), "{bad}");
+    let alone = place.printed(&signed("revoked_keys_file = \"credential:revoked\"", "no"));
+    assert!(alone.contains("revoked_keys_file: is of no use without allowed_signers_file"), "{alone}");
+}
+
+/// A list that can't be used is reported once, with its own line, and not as if there were none.
+#[test]
+fn lists_of_keys_are_read_at_once() {
+    let place = Place::new();
+    let lists = "allowed_signers_file = \"credential:signers\"\nrevoked_keys_file = \"credential:revoked\"";
+    place.file("revoked", "", 0o644);
+    let cases = [
+        (format!("vault:x {KEY}* cert-authority {KEY}"), 0o644, "signers:2: has cert-authority"),
+        ("vault:x\n".to_owned(), 0o644, "signers:1: has nothing behind its principals"),
+        (format!("vault:x {KEY}"), 0o666, "signers is writable by everybody"),
+    ];
+    for (text, mode, part) in cases {
+        place.file("signers", &text, mode);
+        let printed = place.printed(&signed(lists, "yes"));
+        assert!(printed.contains("approvals.allowed_signers_file: ") && printed.contains(part), "{printed}");
+        assert!(printed.ends_with("1 problem"), "{printed}");
+    }
+    place.file("signers", &format!("vault:x {KEY}"), 0o644);
+    place.file("revoked", "SSHKRL\n\0", 0o644);
+    let printed = place.printed(&signed(lists, "yes"));
+    assert!(printed.contains("approvals.revoked_keys_file: revoked: is a binary list (KRL)"), "{printed}");
 }
 
 #[test]

@@ -34,6 +34,10 @@ mod identity;
 #[cfg(test)]
 mod imports;
 #[cfg(test)]
+mod injection;
+#[cfg(test)]
+mod login;
+#[cfg(test)]
 mod outages;
 #[cfg(test)]
 mod policy;
@@ -49,6 +53,8 @@ mod schema;
 mod secrets;
 #[cfg(test)]
 mod servers;
+#[cfg(test)]
+mod signatures;
 #[cfg(test)]
 mod store;
 #[cfg(test)]

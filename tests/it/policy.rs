@@ -326,8 +326,10 @@ fn a_person_counts_once_under_however_many_identities() {
                 digest: Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap(),
                 decided_at: chrono::DateTime::UNIX_EPOCH,
                 groups: set(&["leads"]),
+                terms: Terms::default(),
+                signed: None,
             };
-            Approval::recorded(decision, Terms::default())
+            Approval::recorded(decision)
         };
         let ask = Ask {
             target: TARGET.parse().unwrap(),
@@ -337,6 +339,7 @@ fn a_person_counts_once_under_however_many_identities() {
             reason: Prose::new("orders hang").unwrap(),
             ticket: None,
             approvals_required: 1,
+            not_before: None,
             submitted_at: chrono::DateTime::UNIX_EPOCH,
             key: None,
         };

@@ -20,6 +20,7 @@ mod reading;
 mod reconciling;
 mod reloading;
 mod requests;
+mod signing;
 mod submitting;
 mod unwritable;
 
@@ -112,6 +113,7 @@ fn ask(approvals_required: u32) -> Ask {
         reason: Prose::new(REASON).unwrap(),
         ticket: Ticket::new("OPS-7").unwrap(),
         approvals_required,
+        not_before: None,
         submitted_at: at(0),
         key: None,
     }
@@ -122,8 +124,8 @@ fn submit(approvals_required: u32) -> Change<Request> {
 }
 
 fn decision(approver: Person, digest: Digest, decided_at: DateTime<Utc>) -> Decision {
-    let statement = Prose::new(STATEMENT).unwrap();
-    Decision { approver, statement, digest, decided_at, groups: groups(&["leads"]) }
+    let (statement, groups) = (Prose::new(STATEMENT).unwrap(), groups(&["leads"]));
+    Decision { approver, statement, digest, decided_at, groups, terms: Terms::default(), signed: None }
 }
 
 /// Approved by as many people as it takes, a second after the submission.
@@ -132,11 +134,7 @@ fn approved(approvals_required: u32) -> Request {
     for n in 0..approvals_required {
         let approver = person(&format!("sub-lead-{n}"), &format!("lead {n}"));
         let decision = decision(approver, request.digest(), at(1000));
-        request = request
-            .approve(decision, Terms::default(), Some(&target(approvals_required)))
-            .unwrap()
-            .unwrap()
-            .into_after();
+        request = request.approve(decision, Some(&target(approvals_required))).unwrap().unwrap().into_after();
     }
     request
 }

@@ -384,7 +384,7 @@ async fn a_watch_tells_what_happens_and_ends_with_the_token() {
         name: request.name,
         digest: request.digest,
         statement: "go".into(),
-        ..Default::default()
+        ..ApproveRequestRequest::default()
     };
     served.requests().approve_request(served.olivia(approval)).await.unwrap();
     let next = seen.next().await.unwrap().unwrap();

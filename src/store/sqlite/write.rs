@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
 
 use super::{
     grant_row::Columns,
-    request_row::Times,
+    request_row::{SignedColumns, Times},
     rows::{failed, millis},
 };
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
         change::Change,
         grant::Grant,
         request::{Request, State},
-        terms::Terms,
         text::{IdempotencyKey, Ticket},
     },
     store::StoreError,
@@ -24,8 +23,9 @@ use crate::{
 
 const INSERT_REQUEST: &str = "\
     INSERT INTO requests (id, target, credential_path, requester_subject, requester_name, duration_seconds, reason, \
-                          ticket, approvals_required, submitted_at, idempotency_key, state, revision, lapses_at) \
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                          ticket, approvals_required, submitted_at, idempotency_key, state, revision, lapses_at, \
+                          not_before) \
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 const STORED_REQUEST: &str = "\
     SELECT state, revision, (SELECT count(*) FROM decisions WHERE request_id = requests.id) FROM requests WHERE id = ?";
@@ -37,8 +37,9 @@ const UPDATE_REQUEST: &str = "\
 
 const INSERT_DECISION: &str = "\
     INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement, digest, \
-                           decided_at, groups, duration_seconds, not_before, not_after) \
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                           decided_at, groups, duration_seconds, not_before, not_after, signed_text, signature, \
+                           signed_with, user_present) \
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 const INSERT_GRANT: &str = "\
     INSERT INTO grants (id, request_id, target, credential_path, holder_subject, holder_name, opens_at, closes_at, \
@@ -97,6 +98,7 @@ async fn insert_request(
         .bind(request.state.name())
         .bind(request.revision)
         .bind(request.state.lapses_at().map(millis))
+        .bind(ask.not_before.map(millis))
         .execute(connection)
         .await
 }
@@ -129,10 +131,9 @@ async fn insert_decisions(
     after: &Request,
     decided: i64,
 ) -> Result<(), sqlx::Error> {
-    let approvals =
-        after.approvals.iter().map(|approval| ("APPROVED", approval.decision(), approval.terms()));
+    let approvals = after.approvals.iter().map(|approval| ("APPROVED", approval.decision()));
     let denial = match &after.state {
-        State::Denied { denial } => Some(("DENIED", denial.decision(), Terms::default())),
+        State::Denied { denial } => Some(("DENIED", denial.decision())),
         _ => None,
     };
     for (decided_now, position) in approvals.chain(denial).zip(1_i64..) {
@@ -147,8 +148,9 @@ async fn insert_decision(
     connection: &mut SqliteConnection,
     request: &Request,
     position: i64,
-    (verdict, decision, terms): (&'static str, &Decision, Terms),
+    (verdict, decision): (&'static str, &Decision),
 ) -> Result<SqliteQueryResult, sqlx::Error> {
+    let (signed, terms) = (SignedColumns::of(decision), decision.terms);
     sqlx::query(INSERT_DECISION)
         .bind(request.id.to_string())
         .bind(position)
@@ -162,6 +164,10 @@ async fn insert_decision(
         .bind(terms.duration.map(seconds).transpose()?)
         .bind(terms.not_before.map(millis))
         .bind(terms.not_after.map(millis))
+        .bind(signed.signed_text)
+        .bind(signed.signature)
+        .bind(signed.signed_with)
+        .bind(signed.user_present)
         .execute(connection)
         .await
 }

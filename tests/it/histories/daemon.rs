@@ -14,6 +14,7 @@ use std::{
 use hallpass::{
     broker::{Broker, Parts},
     clock::Clock,
+    signature::Signers,
     store::Store,
     vault::Issuer,
 };
@@ -72,6 +73,7 @@ impl Life {
         }
         let runtime = builder.build().unwrap();
         let broker = Arc::new(Broker::new(Parts {
+            signers: Signers::default(),
             policy: cast::policy(ground.without),
             store: Arc::clone(&ground.store),
             issuer: Arc::clone(&ground.issuer),

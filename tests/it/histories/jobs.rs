@@ -11,13 +11,13 @@ use hallpass::{
         grant::Grant,
         id::{GrantId, RequestId},
         request::Request,
-        terms::Terms,
         text::{IdempotencyKey, Prose},
     },
     broker::{
         Broker, Claimed, ConfigurationChange, Error, NotChanged, Occasion, Removed, Settings, Submission,
         Tried, Written,
     },
+    signature::Signers,
 };
 use secrecy::SecretString;
 
@@ -106,6 +106,7 @@ pub async fn ask(broker: Arc<Broker>, login: Login, names_apart: bool, verb: Ver
                 target: target.parse().unwrap(),
                 duration: Some(duration),
                 reason: prose("orders hang since 09:40"),
+                not_before: None,
                 ticket: None,
                 key: key.as_deref().and_then(|key| IdempotencyKey::new(key).unwrap()),
                 validate_only: false,
@@ -116,7 +117,7 @@ pub async fn ask(broker: Arc<Broker>, login: Login, names_apart: bool, verb: Ver
         Verb::Approve { request, is_stale } => {
             let digest = if is_stale { stale(&request) } else { request.digest() };
             let written = Written { digest, statement: prose("read-only, for the incident") };
-            let approved = broker.approve(&caller, request.id, written, Terms::default()).await;
+            let approved = broker.approve(&caller, request.id, written).await;
             approved.map(|view| Outcome::Approved(login, view.request))
         }
         Verb::Deny { request } => {
@@ -154,6 +155,7 @@ async fn reload(
         wrap_ttl: WRAP_TTL,
         alarm_after: ALARM_AFTER,
         revoke_unknown,
+        signers: Signers::default(),
     };
     let change = ConfigurationChange::to(digest(without), Some(digest(former)), Occasion::Command);
     let removed = if ends { Removed::End } else { Removed::Refuse };

@@ -13,7 +13,6 @@ use hallpass::access::{
     id::FreezeId,
     id::GrantId,
     revocation::{Cause, Confirmation, Step},
-    terms::Terms,
     text::Prose,
 };
 
@@ -32,6 +31,7 @@ fn every_fact() -> Vec<Fact> {
     vec![
         Fact::RequestSubmitted {
             duration_seconds: 1,
+            not_before: Some(at(0)),
             reason: REASON.to_owned(),
             ticket: Some("OPS-7".to_owned()),
             digest: digest.clone(),
@@ -45,6 +45,8 @@ fn every_fact() -> Vec<Fact> {
             duration_seconds: Some(1),
             not_before: Some(at(0)),
             not_after: Some(at(1)),
+            signed_with: Some(format!("SHA256:{}", "x".repeat(43))),
+            user_present: Some(true),
         },
         Fact::RequestDenied { statement, digest },
         Fact::RequestWithdrawn {},
@@ -80,7 +82,11 @@ fn every_fact() -> Vec<Fact> {
         Fact::GrantRevoked { cause, confirmation, lease_digest: keyed("lease") },
         Fact::GrantFailed { cause, confirmation },
         configuration_changed(),
-        Fact::AttemptRefused { verb: "approve", reason: "SELF_APPROVAL" },
+        Fact::AttemptRefused {
+            verb: "approve",
+            reason: "SIGNATURE_INVALID",
+            problem: Some("OTHER_KEY".to_owned()),
+        },
         Fact::IdentityRefused {
             method: "m".to_owned(),
             client_address: Some("::1".to_owned()),
@@ -199,7 +205,7 @@ fn every_event() -> Vec<Event> {
     let frozen = Freeze::begin(FreezeId::new(now, 1), Extent::Everything, developer(), why, true, now);
     let mut events = vec![
         event(&submit(1)),
-        event(&pending.clone().approve(yes.clone(), Terms::default(), Some(&orders)).unwrap().unwrap()),
+        event(&pending.clone().approve(yes.clone(), Some(&orders)).unwrap().unwrap()),
         event(&pending.clone().deny(yes, Some(&orders)).unwrap()),
         event(&pending.clone().withdraw(developer(), now).unwrap()),
         event(&pending.lapse(at(0) + DECIDE_WITHIN).unwrap()),

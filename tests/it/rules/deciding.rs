@@ -19,7 +19,7 @@ use hallpass::{
         terms::{Leeway, Terms},
         text::Prose,
     },
-    broker::{Claimed, Error, RequestView, Submission, Written},
+    broker::{Approving, Claimed, Error, RequestView, Submission, Written},
     clock::Clock as _,
 };
 
@@ -39,7 +39,7 @@ fn who(name: &str, of: &[&str]) -> Caller {
 
 async fn approve(world: &World, by: &Caller, request: &Request, terms: Terms) -> Result<RequestView, Error> {
     let written = Written { digest: request.digest(), statement: Prose::new(STATEMENT).unwrap() };
-    world.broker.approve(by, request.id, written, terms).await
+    world.broker.approve(by, request.id, Approving { written, terms, signature: None }).await
 }
 
 async fn approve_plainly(world: &World, by: &Caller, request: &Request) -> Result<RequestView, Error> {
@@ -74,6 +74,7 @@ async fn people_have_roles_by_name() {
         target: request.ask.target.clone(),
         duration: Some(WINDOW),
         reason: Prose::new(REASON).unwrap(),
+        not_before: None,
         ticket: None,
         key: None,
         validate_only: false,
@@ -194,6 +195,33 @@ async fn a_window_opens_when_the_approvers_say() {
     claim(&world, &request).await.unwrap();
 }
 
+/// A requester asks for later himself; approvers narrow it.
+#[tokio::test]
+async fn a_window_may_be_asked_for_later() {
+    let world = world_with(orders());
+    let now = world.clock.now();
+    let asked = |minutes_ahead: i64| Submission {
+        target: orders().name,
+        duration: Some(WINDOW),
+        not_before: Some(now + minutes(minutes_ahead)),
+        reason: Prose::new(REASON).unwrap(),
+        ticket: None,
+        key: None,
+        validate_only: false,
+    };
+    let dev = caller(developer(), "dev");
+    assert_eq!(fields(world.broker.submit(&dev, asked(30 * 24 * 60 + 1)).await), ["not_before"]);
+    let request = world.broker.submit(&dev, asked(300)).await.unwrap().request;
+    let early = Terms { not_after: Some(now + minutes(300)), ..Terms::default() };
+    let ann = who("ann", &["leads"]);
+    assert_eq!(fields(approve(&world, &ann, &request, early).await), ["not_after"], "no time would be left");
+    let approved = approve_plainly(&world, &ann, &request).await.unwrap().request;
+    assert_eq!(approved.state.lapses_at(), Some(now + minutes(300) + CLAIM_WITHIN));
+    assert_eq!(refusal(claim(&world, &request).await), Refusal::TooEarly { not_before: now + minutes(300) });
+    world.clock.advance(minutes(300));
+    claim(&world, &request).await.unwrap();
+}
+
 /// Whatever `claim_within` says, an approval for later waits for its time, and then as long as any.
 #[tokio::test]
 async fn an_approval_for_later_is_claimable_then() {
@@ -266,6 +294,7 @@ async fn a_request_that_fits_no_hours_is_refused_at_once() {
         target: orders().name,
         duration: Some(duration),
         reason: Prose::new(REASON).unwrap(),
+        not_before: None,
         ticket: None,
         key: None,
         validate_only: true,

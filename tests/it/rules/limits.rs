@@ -9,7 +9,6 @@ use hallpass::{
         limits::Limits,
         refusal::{Holders, Refusal},
         target::Target,
-        terms::Terms,
         text::Prose,
     },
     broker::{Claimed, Error, Submission, Tried, Written},
@@ -44,6 +43,7 @@ async fn colleagues(world: &World) -> RequestId {
         target: target(1).name,
         duration: Some(WINDOW),
         reason: Prose::new("another matter").unwrap(),
+        not_before: None,
         ticket: None,
         key: None,
         validate_only: false,
@@ -51,11 +51,7 @@ async fn colleagues(world: &World) -> RequestId {
     let eve = caller(person("sub-eve", "eve"), "dev");
     let request = world.broker.submit(&eve, submission).await.unwrap().request;
     let written = Written { digest: request.digest(), statement: Prose::new(STATEMENT).unwrap() };
-    world
-        .broker
-        .approve(&caller(person("sub-ann", "ann"), "leads"), request.id, written, Terms::default())
-        .await
-        .unwrap();
+    world.broker.approve(&caller(person("sub-ann", "ann"), "leads"), request.id, written).await.unwrap();
     request.id
 }
 

@@ -13,7 +13,6 @@ use hallpass::access::{
     request::{Request, State},
     revocation::{Cause, Confirmation},
     target::{Target, Targets},
-    terms::Terms,
     text::Prose,
 };
 use hallpass::broker::Error;
@@ -31,10 +30,7 @@ fn ann() -> Person {
 fn approve(request: &Request, by: Person, now: DateTime<Utc>) -> Result<Option<Request>, Refusal> {
     let target = target(request.ask.approvals_required);
     let decision = decision(by, request.digest(), now);
-    Ok(request
-        .clone()
-        .approve(decision, Terms::default(), Some(&target))?
-        .map(hallpass::access::change::Change::into_after))
+    Ok(request.clone().approve(decision, Some(&target))?.map(hallpass::access::change::Change::into_after))
 }
 
 fn caller(person: Person, group: &str) -> Caller {
@@ -112,7 +108,7 @@ fn defect_10_more_approvals_than_needed_are_enough() {
         .approvals
         .iter()
         .map(|given| Decision { digest, ..given.decision().clone() })
-        .map(|decision| Approval::recorded(decision, Terms::default()))
+        .map(Approval::recorded)
         .collect();
     assert!(request.claim(at(2000), Some(&target(2))).is_ok());
 }
@@ -172,10 +168,7 @@ fn defect_14_a_target_that_became_stricter_counts_as_it_is() {
     let shorter = Target { window_max: SHORTER, ..target(1) };
     let request = submit(1).into_after();
     let decision = decision(ann(), request.digest(), at(1));
-    assert_eq!(
-        request.approve(decision, Terms::default(), Some(&shorter)).unwrap_err(),
-        Refusal::TargetChanged
-    );
+    assert_eq!(request.approve(decision, Some(&shorter)).unwrap_err(), Refusal::TargetChanged);
     assert_eq!(approved(1).claim(at(2000), Some(&shorter)).unwrap_err(), Refusal::TargetChanged);
     let (claimed, _) = claimed(at(2000));
     let again = claimed.claim_again(at(3000), Some(&shorter), &active(at(2000)), true);

@@ -8,7 +8,6 @@ use hallpass::{
         refusal::Refusal,
         request::Request,
         target::Target,
-        terms::Terms,
         text::Prose,
     },
     broker::{Error, RequestView, Written},
@@ -38,7 +37,7 @@ fn put_together() -> Policy {
 
 async fn approve(world: &World, caller: &Caller, request: &Request) -> Result<RequestView, Error> {
     let written = Written { digest: request.digest(), statement: Prose::new(STATEMENT).unwrap() };
-    world.broker.approve(caller, request.id, written, Terms::default()).await
+    world.broker.approve(caller, request.id, written).await
 }
 
 #[tokio::test]

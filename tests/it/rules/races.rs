@@ -12,11 +12,11 @@ use hallpass::{
         request::Request,
         revocation::Cause,
         target::Target,
-        terms::Terms,
         text::Prose,
     },
     broker::{Broker, Claimed, Error, Parts, RequestFilter, Slice, Submission, Tried, Written},
     clock::{Clock, ManualClock},
+    signature::Signers,
     store::Store,
     vault::Issuer,
 };
@@ -83,6 +83,7 @@ fn world_on(
     policy: Policy,
 ) -> World {
     let broker = Broker::new(Parts {
+        signers: Signers::default(),
         policy,
         store: Arc::clone(&store) as Arc<dyn Store>,
         issuer: Arc::clone(&vault) as Arc<dyn Issuer>,
@@ -107,6 +108,7 @@ impl World {
             target: target(1).name,
             duration: Some(WINDOW),
             reason: Prose::new(REASON).unwrap(),
+            not_before: None,
             ticket: None,
             key: None,
             validate_only: false,
@@ -117,7 +119,7 @@ impl World {
     pub async fn approve(&self, request: &Request) -> Result<(), Error> {
         let lead = caller(person("sub-ann", "ann"), "leads");
         let written = Written { digest: request.digest(), statement: Prose::new(STATEMENT).unwrap() };
-        self.broker.approve(&lead, request.id, written, Terms::default()).await.map(drop)
+        self.broker.approve(&lead, request.id, written).await.map(drop)
     }
 
     pub async fn approved(&self) -> RequestId {

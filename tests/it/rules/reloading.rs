@@ -7,13 +7,14 @@ use chrono::TimeDelta;
 use hallpass::{
     access::{
         actor::Persons, grant::State, id::GrantId, policy::Policy, refusal::Refusal, revocation::Cause,
-        target::Target, terms::Terms,
+        target::Target,
     },
     broker::{
         Broker, ConfigurationChange, Error, NotChanged, Occasion, Removed, RequestView, Settings, Tried,
     },
     clock::Clock,
     schedule::Schedule,
+    signature::Signers,
     store::Store as _,
     sweep::{Chores, Schedules},
     vault::MissingCapability,
@@ -34,7 +35,8 @@ fn orders() -> Target {
 
 fn settings(policy: Policy) -> Settings {
     let wrap_ttl = Duration::from_mins(5);
-    Settings { policy, wrap_ttl, alarm_after: Duration::from_mins(1), revoke_unknown: false }
+    let (alarm_after, signers) = (Duration::from_mins(1), Signers::default());
+    Settings { policy, wrap_ttl, alarm_after, revoke_unknown: false, signers }
 }
 
 fn change(digest: &str, former: &str) -> ConfigurationChange {
@@ -272,7 +274,7 @@ async fn people_who_are_put_together_count_once_from_then_on() {
         let lead = caller(person(subject, &format!("{subject}'s name")), "leads");
         let statement = hallpass::access::text::Prose::new("fine").unwrap();
         let written = hallpass::broker::Written { digest: request.digest(), statement };
-        world.broker.approve(&lead, request.id, written, Terms::default()).await.unwrap()
+        world.broker.approve(&lead, request.id, written).await.unwrap()
     };
     approve("corp:ann").await;
     assert_eq!(approve("vault:ann").await.request.state.name(), "APPROVED");

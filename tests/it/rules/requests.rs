@@ -12,7 +12,6 @@ use hallpass::access::{
     refusal::Refusal,
     request::{Ask, Request, State},
     target::Target,
-    terms::Terms,
     text::Prose,
 };
 use proptest::{prelude::*, sample::select};
@@ -211,7 +210,7 @@ fn act(request: Request, action: Action, threshold: u32, now: DateTime<Utc>) -> 
         Action::Wait { .. } | Action::WaitUntilDeadline { .. } => Ok(None),
         Action::Approve { login, stale, configured } => {
             let decision = decide(login, stale);
-            Ok(request.approve(decision, Terms::default(), configured.target(threshold).as_ref())?.map(bare))
+            Ok(request.approve(decision, configured.target(threshold).as_ref())?.map(bare))
         }
         Action::Deny { login, stale, configured } => {
             let decision = decide(login, stale);
@@ -262,7 +261,18 @@ fn check_event(before: &Request, after: &Request, event: &Event, now: DateTime<U
     let owner = Actor::Person(before.ask.requester.clone());
     match (&event.fact, &after.state) {
         (
-            Fact::RequestApproved { statement, digest, approvals, approvals_required, groups, .. },
+            Fact::RequestApproved {
+                statement,
+                digest,
+                approvals,
+                approvals_required,
+                groups,
+                duration_seconds: None,
+                not_before: None,
+                not_after: None,
+                signed_with: None,
+                user_present: None,
+            },
             State::Pending { .. } | State::Approved { .. },
         ) => {
             let given = after.approvals.last().unwrap().decision();
@@ -406,7 +416,7 @@ proptest! {
         request.approvals = given.iter().map(|&(login, is_stale)| {
             let (subject, name, _) = LOGINS[login];
             let digest = if is_stale { stale } else { right };
-            Approval::recorded(decision(person(subject, name), digest, now), Terms::default())
+            Approval::recorded(decision(person(subject, name), digest, now))
         }).collect();
         request.state = State::Approved { approved_at: now, lapses_at: now + CLAIM_WITHIN };
         let mut people: Vec<char> = given.iter()

@@ -6,7 +6,6 @@ use hallpass::{
     access::{
         request::Request,
         target::Target,
-        terms::Terms,
         text::{IdempotencyKey, Prose, Ticket},
         writing::Writing,
     },
@@ -25,6 +24,7 @@ fn submission(key: Option<&str>) -> Submission {
         target: target(1).name,
         duration: Some(WINDOW),
         reason: Prose::new(REASON).unwrap(),
+        not_before: None,
         ticket: None,
         key: key.and_then(|key| IdempotencyKey::new(key).unwrap()),
         validate_only: false,
@@ -73,6 +73,7 @@ async fn what_is_written_has_to_be_what_the_target_demands() {
         statement_min: 25,
         ticket_required: true,
         ticket_pattern: Some("OPS-[0-9]+".parse().unwrap()),
+        ..Writing::default()
     };
     let world = world_with(Target { requesters: groups(&["dev"]).into(), writing, ..target(1) });
     let with = |reason: &str, ticket: &str| Submission {
@@ -102,12 +103,12 @@ async fn what_is_written_has_to_be_what_the_target_demands() {
     let written =
         |statement: &str| Written { digest: request.digest(), statement: Prose::new(statement).unwrap() };
     assert_eq!(
-        fields(world.broker.approve(&lead, request.id, written("ok"), Terms::default()).await.unwrap_err()),
+        fields(world.broker.approve(&lead, request.id, written("ok")).await.unwrap_err()),
         ["statement"]
     );
     assert_eq!(fields(world.broker.deny(&lead, request.id, written("no")).await.unwrap_err()), ["statement"]);
     let statement = written("reading the orders is enough");
-    let approved = world.broker.approve(&lead, request.id, statement, Terms::default()).await.unwrap();
+    let approved = world.broker.approve(&lead, request.id, statement).await.unwrap();
     assert_eq!(approved.request.state.name(), "APPROVED");
 }
 

@@ -14,7 +14,6 @@ use hallpass::{
         request::Request,
         revocation::{Cause, Confirmation, Step},
         target::Target,
-        terms::Terms,
         text::Prose,
     },
     store::{GrantFilter, RequestFilter, Slice, Store, Write},
@@ -130,7 +129,7 @@ impl Model {
         let change = match one {
             Move::Approve { approver } => {
                 let decision = world.decision(&request, PEOPLE[approver]);
-                request.approve(decision, Terms::default(), Some(target)).ok().flatten()
+                request.approve(decision, Some(target)).ok().flatten()
             }
             Move::Deny { approver } => {
                 let decision = world.decision(&request, PEOPLE[approver]);

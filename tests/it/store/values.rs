@@ -91,6 +91,7 @@ impl<'s> World<'s> {
             reason: Prose::new("the queue is stuck").unwrap(),
             ticket: None,
             approvals_required: target.approvals_required.get(),
+            not_before: Some(beginning()),
             submitted_at: self.tick(),
             key: None,
         }
@@ -121,6 +122,8 @@ impl<'s> World<'s> {
             digest: request.digest(),
             decided_at: self.tick(),
             groups: BTreeSet::from(["leads".to_owned(), "a \"quoted\" group".to_owned()]),
+            terms: Terms::default(),
+            signed: None,
         }
     }
 
@@ -131,7 +134,7 @@ impl<'s> World<'s> {
             Terms { duration: Some(request.ask.duration), not_before: Some(decision.decided_at), not_after };
         request
             .clone()
-            .approve(decision, terms, Some(target))
+            .approve(Decision { terms, ..decision }, Some(target))
             .unwrap()
             .expect("a first approval of this person")
     }

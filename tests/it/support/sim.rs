@@ -13,15 +13,16 @@ use hallpass::{
         limits::Limits,
         policy::Policy,
         quorum::Quorum,
+        signing::Signing,
         target::{EarlyRevocation, Target},
         terms::Leeway,
-        terms::Terms,
         text::Prose,
         writing::Writing,
     },
     broker::{Broker, Claimed, Error, Parts, RequestView, Submission, Tried, Written},
     clock::{Clock, ManualClock},
     schedule::Schedule,
+    signature::Signers,
     store::{
         Store,
         sqlite::{Migrate, SqliteStore},
@@ -65,6 +66,14 @@ impl Sim {
         self.restart_with(&TARGETS).await;
     }
 
+    /// The same, with keys, and targets that demand signatures.
+    pub async fn restart_signing(&mut self, signing: Signing, signers: Signers) {
+        let mut policy = policy(&TARGETS);
+        policy.targets.values_mut().for_each(|target| target.writing.signing = signing);
+        self.broker =
+            broker_with(&self.store, &self.vault, &self.clock, &self.stopping, (policy, signers)).await;
+    }
+
     /// The same, with other targets in the configuration.
     pub async fn restart_with(&mut self, targets: &[&str]) {
         self.configure(policy(targets)).await;
@@ -80,7 +89,7 @@ impl Sim {
     }
 
     pub async fn approve(&self, request: &RequestView) -> Result<RequestView, Error> {
-        self.broker.approve(&olivia(), request.request.id, written(request), Terms::default()).await
+        self.broker.approve(&olivia(), request.request.id, written(request)).await
     }
 
     /// A request that was approved.
@@ -160,6 +169,7 @@ pub fn submission(target: &str, duration: Duration) -> Submission {
         target: target.parse().unwrap(),
         duration: Some(duration),
         reason,
+        not_before: None,
         ticket: None,
         key: None,
         validate_only: false,
@@ -207,6 +217,16 @@ async fn broker(
     stopping: &CancellationToken,
     policy: Policy,
 ) -> Arc<Broker> {
+    broker_with(store, vault, clock, stopping, (policy, Signers::default())).await
+}
+
+async fn broker_with(
+    store: &Arc<SqliteStore>,
+    vault: &Arc<SimulatedIssuer>,
+    clock: &Arc<ManualClock>,
+    stopping: &CancellationToken,
+    (policy, signers): (Policy, Signers),
+) -> Arc<Broker> {
     let clock: Arc<dyn Clock> = clock.clone();
     Arc::new(Broker::new(Parts {
         policy,
@@ -217,6 +237,7 @@ async fn broker(
         wrap_ttl: Duration::from_mins(5),
         alarm_after: Duration::from_mins(1),
         revoke_unknown: false,
+        signers,
         stopping: stopping.clone(),
         tasks: TaskTracker::new(),
     }))
