@@ -1,7 +1,14 @@
 //! The wiring, from the configuration to a process that serves: the only file that names every concrete type. It reads
 //! from top to bottom; the order in which things stop is [`lifecycle`](crate::lifecycle)'s.
 
-use std::{fs, io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use rustix::{
@@ -14,23 +21,28 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info};
 
 use crate::{
-    broker::{self, Broker, Parts},
+    broker::{self, Broker, ConfigurationChange, Occasion, Parts},
     clock::{Clock, SystemClock},
     config::{self, Config},
-    doctor, grpc,
+    control::{self, Answer, Question},
+    doctor,
+    grpc::{self, Front, Fronts},
     http::HttpError,
     identity::{self, Verifier},
     lifecycle::{Ended, Lifecycle, Notifier, SystemSignals},
+    reload::{self, Reloader},
     store::{
         Store, StoreError,
         sqlite::{Migrate, OpenError, SqliteStore, holder, inspect},
     },
-    sweep::{Chores, Sweeper},
+    sweep::{Chores, Schedules, Sweeper},
     vault::{self, SetupError, VaultIssuer},
 };
 
 /// The kind of event that says what a reconciliation found.
 const RECONCILED: &str = "ReconciliationDone";
+/// The kind of event that says which configuration is in force.
+const CONFIGURED: &str = "ConfigurationChanged";
 /// How long the daemon may take to compare Vault with the records: a Vault that is down takes a time-out for each path.
 const RECONCILE_MAX: TimeDelta = TimeDelta::minutes(5);
 /// How often the record of it is looked for.
@@ -80,6 +92,17 @@ pub enum StartError {
         /// The process.
         pid: i32,
     },
+    /// The daemon can't be asked.
+    #[error(
+        "cannot ask the hallpassd that has {database}; check that it runs, and run this as the same user, or as root",
+        database = .database.display()
+    )]
+    Ask {
+        /// The database.
+        database: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The address can't be had.
     #[error(
         "cannot listen on {address}; check that nothing else does, and that the address is this machine's"
@@ -108,14 +131,15 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let sqlite = Arc::new(open(&config.store.path, &*clock).await?);
     let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), Arc::clone(&clock))
         .map_err(StartError::Vault)?;
-    let identity = config.identity;
-    let certificates = certificates(identity.certificates, &clock)?;
+    let identity = config.identity.clone();
+    let certificates =
+        reload::certificates(identity.certificates, &clock).map_err(StartError::Certificates)?;
     let verifier = Verifier::new(identity.issuers, identity.persons, Arc::clone(&clock))
         .map_err(StartError::Identity)?
         .with_certificates(certificates.clone())
         .with_socket(identity.socket);
     let broker = Arc::new(Broker::new(Parts {
-        policy: config.policy,
+        policy: config.policy.clone(),
         digest_key: sqlite.digest_key().await.map_err(StartError::Read)?,
         store: sqlite.clone(),
         issuer: Arc::new(issuer.clone()),
@@ -123,13 +147,15 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         wrap_ttl: config.vault.wrap_ttl,
         alarm_after: config.alarm_after,
         revoke_unknown: config.reconcile.revoke_unknown,
+        signers: config.signers.clone(),
         stopping: stopping(),
         tasks: lifecycle.tasks(),
     }));
     // Before anybody is served: what closes in the next minutes is known.
     broker.arm().await;
+    tell_configuration(&broker, &config).await;
     let doors = doors(&config.server, certificates).await?;
-    let address = doors.listener.local_addr().unwrap_or(config.server.listen);
+    let (address, tls) = (doors.listener.local_addr().unwrap_or(config.server.listen), doors.tls.clone());
 
     let stop = stopping();
     lifecycle.supervise("vault login", async move { issuer.keep_login(stop).await });
@@ -140,12 +166,22 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         reconcile: lifecycle.reconcile(),
         stopping: stopping(),
     };
-    for (name, chore) in chores.all(config.sweep, config.reconcile.schedule) {
+    let schedules = Schedules::new(config.sweep.clone(), config.reconcile.schedule.clone());
+    for (name, chore) in chores.all(&schedules) {
         lifecycle.supervise(name, chore);
     }
-    let (watchdog, health, stop) = (notifier.clone(), Arc::clone(&broker), stopping());
+    let front = Front { verifier: Arc::new(verifier), broker: Arc::clone(&broker) };
+    let fronts = Arc::new(Fronts::new(front));
+    let control = listen_to_commands(&config.store.path);
+    let reloader =
+        Reloader::new(config, Arc::clone(&fronts), tls, schedules, notifier.clone(), Arc::clone(&clock));
+    lifecycle.supervise(
+        "reload",
+        control::serve(control, lifecycle.reload(), reloader, Arc::clone(&clock), stopping()),
+    );
+    let (watchdog, health, stop) = (notifier.clone(), broker, stopping());
     lifecycle.supervise("watchdog", async move { watchdog.watch(stop, || health.is_alive()).await });
-    let serving = grpc::serve(doors, broker, Arc::new(verifier), clock, stopping());
+    let serving = grpc::serve(doors, fronts, clock, stopping());
     lifecycle.supervise("server", async {
         if let Err(failure) = serving.await {
             let failure: &dyn std::error::Error = &failure;
@@ -185,6 +221,7 @@ pub async fn reconcile(config: Config) -> Result<Value, StartError> {
         wrap_ttl: config.vault.wrap_ttl,
         alarm_after: config.alarm_after,
         revoke_unknown: config.reconcile.revoke_unknown,
+        signers: config.signers,
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });
@@ -211,6 +248,51 @@ async fn reconcile_there(file: &Path, pid: i32) -> Result<Value, StartError> {
         clock.sleep(LOOK_AGAIN).await;
     }
     Err(StartError::NotReconciled { pid })
+}
+
+/// Asks the daemon to read its configuration again.
+///
+/// # Errors
+///
+/// If no daemon has the database that the file names, or it doesn't answer.
+pub async fn reload(database: &Path, question: &Question) -> Result<Answer, StartError> {
+    let database = database.to_owned();
+    control::ask(&database, question).await.map_err(|source| StartError::Ask { database, source })
+}
+
+/// Records which configuration is in force, unless it is the one that was before.
+async fn tell_configuration(broker: &Broker, config: &Config) {
+    let last = holder::last_fact(&config.store.path, CONFIGURED).await.unwrap_or_else(|failure| {
+        let failure: &dyn std::error::Error = &failure;
+        error!(
+            "event.action" = "configuration-unknown",
+            error = failure,
+            "the last configuration can't be read"
+        );
+        None
+    });
+    let digest = |(_, detail): (i64, Value)| detail.get("digest")?.as_str().map(str::to_owned);
+    let former_digest = last.and_then(digest);
+    let digest = config.origin.digest.clone();
+    if former_digest.as_ref() != Some(&digest) {
+        broker.started_with(ConfigurationChange::to(digest, former_digest, Occasion::Start)).await;
+    }
+}
+
+/// Where `hallpassd reload` asks. Without it the daemon does everything else.
+fn listen_to_commands(database: &Path) -> Option<control::Listener> {
+    let listener = control::listen(database);
+    let told = listener.inspect_err(|failure| {
+        let failure: &dyn std::error::Error = failure;
+        let path = control::path(database);
+        error!(
+            "event.action" = "control-failed",
+            error = failure,
+            "can't listen on {}; hallpassd reload won't work, SIGHUP does",
+            path.display()
+        );
+    });
+    told.ok()
 }
 
 /// Brings the database to this version's schema, and answers with the versions that were applied.
@@ -267,25 +349,12 @@ fn vault_settings(vault: config::Vault) -> vault::Settings {
     }
 }
 
-fn certificates(
-    settings: Option<identity::CertificateSettings>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Option<Arc<identity::Certificates>>, StartError> {
-    let load = |settings| identity::Certificates::load(settings, Arc::clone(clock)).map(Arc::new);
-    settings.map(load).transpose().map_err(StartError::Certificates)
-}
-
 /// Opens what callers come in by.
 async fn doors(
     server: &config::Server,
     clients: Option<Arc<identity::Certificates>>,
 ) -> Result<grpc::Doors, StartError> {
-    let tls = match &server.tls {
-        config::Tls::Files { cert, key } => {
-            Some(grpc::Tls::load(cert, key, clients).map_err(StartError::Tls)?)
-        }
-        config::Tls::PlaintextOnLoopback => None,
-    };
+    let tls = reload::tls(&server.tls, clients).map_err(StartError::Tls)?;
     let address = server.listen;
     let listener =
         TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;

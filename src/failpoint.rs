@@ -4,7 +4,7 @@
 //! no variable is looked at. The feature is switched on for tests by the package's dependency on itself, and never by
 //! `cargo build`.
 
-/// A place between two steps of issuing or ending. Each is passed once for each credential.
+/// A place between two steps of issuing or ending. Each but the last is passed once for each credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
     /// A claim was let in; nothing is recorded.
@@ -43,10 +43,12 @@ pub enum Point {
     LeaseGone,
     /// The end is on record.
     EndRecorded,
+    /// That another configuration is in force is on record; it isn't yet. Not on the way of a credential.
+    ReloadRecorded,
 }
 
 impl Point {
-    /// All of them, in the order of the story.
+    /// All that are on the way of a credential, in the order of the story.
     pub const ALL: [Self; 18] = [
         Self::ClaimAllowed,
         Self::IntentRecorded,

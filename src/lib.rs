@@ -12,7 +12,7 @@
 //! 1. **Submit** (`broker/submit.rs`, rule: `access/request.rs`). A developer asks for a target, for a length of time,
 //!    with a reason. The request is PENDING, and has a digest over all that was asked.
 //! 2. **Decide** (`broker/decide.rs`, `access/approval.rs`). Somebody else reads it and approves or denies in writing,
-//!    naming the digest. When enough distinct people approved, it is APPROVED.
+//!    naming the digest, and signs it where the target says so ([`signature`], `access/signing.rs`). When enough distinct people approved, it is APPROVED.
 //! 3. **Claim** (`broker/claim.rs`, `access/grant.rs`). The developer claims it, and the window opens. The intent is
 //!    committed first; then Vault makes a token, the token reads the credential, wrapped, and the lease is put on record;
 //!    only then does the developer get the wrapping token.
@@ -47,6 +47,7 @@
 //! | [`store`], [`vault`] | the broker, gRPC, each other |
 //! | `grpc` | the store, Vault |
 //! | [`doctor`] | the broker, gRPC; it judges what [`store`] and [`vault`] have read, and reads nothing itself |
+//! | [`signature`] | any other module but [`access`], the network, the environment, the clock |
 //! | `cli` | the broker, the store, Vault, the daemon |
 //!
 //! sqlx is named only below [`store`], vaultrs only below [`vault`], tonic only below `grpc` and `cli` and in [`wire`].
@@ -57,6 +58,7 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod doctor;
 pub mod failpoint;
@@ -65,7 +67,9 @@ pub mod http;
 pub mod identity;
 pub mod lifecycle;
 pub mod memory;
+pub mod reload;
 pub mod schedule;
+pub mod signature;
 pub mod store;
 pub mod sweep;
 pub mod telemetry;

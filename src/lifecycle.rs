@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Stopping loses nothing, since every half-done step is in the store and the next start finishes it; so the drain is
-//! a courtesy to callers and has a bound. What it refuses to do: reload on SIGHUP (a change of configuration is a
-//! restart, which is checked as a whole), tell the watchdog that all is well without having asked, and run on as half
-//! a daemon after one of its tasks died.
+//! a courtesy to callers and has a bound. SIGHUP and SIGUSR1 only tell whoever waits for them: what a reload or a
+//! reconciliation is isn't known here. What it refuses to do: tell the watchdog that all is well without having asked, and
+//! run on as half a daemon after one of its tasks died.
 //!
 //! Durations here are measured by tokio's monotonic timer and not by the [`Clock`](crate::clock::Clock): systemd
 //! counts the same way, and setting the system's clock must neither prolong a drain nor starve the watchdog.
@@ -69,6 +69,7 @@ pub struct Lifecycle {
     tasks: TaskTracker,
     failed: Arc<OnceLock<&'static str>>,
     reconcile: Arc<Notify>,
+    reload: Arc<Notify>,
 }
 
 impl Lifecycle {
@@ -96,6 +97,12 @@ impl Lifecycle {
         Arc::clone(&self.reconcile)
     }
 
+    /// Notified when somebody asks for the configuration to be read again by [`Signal::Hangup`].
+    #[must_use]
+    pub fn reload(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload)
+    }
+
     /// Runs work that has an end of its own; the drain waits for it.
     pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
     where
@@ -118,7 +125,7 @@ impl Lifecycle {
     /// Waits until the process is to stop, then drains it.
     pub async fn run(&self, signals: &mut impl Signals, notifier: &Notifier) -> Ended {
         tokio::select! {
-            () = until_stop(signals, &self.reconcile) => {}
+            () = self.until_stop(signals) => {}
             () = self.stopping.cancelled() => {}
         }
         tracing::info!(event.action = "stopping", "stopping: {} tasks to finish", self.tasks.len());
@@ -137,7 +144,19 @@ impl Lifecycle {
                 (None, Ok(())) => Ended::Clean,
                 (None, Err(_)) => Ended::TimedOut,
             },
-            () = until_stop(signals, &self.reconcile) => Ended::Forced,
+            () = self.until_stop(signals) => Ended::Forced,
+        }
+    }
+}
+
+impl Lifecycle {
+    async fn until_stop(&self, signals: &mut impl Signals) {
+        loop {
+            match signals.next().await {
+                Signal::Stop => return,
+                Signal::Reconcile => self.reconcile.notify_one(),
+                Signal::Hangup => self.reload.notify_one(),
+            }
         }
     }
 }
@@ -170,7 +189,7 @@ impl Drop for Supervised {
 pub enum Signal {
     /// SIGTERM or SIGINT.
     Stop,
-    /// SIGHUP, which changes nothing.
+    /// SIGHUP: read the configuration again, now.
     Hangup,
     /// SIGUSR1: compare Vault with the records, now.
     Reconcile,
@@ -218,19 +237,6 @@ impl Signals for SystemSignals {
     }
 }
 
-async fn until_stop(signals: &mut impl Signals, reconcile: &Notify) {
-    loop {
-        match signals.next().await {
-            Signal::Stop => return,
-            Signal::Reconcile => reconcile.notify_one(),
-            Signal::Hangup => tracing::warn!(
-                event.action = "hangup-ignored",
-                "SIGHUP changes nothing; restart to read new configuration"
-            ),
-        }
-    }
-}
-
 /// What tells systemd how the process is; without systemd it does nothing.
 ///
 /// Nothing depends on the answer, so a message that can't be sent is logged and forgotten.
@@ -258,6 +264,18 @@ impl Notifier {
     /// The service works: listening, and the store and Vault were reached as far as the start demands.
     pub fn ready(&self) {
         self.send(&NotifyState::Ready);
+    }
+
+    /// The service reads its configuration again; [`Self::ready`] says that it is done, whether or not it took it. Both in
+    /// one message, as systemd demands for `Type=notify-reload`.
+    pub fn reloading(&self) {
+        let text =
+            NotifyState::monotonic_usec_now().map(|now| format!("{}\n{now}\n", NotifyState::Reloading));
+        match text {
+            Ok(text) => self.send_text(&text),
+            // Without its time the message is still good for `Type=notify`.
+            Err(_) => self.send(&NotifyState::Reloading),
+        }
     }
 
     /// What the service is doing, for `systemctl status`. Cut at 256 bytes, and to the first line: what follows would
@@ -302,11 +320,15 @@ impl Notifier {
     }
 
     fn send(&self, state: &NotifyState<'_>) {
+        self.send_text(&format!("{state}\n"));
+    }
+
+    fn send_text(&self, text: &str) {
         let Some(socket) = &self.socket else { return };
         let sent = UnixDatagram::unbound().and_then(|from| {
             // A full queue must not stop the daemon; a lost ping shows at the next one.
             from.set_nonblocking(true)?;
-            from.send_to(format!("{state}\n").as_bytes(), socket)
+            from.send_to(text.as_bytes(), socket)
         });
         if let Err(error) = sent {
             let error: &dyn std::error::Error = &error;

@@ -26,6 +26,9 @@ pub enum BadSchedule {
          before them if need be"
     )]
     Syntax,
+    /// It doesn't have the five fields that say which minutes are meant.
+    #[error("must have the five fields minute, hour, day, month and weekday, like \"* 9-16 * * Mon-Fri\"")]
+    Minutes,
     /// It has the number of a day of the week.
     #[error("must name days of the week (Sun, Mon-Fri), because crons disagree about their numbers")]
     NumberedWeekday,
@@ -62,28 +65,41 @@ impl FromStr for Schedule {
     type Err = BadSchedule;
 
     fn from_str(text: &str) -> Result<Self, BadSchedule> {
-        let fields: Vec<&str> = text.split_whitespace().collect();
-        // The crate reads on across blanks beside these, so that fields could be counted wrongly.
-        if fields.iter().any(|field| field.starts_with([',', '-', '/']) || field.ends_with([',', '-', '/'])) {
-            return Err(BadSchedule::Syntax);
-        }
-        let (expression, weekday) = match fields.as_slice() {
-            [shorthand] => ((*shorthand).to_owned(), ""),
-            [_, _, _, _, weekday] => (format!("0 {}", fields.join(" ")), *weekday),
-            [_, _, _, _, _, weekday] | [_, _, _, _, _, weekday, _] => (fields.join(" "), *weekday),
-            _ => return Err(BadSchedule::Syntax),
-        };
-        if weekday.contains(|c: char| c.is_ascii_digit()) {
-            return Err(BadSchedule::NumberedWeekday);
-        }
-        let schedule: cron::Schedule = expression.parse().map_err(|_| BadSchedule::Syntax)?;
-        if !schedule.years().is_all() {
-            return Err(BadSchedule::Ends);
-        }
-        match schedule.after(&DateTime::UNIX_EPOCH).next() {
-            Some(_) => Ok(Self(schedule)),
-            None => Err(BadSchedule::Never),
-        }
+        parse(text).map(Self)
+    }
+}
+
+/// Reads the minutes that an expression of five fields matches.
+///
+/// # Errors
+///
+/// If it isn't one, or never comes true.
+pub fn minutes(text: &str) -> Result<cron::Schedule, BadSchedule> {
+    if text.split_whitespace().count() == 5 { parse(text) } else { Err(BadSchedule::Minutes) }
+}
+
+fn parse(text: &str) -> Result<cron::Schedule, BadSchedule> {
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    // The crate reads on across blanks beside these, so that fields could be counted wrongly.
+    if fields.iter().any(|field| field.starts_with([',', '-', '/']) || field.ends_with([',', '-', '/'])) {
+        return Err(BadSchedule::Syntax);
+    }
+    let (expression, weekday) = match fields.as_slice() {
+        [shorthand] => ((*shorthand).to_owned(), ""),
+        [_, _, _, _, weekday] => (format!("0 {}", fields.join(" ")), *weekday),
+        [_, _, _, _, _, weekday] | [_, _, _, _, _, weekday, _] => (fields.join(" "), *weekday),
+        _ => return Err(BadSchedule::Syntax),
+    };
+    if weekday.contains(|c: char| c.is_ascii_digit()) {
+        return Err(BadSchedule::NumberedWeekday);
+    }
+    let schedule: cron::Schedule = expression.parse().map_err(|_| BadSchedule::Syntax)?;
+    if !schedule.years().is_all() {
+        return Err(BadSchedule::Ends);
+    }
+    match schedule.after(&DateTime::UNIX_EPOCH).next() {
+        Some(_) => Ok(schedule),
+        None => Err(BadSchedule::Never),
     }
 }
 

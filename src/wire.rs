@@ -10,5 +10,7 @@
 
 tonic::include_proto!("hallpass.v1");
 
+include!(concat!(env!("OUT_DIR"), "/methods.rs"));
+
 /// The compiled descriptors of every file, with their imports: a serialized `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hallpass.bin"));

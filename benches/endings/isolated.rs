@@ -13,6 +13,7 @@ use hallpass::{
     access::id::GrantId,
     broker::{Broker, Parts},
     clock::{Clock, SystemClock},
+    signature::Signers,
     store::{
         Store,
         sqlite::{Migrate, SqliteStore},
@@ -56,6 +57,7 @@ pub async fn measure() {
         wrap_ttl: Duration::from_mins(5),
         alarm_after: Duration::from_mins(1),
         revoke_unknown: false,
+        signers: Signers::default(),
         stopping: stopping.clone(),
         tasks: TaskTracker::new(),
     }));

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use unicode_security::skeleton;
+
 /// A person, as the identity provider knows him.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
@@ -13,11 +15,13 @@ pub struct Person {
 }
 
 impl Person {
-    /// Whether these are one person. Either match is enough: a second login with the same name is taken for the same
-    /// person, because the rules that ask (nobody decides his own request, approvals count people) must err this way.
+    /// Whether these are one person, or can't be told apart. Either match is enough: a second login whose name looks the
+    /// same is taken for the same person, because the rules that ask (nobody decides his own request, approvals count
+    /// people) must err this way. What looks the same is said by Unicode's list of confusable characters
+    /// (<https://www.unicode.org/reports/tr39/#Confusable_Detection>), whatever the case.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
-        self.subject == other.subject || self.name.to_lowercase() == other.name.to_lowercase()
+        self.subject == other.subject || self.name == other.name || look(&self.name).eq(look(&other.name))
     }
 
     /// Whether this is the very identity that owns something. Only the same subject is: the rules that ask (claiming,
@@ -26,6 +30,12 @@ impl Person {
     pub fn owns(&self, owner: &Self) -> bool {
         self.subject == owner.subject
     }
+}
+
+/// What a name looks like. In lower case twice, since what is confusable with a small letter may be a capital one.
+fn look(name: &str) -> impl Iterator<Item = char> {
+    let small: String = skeleton(&name.to_lowercase()).collect();
+    skeleton(&small.to_lowercase()).collect::<Vec<_>>().into_iter()
 }
 
 /// Which identities are one person: people who come in by several ways, each of which calls them something else.
@@ -44,6 +54,12 @@ impl Persons {
             self.0.insert(identity.to_owned(), format!("{}{person}", Self::PREFIX));
         }
         is_new
+    }
+
+    /// Whether this is the subject of somebody here.
+    #[must_use]
+    pub fn has(&self, subject: &str) -> bool {
+        self.0.values().any(|person| person == subject)
     }
 
     /// The subject under which an identity's person is known: the same whichever way he came in.
@@ -69,4 +85,35 @@ pub struct Caller {
     pub person: Person,
     /// What groups the caller is in.
     pub groups: BTreeSet<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person(subject: &str, name: &str) -> Person {
+        Person { subject: subject.to_owned(), name: name.to_owned() }
+    }
+
+    #[test]
+    fn names_that_look_alike_are_one_persons() {
+        let olivia = person("a", "olivia");
+        for alike in [
+            "olivia",
+            "Olivia",
+            "OLIVIA",
+            "\u{43e}livia",
+            "\u{ff4f}livia",
+            "o\u{4cf}ivia",
+            "oliv\u{456}a",
+            "0livia",
+        ] {
+            assert!(olivia.is(&person("b", alike)) && person("b", alike).is(&olivia), "{alike}");
+        }
+        for other in ["olivier", "oliva", "olivi\u{e4}", "alice", ""] {
+            assert!(!olivia.is(&person("b", other)), "{other}");
+        }
+        assert!(olivia.is(&person("a", "alice")), "the subject is the person, whatever the name is by now");
+        assert!(person("a", "Zo\u{eb}").is(&person("b", "Zoe\u{308}")), "composed or not");
+    }
 }

@@ -1,12 +1,12 @@
 //! Written decisions. An [`Approval`] or [`Denial`] is evidence: it is made only by the request's own `approve` and
 //! `deny` (or read back from the record of one), and opening a grant demands the approvals by value.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
-use super::{actor::Person, text::Prose};
+use super::{actor::Person, signing::Signed, terms::Terms, text::Prose};
 
 /// What a decision is bound to: SHA-256 over everything that makes up a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl fmt::Display for Digest {
     }
 }
 
-/// Another person's written yes.
+/// Another person's written yes, to what was asked or to less.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Approval(Decision);
 
@@ -56,6 +56,12 @@ pub struct Decision {
     pub digest: Digest,
     /// When it was recorded.
     pub decided_at: DateTime<Utc>,
+    /// The groups that made him an approver then.
+    pub groups: BTreeSet<String>,
+    /// What he allows of what was asked, or less; denials have none.
+    pub terms: Terms,
+    /// What he signed, if he did. Only approvals are.
+    pub signed: Option<Box<Signed>>,
 }
 
 impl Approval {

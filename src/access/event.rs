@@ -50,6 +50,9 @@ pub enum Fact {
     RequestSubmitted {
         /// The length of the window, in seconds.
         duration_seconds: u64,
+        /// When the window may open first, if the requester said so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        not_before: Option<DateTime<Utc>>,
         /// Why.
         reason: String,
         /// The ticket.
@@ -68,6 +71,23 @@ pub enum Fact {
         approvals: usize,
         /// How many have to.
         approvals_required: u32,
+        /// The groups that made him an approver.
+        groups: Vec<String>,
+        /// How long the window may be at most, if he shortened it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        duration_seconds: Option<u64>,
+        /// When it may open first, if he said so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        not_before: Option<DateTime<Utc>>,
+        /// By when it must have opened, if he said so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        not_after: Option<DateTime<Utc>>,
+        /// The fingerprint of the SSH key that it is signed with.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signed_with: Option<String>,
+        /// Whether that is a hardware key that was touched for it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user_present: Option<bool>,
     },
     /// A person denied in writing.
     RequestDenied {
@@ -191,12 +211,49 @@ pub enum Fact {
         /// What the confirmation rests on.
         confirmation: &'static str,
     },
+    /// Another configuration is in force than before. What the log has behind this was decided by it.
+    ConfigurationChanged {
+        /// What led to it: `START`, `SIGNAL` or `COMMAND`.
+        occasion: &'static str,
+        /// The SHA-256 of the file: `sha256:` and hex.
+        digest: String,
+        /// That of the one before, if there was one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        former_digest: Option<String>,
+        /// The keys and sections that it has and the one before hadn't; at a start that isn't known.
+        added: Vec<String>,
+        /// The keys and sections that the one before had and it hasn't.
+        removed: Vec<String>,
+        /// The keys that say something else.
+        changed: Vec<String>,
+        /// How many grants are ending by it, because their targets are gone.
+        ended: u64,
+    },
+    /// Nothing more is granted of what this covers.
+    TargetsFrozen {
+        /// The target's name, or `*` for all.
+        extent: String,
+        /// Why.
+        reason: String,
+        /// Whether what is held ends, too.
+        ends_grants: bool,
+    },
+    /// A freeze is over.
+    TargetsThawed {
+        /// The target's name, or `*` for all.
+        extent: String,
+        /// Why.
+        reason: String,
+    },
     /// A known person tried what he may not do.
     AttemptRefused {
         /// What he tried.
         verb: &'static str,
         /// Why it was refused: the `ErrorInfo` reason.
         reason: &'static str,
+        /// What is wrong with the signature, if it is that.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
     },
     /// A call came with a token that isn't to be trusted.
     IdentityRefused {

@@ -1,4 +1,4 @@
-//! The ids of requests and grants: ULIDs in lower case, so that their order is the order of their making.
+//! The ids of requests, grants and freezes: ULIDs in lower case, so that their order is the order of their making.
 //!
 //! Time and chance are handed in; nothing here asks for them.
 
@@ -58,6 +58,10 @@ id! {
 id! {
     /// Names a grant.
     GrantId
+}
+id! {
+    /// Names a freeze.
+    FreezeId
 }
 
 #[cfg(test)]

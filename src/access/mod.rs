@@ -14,17 +14,24 @@
 
 pub mod actor;
 pub mod approval;
+pub mod approval_text;
 pub mod change;
 pub mod event;
+pub mod freeze;
 pub mod grant;
 pub mod handle;
+pub mod hours;
 pub mod id;
 pub mod limits;
+pub mod members;
 pub mod policy;
+pub mod quorum;
 pub mod refusal;
 pub mod request;
 pub mod revocation;
+pub mod signing;
 pub mod target;
+pub mod terms;
 pub mod text;
 pub mod window;
 pub mod writing;

@@ -31,14 +31,17 @@ pub enum Verb {
     ListGrants,
     GetException,
     ListExceptions,
+    FreezeTargets,
+    ThawTargets,
+    ListFreezes,
 }
 
 /// What a caller is to the thing in question. Where no thing is in question (lists), what he is to any target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// In a group that may request the target.
+    /// One of those who may request the target.
     Requester,
-    /// In a group that may approve the target.
+    /// One of those who may approve the target.
     Approver,
     /// In a group of auditors.
     Auditor,
@@ -71,6 +74,9 @@ const TABLE: &[(Verb, &str, &[&[Role]])] = &[
     (Verb::ListGrants, "list grants", &[&[Requester], &[Approver], &[Auditor], &[Operator]]),
     (Verb::GetException, "read this exception", &[&[Owner], &[Approver], &[Auditor], &[Operator]]),
     (Verb::ListExceptions, "list exceptions", &[&[Requester], &[Approver], &[Auditor], &[Operator]]),
+    (Verb::FreezeTargets, "freeze", &[&[Operator]]),
+    (Verb::ThawTargets, "thaw", &[&[Operator]]),
+    (Verb::ListFreezes, "list freezes", &[&[Requester], &[Approver], &[Auditor], &[Operator]]),
 ];
 
 impl Verb {
@@ -153,6 +159,16 @@ impl Policy {
         })
     }
 
+    /// Whether the caller may know that there is such a thing.
+    #[must_use]
+    pub fn sees(&self, caller: &Caller, subject: Subject<'_>) -> bool {
+        match subject {
+            Subject::Anything => true,
+            Subject::Target(_) => self.allow(Verb::GetTarget, caller, subject).is_ok(),
+            Subject::Owned(..) => self.allow(Verb::GetRequest, caller, subject).is_ok(),
+        }
+    }
+
     /// What the caller is to the subject.
     #[must_use]
     pub fn roles(&self, caller: &Caller, subject: Subject<'_>) -> BTreeSet<Role> {
@@ -164,8 +180,8 @@ impl Policy {
         let is_owner = matches!(subject, Subject::Owned(_, owner) if caller.person.owns(owner));
         let is_another = matches!(subject, Subject::Owned(_, owner) if self.are_two(&caller.person, owner));
         [
-            (Requester, targets.iter().any(|target| is_in(&target.requesters))),
-            (Approver, targets.iter().any(|target| is_in(&target.approvers))),
+            (Requester, targets.iter().any(|target| target.requesters.include(caller))),
+            (Approver, targets.iter().any(|target| target.approvers.include(caller))),
             (Auditor, is_in(&self.auditors)),
             (Operator, is_in(&self.operators)),
             (Owner, is_owner),
@@ -188,16 +204,21 @@ impl Policy {
         approvers(request).find(|known| !self.are_two(person, known)).unwrap_or(person)
     }
 
-    /// How many people have approved the request, its requester aside.
+    /// Whether enough people have approved the request, of the groups that they have to be of, who may approve it now: by
+    /// the configuration as it is, and by the groups that they had then.
     #[must_use]
-    pub fn people(&self, request: &Request) -> usize {
+    pub fn is_approved(&self, request: &Request, target: &Target) -> bool {
         let mut people: Vec<&Person> = vec![&request.ask.requester];
-        for approver in approvers(request) {
-            if people.iter().all(|person| self.are_two(approver, person)) {
-                people.push(approver);
+        let mut groups = Vec::new();
+        for decision in request.approvals.iter().map(Approval::decision) {
+            let is_new = people.iter().all(|person| self.are_two(&decision.approver, person));
+            if is_new && target.approvers.included(&decision.approver, &decision.groups, &self.persons) {
+                people.push(&decision.approver);
+                groups.push(&decision.groups);
             }
         }
-        people.len() - 1
+        let required = request.ask.approvals_required.max(target.approvals_required.get());
+        groups.len() >= required as usize && target.quorum.missing(&groups).is_empty()
     }
 
     /// Which requests and grants the caller sees in lists: the same that he may read one by one.
@@ -207,7 +228,7 @@ impl Policy {
         if roles.contains(&Auditor) || roles.contains(&Operator) {
             return Scope::All;
         }
-        let approves = |target: &&Target| !target.approvers.is_disjoint(&caller.groups);
+        let approves = |target: &&Target| target.approvers.include(caller);
         let targets = self.targets.values().filter(approves).map(|target| target.name.clone()).collect();
         Scope::Some { owner: caller.person.subject.clone(), targets }
     }

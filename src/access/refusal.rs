@@ -2,9 +2,9 @@
 
 use std::{fmt, num::NonZeroU32};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use super::{approval::Digest, id::GrantId};
+use super::{approval::Digest, id::GrantId, signing::Problem};
 
 /// Whose grants a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,10 @@ pub enum Refusal {
     #[error("the target's configuration changed after the request was submitted; submit a new request")]
     TargetChanged,
     /// The recorded approvals don't cover the request as it stands.
-    #[error("the recorded approvals don't cover the request as it stands; submit a new request")]
+    #[error(
+        "the recorded approvals don't cover the request as it stands, or are of people who may not approve it any more; \
+         submit a new request"
+    )]
     ApprovalInvalid,
     /// The grant was issued and isn't over.
     #[error(
@@ -87,14 +90,65 @@ pub enum Refusal {
         max: NonZeroU32,
     },
     /// The person's last grant for the target ended too short a while ago.
-    #[error(
-        "your last grant for this target ended a short while ago; claim again at {} or later",
-        over_at.to_rfc3339_opts(SecondsFormat::Secs, true)
-    )]
+    #[error("your last grant for this target ended a short while ago; claim again at {} or later", rfc3339(*over_at))]
     GrantPause {
         /// When the next one may be claimed.
         over_at: DateTime<Utc>,
     },
+    /// An approver said that the window may not open yet.
+    #[error("the approval is for a later time; claim at {} or later", rfc3339(*not_before))]
+    TooEarly {
+        /// When it may.
+        not_before: DateTime<Utc>,
+    },
+    /// An operator froze it.
+    #[error(
+        "the target is frozen since {}: {reason}; the request stays approved until it lapses, claim when the operators \
+         have thawed it",
+        rfc3339(*since)
+    )]
+    Frozen {
+        /// Since when.
+        since: DateTime<Utc>,
+        /// What the operator wrote.
+        reason: String,
+    },
+    /// The window would not lie in the target's hours.
+    #[error("the window would not lie in the target's hours, {hours}; {}", next_fit(*fits_at))]
+    OutsideHours {
+        /// The hours.
+        hours: String,
+        /// When it may be claimed so that it does, if that is before the request lapses.
+        fits_at: Option<DateTime<Utc>>,
+    },
+    /// The target takes signed approvals only.
+    #[error(
+        "approvals for this target must be signed{}; sign it with `hallpass approve --sign KEY`",
+        if *present { " with a hardware key that is touched for it" } else { "" }
+    )]
+    SignatureRequired {
+        /// Whether by a hardware key that somebody touches.
+        present: bool,
+    },
+    /// The signature isn't one that proves this approval.
+    #[error("the signature isn't taken: {problem}")]
+    SignatureInvalid {
+        /// Why.
+        problem: Problem,
+    },
+}
+
+fn next_fit(at: Option<DateTime<Utc>>) -> String {
+    at.map_or_else(
+        || "submit a new request, for a shorter time".to_owned(),
+        |at| format!("claim at {}", rfc3339(at)),
+    )
+}
+
+/// An instant as messages show it. Whole seconds, rounded up, so that what is promised from then on holds.
+pub(super) fn rfc3339(at: DateTime<Utc>) -> String {
+    let up = at + TimeDelta::milliseconds(999);
+    up.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 impl Refusal {
@@ -114,12 +168,24 @@ impl Refusal {
             Self::WindowClosed => "WINDOW_CLOSED",
             Self::GrantLimit { .. } => "GRANT_LIMIT",
             Self::GrantPause { .. } => "GRANT_PAUSE",
+            Self::TooEarly { .. } => "TOO_EARLY",
+            Self::OutsideHours { .. } => "OUTSIDE_HOURS",
+            Self::Frozen { .. } => "TARGET_FROZEN",
+            Self::SignatureRequired { .. } => "SIGNATURE_REQUIRED",
+            Self::SignatureInvalid { .. } => "SIGNATURE_INVALID",
         }
     }
 
     /// Whether somebody tried what he may not do, as opposed to what can't be done now. Such attempts are recorded.
     #[must_use]
     pub const fn is_forbidden(&self) -> bool {
-        matches!(self, Self::RoleMissing { .. } | Self::SelfApproval | Self::NotOwner { .. })
+        match self {
+            // Who has an approver's login and not his key may be somebody else.
+            Self::RoleMissing { .. }
+            | Self::SelfApproval
+            | Self::NotOwner { .. }
+            | Self::SignatureInvalid { .. } => true,
+            _ => false,
+        }
     }
 }

@@ -10,7 +10,7 @@
 //! Who may do it was asked of the policy before; whether it can be done now is decided here. A deadline that has passed
 //! counts at once, whether or not anybody has recorded the lapse yet.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 
@@ -22,7 +22,9 @@ use super::{
     grant::{Grant, Warrant},
     id::RequestId,
     refusal::Refusal,
+    signing::{Signed, Signing},
     target::{Target, TargetName},
+    terms::Terms,
     text::{IdempotencyKey, Prose, Ticket},
     window::Window,
 };
@@ -53,6 +55,8 @@ pub struct Ask {
     pub requester: Person,
     /// How long the window shall be, in whole seconds.
     pub duration: Duration,
+    /// When the window may open first.
+    pub not_before: Option<DateTime<Utc>>,
     /// Why.
     pub reason: Prose,
     /// The ticket that it belongs to.
@@ -130,22 +134,26 @@ impl Ask {
     /// What decisions are bound to.
     #[must_use]
     pub fn digest(&self, id: RequestId) -> Digest {
-        let ticket = self.ticket.as_ref().map_or("", Ticket::as_str);
-        Digest::over(
-            "hallpass/request/v1",
-            &[
-                id.to_string().as_bytes(),
-                self.target.as_str().as_bytes(),
-                self.credential_path.as_bytes(),
-                self.requester.subject.as_bytes(),
-                self.requester.name.as_bytes(),
-                &self.duration.as_secs().to_be_bytes(),
-                self.reason.as_str().as_bytes(),
-                ticket.as_bytes(),
-                &self.approvals_required.to_be_bytes(),
-                &self.submitted_at.timestamp_millis().to_be_bytes(),
-            ],
-        )
+        let (id, ticket) = (id.to_string(), self.ticket.as_ref().map_or("", Ticket::as_str));
+        let (duration, approvals) =
+            (self.duration.as_secs().to_be_bytes(), self.approvals_required.to_be_bytes());
+        let submitted_at = self.submitted_at.timestamp_millis().to_be_bytes();
+        let not_before = self.not_before.map(|at| at.timestamp_millis().to_be_bytes());
+        let mut parts = vec![
+            id.as_bytes(),
+            self.target.as_str().as_bytes(),
+            self.credential_path.as_bytes(),
+            self.requester.subject.as_bytes(),
+            self.requester.name.as_bytes(),
+            &duration,
+            self.reason.as_str().as_bytes(),
+            ticket.as_bytes(),
+            &approvals,
+            &submitted_at,
+        ];
+        // The last part, and only if it is asked: one part more can't be taken for any other list.
+        parts.extend(not_before.as_ref().map(<[u8; 8]>::as_slice));
+        Digest::over("hallpass/request/v1", &parts)
     }
 
     /// Whether a second submission asks the same; when it came doesn't count.
@@ -163,6 +171,7 @@ impl Request {
         let at = ask.submitted_at;
         let fact = Fact::RequestSubmitted {
             duration_seconds: ask.duration.as_secs(),
+            not_before: ask.not_before,
             reason: ask.reason.to_string(),
             ticket: ask.ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
             digest: ask.digest(id).to_string(),
@@ -185,12 +194,36 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// If the request isn't waiting for decisions, isn't the one that was read, or is the approver's own, or if the
-    /// target isn't what it was.
+    /// If the request isn't waiting for decisions, isn't the one that was read, or is the approver's own, if the target
+    /// isn't what it was, or if the decision isn't signed as the target demands, or what was signed is another one.
     pub fn approve(
         self,
         decision: Decision,
         target: Option<&Target>,
+    ) -> Result<Option<Change<Self>>, Refusal> {
+        self.approved(decision, target, Signing::check)
+    }
+
+    /// What [`Self::approve`] would make of it once it is signed, or why it would be refused: for an approver who wants to
+    /// know before he signs. It isn't a change, so that it can't be stored.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Self::approve`], but that a signature is missing.
+    pub fn approve_unsigned(
+        self,
+        decision: Decision,
+        target: Option<&Target>,
+    ) -> Result<Option<Self>, Refusal> {
+        let approved = self.approved(decision, target, |_, _, _, _| Ok(()))?;
+        Ok(approved.map(Change::into_after))
+    }
+
+    fn approved(
+        self,
+        decision: Decision,
+        target: Option<&Target>,
+        check: impl Fn(Signing, &Decision, RequestId, &Ask) -> Result<(), Refusal>,
     ) -> Result<Option<Change<Self>>, Refusal> {
         let again = self.approvals.iter().any(|given| given.decision().approver.is(&decision.approver));
         let waits = self.must_wait(decision.decided_at, "approved").is_ok();
@@ -198,23 +231,62 @@ impl Request {
             return Ok(None);
         }
         let target = self.decidable(&decision, target, "approved")?;
-        let now = decision.decided_at;
-        let mut approvals = self.approvals.clone();
-        let fact = |count| Fact::RequestApproved {
+        check(target.writing.signing, &decision, self.id, &self.ask)?;
+        // Before somebody approves what could never be claimed.
+        self.signed_as_demanded(target)?;
+        let (now, actor) = (decision.decided_at, Actor::Person(decision.approver.clone()));
+        let fact = Fact::RequestApproved {
             statement: decision.statement.to_string(),
             digest: decision.digest.to_string(),
-            approvals: count,
+            approvals: self.approvals.len() + 1,
             approvals_required: self.ask.approvals_required,
+            groups: decision.groups.iter().cloned().collect(),
+            duration_seconds: decision.terms.duration.map(|duration| duration.as_secs()),
+            not_before: decision.terms.not_before,
+            not_after: decision.terms.not_after,
+            signed_with: decision.signed.as_ref().map(|signed| signed.key.clone()),
+            user_present: decision.signed.as_ref().map(|signed| signed.present),
         };
-        let fact = fact(approvals.len() + 1);
-        let actor = Actor::Person(decision.approver.clone());
-        approvals.push(Approval::mint(decision));
-        let state = if approvals.len() >= self.ask.approvals_required as usize {
-            State::Approved { approved_at: now, lapses_at: now + target.claim_within }
-        } else {
-            self.state.clone()
-        };
-        Ok(Some(Self { approvals, ..self }.moved(state, now, actor, fact)))
+        let mut after = self;
+        after.approvals.push(Approval::mint(decision));
+        let state = after.after_approval(now, target);
+        Ok(Some(after.moved(state, now, actor, fact)))
+    }
+
+    /// Where it stands after one more approval: it goes on waiting, but never longer than the terms allow it to be of use.
+    fn after_approval(&self, now: DateTime<Utc>, target: &Target) -> State {
+        let terms = self.terms();
+        let in_time = |at: DateTime<Utc>| terms.not_after.map_or(at, |end| end.min(at));
+        let enough = self.approvals.len() >= self.ask.approvals_required as usize;
+        match self.state {
+            State::Pending { lapses_at } if !enough || !self.missing(target).is_empty() => {
+                State::Pending { lapses_at: in_time(lapses_at) }
+            }
+            _ => {
+                let claimable_at = terms.not_before.map_or(now, |start| start.max(now));
+                State::Approved { approved_at: now, lapses_at: in_time(claimable_at + target.claim_within) }
+            }
+        }
+    }
+
+    /// What was asked and all approvals together restrict.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        let asked = Terms { not_before: self.ask.not_before, ..Terms::default() };
+        self.approvals.iter().map(|approval| approval.decision().terms).fold(asked, Terms::and)
+    }
+
+    /// How long the window will be: as long as was asked, or as the approvals allow.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        self.terms().duration.unwrap_or(self.ask.duration)
+    }
+
+    /// How many approvals are missing of which groups.
+    #[must_use]
+    pub fn missing<'t>(&self, target: &'t Target) -> BTreeMap<&'t str, u32> {
+        let people: Vec<_> = self.approvals.iter().map(|approval| &approval.decision().groups).collect();
+        target.quorum.missing(&people)
     }
 
     /// Records another person's no.
@@ -265,7 +337,9 @@ impl Request {
         if !matches!(self.state, State::Approved { .. }) {
             return Err(self.wrong_state("claimed"));
         }
-        let warrant = self.warrant(Window::open(now, self.ask.duration), false, target)?;
+        let window = Window::open(now, self.duration());
+        let warrant = self.warrant(window, false, target)?;
+        self.must_be_time(window, target)?;
         let actor = Actor::Person(self.ask.requester.clone());
         Ok((self.moved(State::Claimed { claimed_at: now }, now, actor, Fact::RequestClaimed {}), warrant))
     }
@@ -293,8 +367,25 @@ impl Request {
         self.warrant(before.window, true, target)
     }
 
+    /// Whether the window may open now: by what the approvers said, and by the target's hours.
+    fn must_be_time(&self, window: Window, target: Option<&Target>) -> Result<(), Refusal> {
+        let now = window.opens_at();
+        if let Some(not_before) = self.terms().not_before.filter(|start| now < *start) {
+            return Err(Refusal::TooEarly { not_before });
+        }
+        match target.and_then(|target| target.hours.as_ref()) {
+            Some(hours) if !hours.contain(window) => {
+                let lapses_at = self.state.lapses_at().unwrap_or(now);
+                let fits_at = hours.first_fit(now, lapses_at, self.duration());
+                Err(Refusal::OutsideHours { hours: hours.to_string(), fits_at })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn warrant(&self, window: Window, reissue: bool, target: Option<&Target>) -> Result<Warrant, Refusal> {
         let target = self.unchanged(target)?;
+        self.signed_as_demanded(target)?;
         let digest = self.digest();
         let mut people: Vec<&Person> = Vec::new();
         for decision in self.approvals.iter().map(Approval::decision) {
@@ -308,6 +399,16 @@ impl Request {
             return Err(Refusal::ApprovalInvalid);
         }
         Ok(Warrant::mint(self, self.approvals.clone(), window, reissue))
+    }
+
+    /// Whether every approval is signed as the target demands by now, and none has a signature of something else.
+    fn signed_as_demanded(&self, target: &Target) -> Result<(), Refusal> {
+        let fits = |decision: &Decision| {
+            let of_this = |signed: &Signed| signed.is_of(decision, self.id, &self.ask);
+            target.writing.signing.is_met_by(decision) && decision.signed.as_deref().is_none_or(of_this)
+        };
+        let all = self.approvals.iter().map(Approval::decision).all(fits);
+        if all { Ok(()) } else { Err(Refusal::ApprovalInvalid) }
     }
 
     fn decidable<'t>(

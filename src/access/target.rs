@@ -1,8 +1,10 @@
 //! The named things in production, as the operators define them.
 
-use std::{collections::BTreeMap, collections::BTreeSet, fmt, num::NonZeroU32, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
-use super::{limits::Limits, writing::Writing};
+use super::{
+    hours::Hours, limits::Limits, members::Members, quorum::Quorum, terms::Leeway, writing::Writing,
+};
 
 /// The longest name, so that it fits wherever names go.
 const NAME_MAX_BYTES: usize = 63;
@@ -71,12 +73,18 @@ pub struct Target {
     pub decide_within: Duration,
     /// How long an approved request waits to be claimed.
     pub claim_within: Duration,
-    /// The groups whose members may request it. None means nobody.
-    pub requesters: BTreeSet<String>,
-    /// The groups whose members may approve it. None means nobody.
-    pub approvers: BTreeSet<String>,
+    /// Who may request it.
+    pub requesters: Members,
+    /// Who may approve it.
+    pub approvers: Members,
     /// How many distinct people have to approve.
     pub approvals_required: NonZeroU32,
+    /// Of which groups they have to be.
+    pub quorum: Quorum,
+    /// What an approver may do to the terms.
+    pub leeway: Leeway,
+    /// The hours in which a window may lie; all, if there are none.
+    pub hours: Option<Hours>,
     /// What early revocation is worth here.
     pub early_revocation: EarlyRevocation,
     /// What has to be written.

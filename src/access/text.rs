@@ -25,7 +25,9 @@ pub enum BadText {
         max: usize,
     },
     /// A character that a terminal or a log might obey, or that hides what a text says.
-    #[error("must not contain control characters or text direction overrides (U+{found:04X})")]
+    #[error(
+        "must not contain control characters, text direction overrides or invisible characters (U+{found:04X})"
+    )]
     ControlCharacter {
         /// Its code point.
         found: u32,
@@ -146,12 +148,21 @@ fn check(text: &str, max: usize, allowed: impl Fn(char) -> bool) -> Result<&str,
     }
 }
 
-/// Control characters, line and paragraph separators, and what reorders text on a screen, so that what an approver reads
-/// is what was written (<https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters>).
+/// Control characters, line and paragraph separators, what reorders text on a screen, and what takes no room there, so
+/// that what an approver reads is what was written
+/// (<https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters>). The joiners that some scripts are written
+/// with are left.
 #[must_use]
 pub fn is_obeyed(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let reorders = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    let hides = matches!(
+        c,
+        '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+    );
+    c.is_control() || reorders || hides
 }
 
 #[cfg(test)]
@@ -172,7 +183,18 @@ mod tests {
         );
         assert!(Prose::new(&"x".repeat(PROSE_MAX_BYTES)).is_ok());
         assert_eq!(PROSE_MAX_BYTES, 8192, "the documentation and the database say so, too");
-        for c in ['\0', '\x1b', '\r', '\u{7f}', '\u{85}', '\u{202e}', '\u{2066}', '\u{2028}'] {
+        for c in [
+            '\0',
+            '\x1b',
+            '\r',
+            '\u{7f}',
+            '\u{85}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{2028}',
+            '\u{200b}',
+            '\u{e0041}',
+        ] {
             assert_eq!(
                 Prose::new(&format!("a{c}b")),
                 Err(BadText::ControlCharacter { found: c.into() }),

@@ -5,9 +5,12 @@ use std::{fmt, str::FromStr};
 
 use regex_lite::Regex;
 
-use super::text::{LINE_MAX_BYTES, Prose, Ticket};
+use super::{
+    signing::Signing,
+    text::{LINE_MAX_BYTES, Prose, Ticket},
+};
 
-/// What a target asks for. By default: some reason, some statement, no ticket.
+/// What a target asks for. By default: some reason, some statement, no ticket, no signature.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Writing {
     /// The least length of a reason, in characters.
@@ -18,6 +21,8 @@ pub struct Writing {
     pub ticket_required: bool,
     /// What a ticket looks like.
     pub ticket_pattern: Option<TicketPattern>,
+    /// Whether approvals have to be signed.
+    pub signing: Signing,
 }
 
 impl Writing {

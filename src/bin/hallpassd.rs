@@ -12,7 +12,8 @@ use std::{
 use clap::{Parser, Subcommand, ValueEnum};
 use hallpass::{
     clock::SystemClock,
-    config::{Config, Log},
+    config::{self, Config, Log},
+    control::{Outcome, Question},
     daemon, memory, telemetry,
 };
 use tokio::runtime::Runtime;
@@ -40,6 +41,26 @@ enum Command {
     /// Report every problem of a configuration at once, and do nothing else.
     #[command(after_help = "Example: hallpassd check --config /etc/hallpass/hallpassd.toml")]
     Check(File),
+    /// Have the running daemon read its configuration again: all of it takes effect, or nothing does.
+    ///
+    /// Running grants keep their windows. If the file takes out a target that grants are held of, it is refused with
+    /// their list, unless --end-removed says that they end. So it is if it changes a key that takes a restart.
+    #[command(after_help = "Example: hallpassd reload --config /etc/hallpass/hallpassd.toml\n\n\
+                      Exit status: 0 it is in force; 1 refused, or no daemon answers; 64 bad configuration. \
+                      Other than with 0, nothing was changed.")]
+    Reload {
+        #[command(flatten)]
+        file: File,
+        /// End the grants whose target the file doesn't have any more.
+        #[arg(long)]
+        end_removed: bool,
+        /// Only say what would happen.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Print the JSON schema of the configuration, for editors.
+    #[command(after_help = "Example: hallpassd schema > hallpassd.schema.json")]
+    Schema,
     /// Bring the database to this version's schema, and do nothing else.
     #[command(after_help = "Example: hallpassd migrate --config /etc/hallpass/hallpassd.toml")]
     Migrate(File),
@@ -80,31 +101,64 @@ fn main() -> ExitCode {
         eprintln!("hallpassd: cannot turn core dumps off: {failure}");
         return ExitCode::FAILURE;
     }
-    let command = Arguments::parse().command;
-    let (Command::Serve(File { path })
-    | Command::Check(File { path })
-    | Command::Migrate(File { path })
-    | Command::Reconcile(File { path })
-    | Command::Doctor { file: File { path }, .. }) = &command;
-    // Where systemd put the files that LoadCredential= names.
-    let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let config = match Config::load(path, credentials.as_deref()) {
-        Ok(config) => config,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return BAD_CONFIGURATION.into();
-        }
-    };
-    let done = match command {
-        Command::Check(_) => Ok(checked(path)),
-        Command::Migrate(_) => migrate(&config.store.path),
-        Command::Reconcile(_) => reconcile(config),
-        Command::Doctor { output, .. } => doctor(config, output),
-        Command::Serve(_) => serve(config),
+    let done = match Arguments::parse().command {
+        Command::Serve(file) => with(&file, serve),
+        Command::Check(file) => with(&file, |_| Ok(checked(&file.path))),
+        Command::Migrate(file) => with(&file, |config| migrate(&config.store.path)),
+        Command::Reconcile(file) => with(&file, reconcile),
+        Command::Doctor { file, output } => with(&file, |config| doctor(config, output)),
+        Command::Reload { file, end_removed, check } => reload(&file.path, end_removed, check),
+        Command::Schema => print_schema(),
     };
     done.unwrap_or_else(|failure| {
         eprintln!("hallpassd: {}", telemetry::chain(&*failure));
         ExitCode::FAILURE
+    })
+}
+
+/// Does something with the configuration, if it is good.
+fn with(
+    file: &File,
+    work: impl FnOnce(Config) -> Result<ExitCode, Box<dyn Error>>,
+) -> Result<ExitCode, Box<dyn Error>> {
+    // Where systemd put the files that LoadCredential= names.
+    let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    match Config::load(&file.path, credentials.as_deref()) {
+        Ok(config) => work(config),
+        Err(problems) => {
+            eprintln!("{problems}");
+            Ok(BAD_CONFIGURATION.into())
+        }
+    }
+}
+
+fn print_schema() -> Result<ExitCode, Box<dyn Error>> {
+    writeln!(io::stdout(), "{:#}", config::schema())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Only the daemon can check the file as it sees it, with its credentials; so here it is only looked for the daemon.
+fn reload(file: &Path, end_removed: bool, check: bool) -> Result<ExitCode, Box<dyn Error>> {
+    let Some(database) = config::store_path(file) else {
+        let problems = Config::load(file, None).err();
+        eprintln!("{}", problems.map(|problems| problems.to_string()).unwrap_or_default());
+        return Ok(BAD_CONFIGURATION.into());
+    };
+    let question = Question { config: std::path::absolute(file)?, end_removed, check };
+    let answer = Runtime::new()?.block_on(daemon::reload(&database, &question))?;
+    Ok(match answer.outcome {
+        Outcome::Done => {
+            write!(io::stdout(), "{}", answer.text)?;
+            ExitCode::SUCCESS
+        }
+        Outcome::Problems => {
+            eprint!("{}", answer.text);
+            BAD_CONFIGURATION.into()
+        }
+        Outcome::Refused => {
+            eprint!("{}", answer.text);
+            ExitCode::FAILURE
+        }
     })
 }
 

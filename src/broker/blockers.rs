@@ -1,7 +1,10 @@
 //! What stands in the way of issuing: rights that the daemon lacks in Vault. They are asked for at the start and at each
 //! sweep, because a daemon that can't revoke must not issue, and must not learn that when it has to revoke.
 
-use std::sync::{PoisonError, RwLock};
+use std::{
+    collections::BTreeSet,
+    sync::{PoisonError, RwLock},
+};
 
 use tracing::{error, warn};
 
@@ -10,18 +13,27 @@ use crate::{access::target::Target, vault::MissingCapability};
 
 /// The rights that are missing, once Vault was asked.
 #[derive(Debug, Default)]
-pub(super) struct Blockers(RwLock<Option<Vec<MissingCapability>>>);
+pub(super) struct Blockers(RwLock<Known>);
+
+/// What Vault said, and of which credential paths: a target that a change of configuration brought wasn't asked for.
+#[derive(Debug, Default)]
+struct Known {
+    asked: BTreeSet<String>,
+    missing: Vec<MissingCapability>,
+}
 
 impl Blockers {
-    /// What is missing for a target; `None` if Vault wasn't asked yet.
+    /// What is missing for a target; `None` if Vault wasn't asked about it yet.
     fn of(&self, target: &Target) -> Option<Vec<MissingCapability>> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let concerns = |lack: &&MissingCapability| concerns(lack, target);
-        known.as_ref().map(|missing| missing.iter().filter(concerns).cloned().collect())
+        let is_known = known.asked.contains(&target.credential_path);
+        is_known.then(|| known.missing.iter().filter(concerns).cloned().collect())
     }
 
-    fn set(&self, missing: Vec<MissingCapability>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(missing);
+    fn set(&self, asked: &[&str], missing: Vec<MissingCapability>) {
+        let asked = asked.iter().map(|path| (*path).to_owned()).collect();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Known { asked, missing };
     }
 }
 
@@ -47,7 +59,7 @@ impl Broker {
                         "rights in Vault are missing"
                     );
                 }
-                self.blockers.set(missing);
+                self.blockers.set(&paths, missing);
             }
             Err(failure) => {
                 let failure: &dyn std::error::Error = &failure;

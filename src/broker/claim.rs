@@ -104,6 +104,9 @@ impl Broker {
 
     /// Commits the intent: the request CLAIMED and the grant ISSUING, in one. Who is at work on it is known before it is
     /// committed, because a sweep takes a grant ISSUING that nobody is at work on for what a crash left.
+    ///
+    /// If the configuration was changed since the caller was let in, nothing is committed (`commit_allowed`): so no grant is
+    /// opened on a target that was taken out meanwhile.
     async fn intend(
         &self,
         caller: &Caller,
@@ -114,7 +117,9 @@ impl Broker {
         let subject = Subject::Owned(&request.ask.target, &request.ask.requester);
         self.allow(Verb::ClaimGrant, caller, subject, about, &name).await?;
         let target = self.policy.targets.get(&request.ask.target);
-        self.must_be_approved(&request)?;
+        self.must_be_approved(&request, target)?;
+        self.must_still_be_signed(&request, target).await?;
+        self.must_not_be_frozen(&request.ask.target).await?;
         reach(Point::ClaimAllowed);
         let (grant, at_work) = if matches!(request.state, State::Claimed { .. }) {
             self.intend_again(caller, &request, target, reissue).await?
@@ -126,11 +131,11 @@ impl Broker {
         target.cloned().map(|target| (grant, target, at_work)).ok_or(gone)
     }
 
-    /// Whether the approvals are of as many people as they have to be, by what is known of people now. Everything else
-    /// about them is the request's own rule.
-    pub(super) fn must_be_approved(&self, request: &Request) -> Result<(), Error> {
+    /// Whether enough people have approved who may do so, by what is known of people now. Everything else about the
+    /// approvals is the request's own rule, also that there must be a target.
+    pub(super) fn must_be_approved(&self, request: &Request, target: Option<&Target>) -> Result<(), Error> {
         let claimable = matches!(request.state, State::Approved { .. } | State::Claimed { .. });
-        if claimable && self.policy.people(request) < request.ask.approvals_required as usize {
+        if claimable && target.is_some_and(|target| !self.policy.is_approved(request, target)) {
             let (name, refusal) = (format!("requests/{}", request.id), Refusal::ApprovalInvalid);
             return Err(Error::Refused { name, refusal });
         }
@@ -152,7 +157,7 @@ impl Broker {
         let id = GrantId::new(now, self.clock.random());
         let at_work = self.issuing.begin(id);
         let opened = Grant::open(id, warrant, now);
-        self.commit(&[Write::Request(&claimed), Write::Grant(&opened)]).await?;
+        self.commit_allowed(&[Write::Request(&claimed), Write::Grant(&opened)]).await?;
         Ok((opened.into_after(), at_work))
     }
 
@@ -181,8 +186,8 @@ impl Broker {
         let at_work = self.issuing.begin(id);
         let opened = Grant::open(id, warrant, now);
         match before.begin(Cause::Reissued, Actor::Person(caller.person.clone()), None, now) {
-            Some(begun) => self.commit(&[Write::Grant(&begun), Write::Grant(&opened)]).await?,
-            None => self.commit(&[Write::Grant(&opened)]).await?,
+            Some(begun) => self.commit_allowed(&[Write::Grant(&begun), Write::Grant(&opened)]).await?,
+            None => self.commit_allowed(&[Write::Grant(&opened)]).await?,
         }
         Ok((opened.into_after(), at_work))
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     access::{id::GrantId, refusal::Refusal},
+    signature::ListError,
     store::StoreError,
     vault::MissingCapability,
 };
@@ -83,11 +84,17 @@ pub enum Error {
     /// Somebody else changed the same record at the same time, again and again.
     #[error("others changed the same record at the same time; try again")]
     Conflict,
+    /// The configuration changed between the check and the record.
+    #[error("the configuration was changed at the same time, so nothing was done; try again")]
+    Reconfigured,
     /// The audit log can't be written, so nothing may change.
     #[error(
         "the record can't be written, so nothing was changed, except that what had to end was ended in Vault as far as possible; try again, and tell the operators if it lasts"
     )]
     StoreUnavailable(#[source] StoreError),
+    /// The lists of keys can't be used, so no signature can be verified.
+    #[error("signatures can't be verified now, because the operators' list of keys can't be used; tell them")]
+    SignersUnusable(#[source] ListError),
     /// The daemon is stopping.
     #[error("the daemon is stopping; try again")]
     Stopping,

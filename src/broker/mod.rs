@@ -2,6 +2,10 @@
 //!
 //! Each verb asks the policy, lets the rules decide, commits what they made, and only then acts. It knows the store and
 //! Vault by their traits, and the time by the clock it was given.
+//!
+//! A [`Broker`] is a snapshot: what all of them have in common, and the configuration as it was when this one was taken.
+//! So a verb sees one configuration from its beginning to its end, also while another one takes its place
+//! (`configure`). Who keeps a broker for longer than a call takes a new one for each ([`Broker::renewed`]).
 
 /// Does a read-decide-commit round again while it loses against others.
 macro_rules! again_on_conflict {
@@ -22,9 +26,11 @@ mod announce;
 mod armed;
 mod blockers;
 mod claim;
+mod configure;
 mod decide;
 mod end;
 mod error;
+mod freeze;
 mod handles;
 mod issuing;
 mod journal;
@@ -34,12 +40,13 @@ mod reconcile;
 mod recording;
 mod refuse;
 mod reissue;
+mod signed;
 mod submit;
 mod undo;
 mod upkeep;
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::sync::{Notify, watch as channel};
@@ -48,17 +55,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::{
     armed::Due,
     claim::Claimed,
-    decide::Written,
+    configure::{Change as ConfigurationChange, NotChanged, Occasion, Removed, Settings},
+    decide::{Approving, Written},
     end::Tried,
     error::{BadField, Error},
     query::{Exception, RequestView, TargetView},
     reconcile::Findings,
+    signed::Signature,
     submit::Submission,
     watch::{Seen, Watch},
 };
 pub use crate::store::{GrantFilter, RequestFilter, Slice};
 
-use crate::{access::policy::Policy, clock::Clock, store::Store, vault::Issuer};
+use crate::{access::policy::Policy, clock::Clock, signature::Signers, store::Store, vault::Issuer};
 
 /// How often a verb reads, decides and commits anew when others changed the same record meanwhile. Each time somebody
 /// else got on, so more than a few in a row is a fault.
@@ -81,6 +90,8 @@ pub struct Parts {
     pub alarm_after: Duration,
     /// Whether leases that no grant knows of are revoked when they are found.
     pub revoke_unknown: bool,
+    /// Whose keys sign approvals.
+    pub signers: Signers,
     /// The secret that Vault's handles are digested with in events.
     pub digest_key: [u8; 32],
     /// Cancelled when the daemon stops: streams end, claims are refused.
@@ -89,16 +100,26 @@ pub struct Parts {
     pub tasks: TaskTracker,
 }
 
-/// Carries out what people and deadlines ask for.
-#[derive(Debug)]
+/// Carries out what people and deadlines ask for, by the configuration as it was when this was taken.
+#[derive(Clone, Debug)]
 pub struct Broker {
-    policy: Policy,
+    policy: Arc<Policy>,
+    wrap_ttl: Duration,
+    /// The shortest that was in force since the start: how long a wrapping certainly could be opened.
+    wrap_ttl_min: Duration,
+    alarm_after: TimeDelta,
+    revoke_unknown: bool,
+    signers: Arc<Signers>,
+    shared: Arc<Shared>,
+}
+
+/// What all brokers of a process have in common.
+#[derive(Debug)]
+pub struct Shared {
     store: Arc<dyn Store>,
     issuer: Arc<dyn Issuer>,
     clock: Arc<dyn Clock>,
-    wrap_ttl: Duration,
-    alarm_after: TimeDelta,
-    revoke_unknown: bool,
+    in_force: configure::InForce,
     handles: handles::Digester,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -120,20 +141,28 @@ pub struct Broker {
     counting: issuing::Locks,
     blockers: blockers::Blockers,
     refusals: refuse::Limiter,
+    homeless: upkeep::Homeless,
+}
+
+impl Deref for Broker {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
 }
 
 impl Broker {
     /// Puts a broker together. Nothing is asked of anybody yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self {
-            policy: parts.policy,
+        let Parts { policy, wrap_ttl, alarm_after, revoke_unknown, signers, .. } = parts;
+        let settings = Settings { policy, wrap_ttl, alarm_after, revoke_unknown, signers };
+        Self::of(Arc::new(Shared {
             store: parts.store,
             issuer: parts.issuer,
             clock: parts.clock,
-            wrap_ttl: parts.wrap_ttl,
-            alarm_after: TimeDelta::from_std(parts.alarm_after).unwrap_or(TimeDelta::MAX),
-            revoke_unknown: parts.revoke_unknown,
+            in_force: configure::InForce::new(settings),
             handles: handles::Digester::new(&parts.digest_key),
             stopping: parts.stopping,
             tasks: parts.tasks,
@@ -152,7 +181,8 @@ impl Broker {
             counting: issuing::Locks::default(),
             blockers: blockers::Blockers::default(),
             refusals: refuse::Limiter::default(),
-        }
+            homeless: upkeep::Homeless::default(),
+        }))
     }
 
     /// Carries a verb to its end, also when the caller hangs up meanwhile: a commit that nobody waits for is made all

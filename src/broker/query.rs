@@ -5,10 +5,11 @@ use crate::{
     access::{
         actor::Caller,
         event::{About, Recorded},
+        freeze::Freeze,
         grant::Grant,
         id::{GrantId, RequestId},
         policy::{Role, Subject, Verb},
-        request::Request,
+        request::{Request, State},
         target::{Target, TargetName},
     },
     store::{Overdue, Slice as StoreSlice},
@@ -21,6 +22,8 @@ pub struct RequestView {
     pub request: Request,
     /// Its latest grant.
     pub grant: Option<GrantId>,
+    /// The groups of which approvals are missing while it is PENDING, each as often as approvals are.
+    pub groups_missing: Vec<String>,
 }
 
 /// A target as a caller sees it.
@@ -34,6 +37,8 @@ pub struct TargetView {
     pub can_approve: bool,
     /// What stands in the way of issuing; empty if nothing does.
     pub blockers: Vec<String>,
+    /// The freeze that covers it.
+    pub freeze: Option<Freeze>,
 }
 
 /// A request with everything that came of it.
@@ -58,8 +63,9 @@ impl Broker {
         let visible = |target: &&Target| {
             self.policy.allow(Verb::GetTarget, caller, Subject::Target(&target.name)).is_ok()
         };
+        let freezes = self.store.freezes().await?;
         let targets = self.policy.targets.values().filter(visible);
-        Ok(targets.map(|target| self.target_view(caller, target)).collect())
+        Ok(targets.map(|target| self.target_view(caller, target, &freezes)).collect())
     }
 
     /// One target.
@@ -73,18 +79,29 @@ impl Broker {
             return Err(Error::NotFound { name: resource });
         };
         let about = About { target: Some(name.clone()), ..About::default() };
-        self.may_read(Verb::GetTarget, caller, Subject::Target(name), about, resource).await?;
-        Ok(self.target_view(caller, target))
+        self.allow(Verb::GetTarget, caller, Subject::Target(name), about, &resource).await?;
+        Ok(self.target_view(caller, target, &self.store.freezes().await?))
     }
 
-    fn target_view(&self, caller: &Caller, target: &Target) -> TargetView {
+    fn target_view(&self, caller: &Caller, target: &Target, freezes: &[Freeze]) -> TargetView {
         let roles = self.policy.roles(caller, Subject::Target(&target.name));
         TargetView {
             target: target.clone(),
             can_request: roles.contains(&Role::Requester),
             can_approve: roles.contains(&Role::Approver),
             blockers: self.blockers_of(target),
+            freeze: freezes.iter().find(|freeze| freeze.extent.covers(&target.name)).cloned(),
         }
+    }
+
+    /// A request as it is seen, with its latest grant.
+    pub(super) fn seen(&self, request: Request, grant: Option<GrantId>) -> RequestView {
+        let target = self.policy.targets.get(&request.ask.target);
+        let pending = target.filter(|_| matches!(request.state, State::Pending { .. }));
+        let missing = pending.map(|target| request.missing(target)).unwrap_or_default();
+        let each = |(group, count): (&str, u32)| std::iter::repeat_n(group.to_owned(), count as usize);
+        let groups_missing = missing.into_iter().flat_map(each).collect();
+        RequestView { request, grant, groups_missing }
     }
 
     /// One request.
@@ -121,7 +138,7 @@ impl Broker {
         let name = format!("grants/{id}");
         let Some(grant) = self.store.grant(id).await? else { return Err(Error::NotFound { name }) };
         let subject = Subject::Owned(&grant.target, &grant.holder);
-        self.may_read(Verb::GetGrant, caller, subject, about(&grant), name).await?;
+        self.allow(Verb::GetGrant, caller, subject, about(&grant), &name).await?;
         Ok(grant)
     }
 
@@ -157,7 +174,7 @@ impl Broker {
         let grants = self.grants_of(id).await?;
         let timeline = self.store.timeline(id).await?;
         let grant = grants.first().map(|grant| grant.id);
-        Ok(Exception { request: RequestView { request, grant }, grants, timeline })
+        Ok(Exception { request: self.seen(request, grant), grants, timeline })
     }
 
     /// Exceptions whose requests match, the newest first, without their timelines.
@@ -188,7 +205,7 @@ impl Broker {
         let with_grants = |request: Request| {
             let grants = grants.remove(&request.id).unwrap_or_default();
             let grant = grants.first().map(|grant| grant.id);
-            Exception { request: RequestView { request, grant }, grants, timeline: Vec::new() }
+            Exception { request: self.seen(request, grant), grants, timeline: Vec::new() }
         };
         Ok(requests.into_iter().map(with_grants).collect())
     }
@@ -205,26 +222,14 @@ impl Broker {
         let Some(request) = self.store.request(id).await? else { return Err(Error::NotFound { name }) };
         let about = About { request: Some(id), grant: None, target: Some(request.ask.target.clone()) };
         let subject = Subject::Owned(&request.ask.target, &request.ask.requester);
-        self.may_read(verb, caller, subject, about, name).await?;
+        self.allow(verb, caller, subject, about, &name).await?;
         Ok(request)
-    }
-
-    async fn may_read(
-        &self,
-        verb: Verb,
-        caller: &Caller,
-        subject: Subject<'_>,
-        about: About,
-        name: String,
-    ) -> Result<(), Error> {
-        let allowed = self.allow(verb, caller, subject, about, &name).await;
-        allowed.map_err(|_| Error::NotFound { name })
     }
 
     /// A request with its latest grant.
     pub(super) async fn view(&self, request: Request) -> Result<RequestView, Error> {
         let grant = self.grants_of(request.id).await?.first().map(|grant| grant.id);
-        Ok(RequestView { request, grant })
+        Ok(self.seen(request, grant))
     }
 
     /// A request's grants, the latest first.

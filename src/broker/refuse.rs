@@ -48,7 +48,8 @@ impl Limiter {
 }
 
 impl Broker {
-    /// Lets the caller do it, or records that he tried. `name` is the resource that the answer speaks of.
+    /// Lets the caller do it, or records that he tried. `name` is the resource that the answer speaks of: what he may not
+    /// even see answers as if it didn't exist.
     pub(super) async fn allow(
         &self,
         verb: Verb,
@@ -57,9 +58,12 @@ impl Broker {
         about: About,
         name: &str,
     ) -> Result<(), Error> {
-        match self.policy.allow(verb, caller, subject) {
-            Ok(()) => Ok(()),
-            Err(refusal) => Err(self.refused(verb, caller, about, name, refusal).await),
+        let Err(refusal) = self.policy.allow(verb, caller, subject) else { return Ok(()) };
+        let error = self.refused(verb, caller, about, name, refusal).await;
+        if self.policy.sees(caller, subject) {
+            Err(error)
+        } else {
+            Err(Error::NotFound { name: name.to_owned() })
         }
     }
 
@@ -73,7 +77,11 @@ impl Broker {
         refusal: Refusal,
     ) -> Error {
         if refusal.is_forbidden() {
-            let fact = Fact::AttemptRefused { verb: verb.name(), reason: refusal.reason() };
+            let problem = match &refusal {
+                Refusal::SignatureInvalid { problem } => Some(problem.name().to_owned()),
+                _ => None,
+            };
+            let fact = Fact::AttemptRefused { verb: verb.name(), reason: refusal.reason(), problem };
             self.record(Actor::Person(caller.person.clone()), about, fact).await;
         }
         Error::Refused { name: name.to_owned(), refusal }

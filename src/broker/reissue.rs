@@ -42,7 +42,9 @@ impl Broker {
         request
             .claim_again(self.clock.now(), target, &earlier, reissue)
             .map_err(|refusal| Error::Refused { name, refusal })?;
-        self.must_be_approved(&request)?;
+        self.must_be_approved(&request, target)?;
+        self.must_still_be_signed(&request, target).await?;
+        self.must_not_be_frozen(&request.ask.target).await?;
         self.must_be_issuable(target).await?;
         let opened = match &earlier.state {
             State::Active { leased, .. } => self.was_opened(&earlier, leased).await,
@@ -70,7 +72,7 @@ impl Broker {
     async fn was_opened(&self, grant: &Grant, leased: &Leased) -> bool {
         let left = grant.window.closes_at() - grant.opened_at;
         let expires_at =
-            grant.opened_at + left.min(TimeDelta::from_std(self.wrap_ttl).unwrap_or(TimeDelta::MAX));
+            grant.opened_at + left.min(TimeDelta::from_std(self.wrap_ttl_min).unwrap_or(TimeDelta::MAX));
         let unopened = self.issuer.wrapping_unopened(&leased.wrapping).await;
         self.clock.now() < expires_at && matches!(unopened, Ok(false))
     }

@@ -13,6 +13,7 @@ use crate::{
         policy::{Subject, Verb},
         request::{Ask, Request},
         target::{Target, TargetName},
+        terms::not_before_problem,
         text::{IdempotencyKey, Prose, Ticket},
     },
     store::Write,
@@ -25,6 +26,8 @@ pub struct Submission {
     pub target: TargetName,
     /// How long the window shall be, in whole seconds; the target's default if nothing is said.
     pub duration: Option<Duration>,
+    /// When the window may open first; as soon as it is approved if nothing is said.
+    pub not_before: Option<DateTime<Utc>>,
     /// Why.
     pub reason: Prose,
     /// The ticket that it belongs to.
@@ -71,13 +74,13 @@ impl Broker {
         if let Some(earlier) = self.submitted_before(caller, submission, target).await? {
             return self.view(earlier).await;
         }
-        let duration = check(submission, target)?;
+        let duration = check(submission, target, now)?;
         let ask = ask(caller, submission, target, duration, now);
         let change = Request::submit(RequestId::new(now, self.clock.random()), ask, target.decide_within);
         if !submission.validate_only {
-            self.commit(&[Write::Request(&change)]).await?;
+            self.commit_allowed(&[Write::Request(&change)]).await?;
         }
-        Ok(RequestView { request: change.into_after(), grant: None })
+        Ok(self.seen(change.into_after(), None))
     }
 
     /// The request that the same person submitted with the same key, if it asks the same.
@@ -115,8 +118,8 @@ impl Broker {
         self.allow(Verb::WithdrawRequest, caller, subject, about, &name).await?;
         let withdrawn = request.withdraw(caller.person.clone(), self.clock.now());
         let change = withdrawn.map_err(|refusal| Error::Refused { name, refusal })?;
-        self.commit(&[Write::Request(&change)]).await?;
-        Ok(RequestView { request: change.into_after(), grant: None })
+        self.commit_allowed(&[Write::Request(&change)]).await?;
+        Ok(self.seen(change.into_after(), None))
     }
 
     /// A request that somebody wants to do something with, what events about it name, and its resource name.
@@ -140,6 +143,7 @@ fn ask(
         credential_path: target.credential_path.clone(),
         requester: caller.person.clone(),
         duration,
+        not_before: submission.not_before,
         reason: submission.reason.clone(),
         ticket: submission.ticket.clone(),
         approvals_required: target.approvals_required.get(),
@@ -149,10 +153,13 @@ fn ask(
 }
 
 /// Whether everything is as the target demands, or all that isn't; and how long the window will be.
-fn check(submission: &Submission, target: &Target) -> Result<Duration, Error> {
-    let duration = duration(submission.duration, target);
+fn check(submission: &Submission, target: &Target, now: DateTime<Utc>) -> Result<Duration, Error> {
+    let opens_at = submission.not_before.map_or(now, |at| at.max(now));
+    let duration = duration(submission.duration, target)
+        .and_then(|duration| must_fit(duration, target, opens_at, now).map(|()| duration));
     let problems = [
         ("duration", duration.as_ref().err().cloned()),
+        ("not_before", submission.not_before.and_then(|at| not_before_problem(at, now))),
         ("reason", target.writing.reason_problem(&submission.reason)),
         ("ticket", target.writing.ticket_problem(submission.ticket.as_ref())),
     ];
@@ -175,4 +182,21 @@ fn duration(asked: Option<Duration>, target: &Target) -> Result<Duration, String
         return Err(format!("must be at most {max}, the longest window of {}", target.name));
     }
     Ok(duration)
+}
+
+/// Whether a window of this length could open in the target's hours before the request would lapse, if it may not open
+/// before some time.
+fn must_fit(
+    duration: Duration,
+    target: &Target,
+    opens_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<(), String> {
+    let Some(hours) = &target.hours else { return Ok(()) };
+    let lapses_at = opens_at.max(now + target.decide_within) + target.claim_within;
+    if hours.first_fit(opens_at, lapses_at, duration).is_some() {
+        return Ok(());
+    }
+    let length = humantime::format_duration(duration);
+    Err(format!("must be shorter: before the request lapses, no {length} lie in the target's hours, {hours}"))
 }

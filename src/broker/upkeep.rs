@@ -1,6 +1,11 @@
 //! What the daemon does by itself: deadlines, and finishing what a crash, an outage or a change of configuration left.
 //! Without input and idempotent: running it once more than needed does no harm.
 
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
@@ -10,7 +15,7 @@ use super::{
 use crate::{
     access::{
         actor::Actor,
-        grant::State,
+        grant::{Grant, State},
         id::{GrantId, RequestId},
         revocation::Cause,
     },
@@ -23,6 +28,23 @@ const PAGE: u32 = 500;
 const LATE: TimeDelta = TimeDelta::seconds(5);
 /// The pause between two looks for a loading that fails.
 const LOAD_AGAIN: TimeDelta = TimeDelta::seconds(1);
+/// How many grants without a target are remembered as told of; after that they are told of again.
+const TOLD_MAX: usize = 10_000;
+
+/// The grants without a configured target that were told of already.
+#[derive(Debug, Default)]
+pub(super) struct Homeless(Mutex<BTreeSet<GrantId>>);
+
+impl Homeless {
+    /// Whether this is the first time.
+    fn is_new(&self, id: GrantId) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= TOLD_MAX {
+            told.clear();
+        }
+        told.insert(id)
+    }
+}
 
 impl Broker {
     /// Returns when there may be something to do that no deadline announces: a grant began to end.
@@ -92,6 +114,7 @@ impl Broker {
     }
 
     /// Whether the last look through the store left something out, and nobody has asked yet.
+    #[must_use]
     pub fn may_have_more(&self) -> bool {
         self.armed.take_cut()
     }
@@ -127,27 +150,31 @@ impl Broker {
     }
 
     /// Looks at every open grant, for what no deadline tells: grants being made that nobody is at work on (after a
-    /// crash), and grants of targets that were taken out of the configuration. And for windows that closed a while ago:
-    /// in an outage their turn to be tried comes late, and that they are ending is to be on record before that.
+    /// crash), and those that a freeze ends. And for windows that closed a while ago: in an outage their turn to be tried
+    /// comes late, and that they are ending is to be on record before that.
+    ///
+    /// A grant whose target isn't configured any more goes on to the end of its window and is only told of: that it ends
+    /// sooner is for somebody to say ([`Self::reconfigure`]), and a start with another file says nothing.
     ///
     /// # Errors
     ///
     /// If the store fails; a failure to record one grant's end doesn't keep the others from being looked at.
     pub async fn sweep(&self) -> Result<(), Error> {
         let (mut after, mut recorded): (Option<GrantId>, _) = (None, Ok(()));
+        let freezes = self.store.freezes().await?;
         loop {
             let page = self.store.open_grants(after, PAGE).await?;
             let is_last = page.len() < PAGE as usize;
             for grant in page {
                 after = Some(grant.id);
-                let is_late = grant.window.is_closed(self.clock.now() - LATE);
-                let cause = match &grant.state {
-                    State::Issuing { .. } if !self.issuing.is_at_work(grant.id) => Cause::IssueFailed,
-                    _ if is_late => Cause::WindowClosed,
-                    _ if !self.policy.targets.contains_key(&grant.target) => Cause::TargetRemoved,
-                    _ => continue,
+                let frozen = freezes.iter().find(|freeze| freeze.ends(&grant.target));
+                let Some(cause) = self.cause_of_end(&grant, frozen.is_some()) else {
+                    self.tell_homeless(&grant);
+                    continue;
                 };
-                match self.begin_as_read(grant, cause, &Actor::Daemon, None).await {
+                let by = frozen.filter(|_| cause == Cause::Frozen);
+                let actor = by.map_or(Actor::Daemon, |freeze| Actor::Person(freeze.by.clone()));
+                match self.begin_as_read(grant, cause, &actor, by.map(|freeze| &freeze.reason)).await {
                     // It moved on while others were looked at, so what was found needn't hold any more: a grant that
                     // was being made may be held by now.
                     Ok(_) | Err(Error::Conflict) => {}
@@ -161,6 +188,28 @@ impl Broker {
         // Whatever a timer missed is due now.
         self.rescan.notify_one();
         recorded
+    }
+
+    fn tell_homeless(&self, grant: &Grant) {
+        if !self.policy.targets.contains_key(&grant.target) && self.homeless.is_new(grant.id) {
+            tracing::error!(
+                "event.action" = "target-missing",
+                "hallpass.grant.id" = %grant.id,
+                "hallpass.target.name" = %grant.target,
+                "user.name" = grant.holder.name,
+                "a grant's target isn't configured; it ends with its window, or by hallpassd reload --end-removed"
+            );
+        }
+    }
+
+    /// Why an open grant has to end now, if it has to.
+    fn cause_of_end(&self, grant: &Grant, is_frozen: bool) -> Option<Cause> {
+        match &grant.state {
+            State::Issuing { .. } if !self.issuing.is_at_work(grant.id) => Some(Cause::IssueFailed),
+            _ if grant.window.is_closed(self.clock.now() - LATE) => Some(Cause::WindowClosed),
+            _ if is_frozen => Some(Cause::Frozen),
+            _ => None,
+        }
     }
 
     /// Returns true when the sweeper has passed once more: the sign of life that the process's supervisor asks for. It

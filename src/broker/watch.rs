@@ -84,7 +84,8 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// If the store fails, or with [`Error::Stopping`] when the daemon stops.
+    /// If the store fails, or with [`Error::Stopping`] when the daemon stops, or with [`Error::Reconfigured`] when its
+    /// configuration is changed.
     pub async fn next(&mut self) -> Result<Seen, Error> {
         if let Some(request) = self.present.clone() {
             let seen = self.seen(request, None).await?;
@@ -92,6 +93,10 @@ impl Watch {
             return Ok(seen);
         }
         loop {
+            // What the caller may see now isn't known here: he asks again.
+            if !self.broker.is_in_force() {
+                return Err(Error::Reconfigured);
+            }
             if let Some(event) = self.waiting.front().cloned() {
                 let seen = self.seen_event(event).await?;
                 self.waiting.pop_front();
@@ -114,6 +119,7 @@ impl Watch {
             tokio::select! {
                 // The sender lives in the broker that this holds, so it can't be gone.
                 _ = self.news.changed() => {}
+                () = broker.replaced() => return Err(Error::Reconfigured),
                 () = broker.stopping.cancelled() => return Err(Error::Stopping),
             }
         }
@@ -131,7 +137,7 @@ impl Watch {
 
     async fn seen(&self, request: Request, event: Option<Recorded>) -> Result<Seen, Error> {
         let grant = self.broker.grants_of(request.id).await?.into_iter().next();
-        let request = RequestView { request, grant: grant.as_ref().map(|grant| grant.id) };
+        let request = self.broker.seen(request, grant.as_ref().map(|grant| grant.id));
         Ok(Seen { event, request, grant, sequence: self.sequence })
     }
 }

@@ -1,4 +1,4 @@
-//! The addresses of hallpassd and Vault.
+//! The addresses of hallpassd and Vault, and of identity providers.
 //!
 //! Tokens and credentials travel there, so plain HTTP is refused unless the address is this very machine.
 
@@ -16,12 +16,7 @@ use super::error::Failure;
 pub fn parse(text: &str, what: &str, hint: &str) -> Result<Url, Failure> {
     let refuse = |why: &str| Failure::local(format!("`{text}` can't be {what}: {why}")).hint(hint);
     let url = Url::parse(text.trim()).map_err(|error| refuse(&error.to_string()))?;
-    match url.scheme() {
-        "https" => {}
-        "http" if is_this_machine(&url) => {}
-        "http" => return Err(refuse("plain HTTP is for this machine only; use https://")),
-        _ => return Err(refuse("it has to begin with https://")),
-    }
+    check_scheme(&url).map_err(refuse)?;
     let bare = url.username().is_empty() && url.password().is_none() && url.path() == "/";
     if !bare || url.query().is_some() || url.fragment().is_some() {
         // The address itself isn't repeated: it may hold a password.
@@ -48,7 +43,41 @@ pub fn socket(text: &str, hint: &str) -> Result<Option<PathBuf>, Failure> {
     Err(Failure::local(failure).hint(hint))
 }
 
-fn is_this_machine(url: &Url) -> bool {
+/// Reads the address of an identity provider, which may have a path.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn parse_issuer(text: &str, hint: &str) -> Result<Url, Failure> {
+    let refuse = |why: &str| {
+        Failure::local(format!("that can't be the identity provider's address: {why}")).hint(hint)
+    };
+    let url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
+    check_scheme(&url).map_err(refuse)?;
+    let bare = url.username().is_empty() && url.password().is_none();
+    if !bare || url.query().is_some() || url.fragment().is_some() {
+        return Err(refuse("it must be a host and a path only, like https://login.example/realms/staff"));
+    }
+    Ok(url)
+}
+
+/// Plain HTTP is for this machine only.
+///
+/// # Errors
+///
+/// What is wrong.
+pub fn check_scheme(url: &Url) -> Result<(), &'static str> {
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if is_this_machine(url) => Ok(()),
+        "http" => Err("plain HTTP is for this machine only; use https://"),
+        _ => Err("it has to begin with https://"),
+    }
+}
+
+/// Whether it is this very machine that is named.
+#[must_use]
+pub fn is_this_machine(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -89,6 +118,27 @@ mod tests {
             assert_eq!(path(text).unwrap_err().as_deref(), Some("set HALLPASS_SERVER"), "{text}");
         }
         assert_eq!(path("https://host:1").unwrap(), None);
+    }
+
+    #[test]
+    fn an_identity_provider_may_have_a_path() {
+        let read = |text| parse_issuer(text, "set it");
+        for text in
+            ["https://login.example", "https://login.example/realms/staff", "http://127.0.0.1:1/v1/x/"]
+        {
+            assert_eq!(read(text).unwrap().as_str().trim_end_matches('/'), text.trim_end_matches('/'));
+        }
+        for text in [
+            "http://login.example/realms/staff",
+            "https://a:hunter2@h/x",
+            "https://h/?x=1",
+            "https://h/#x",
+            "x",
+        ] {
+            let failure = read(text).unwrap_err();
+            assert!(!failure.text().contains("hunter2"), "{text}");
+            assert_eq!(failure.hint.as_deref(), Some("set it"), "{text}");
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@ use clap::{
 };
 
 use super::{
-    claim, decide, list, login, output::Mode, release, request, revoke, show, targets, time, watch, withdraw,
+    claim, decide, freeze, list, login, output::Mode, release, request, revoke, show, targets, time, watch,
+    withdraw,
 };
 
 /// Where hallpassd is if nobody says so: on this machine, at its default port.
@@ -100,7 +101,7 @@ pub struct Options {
 }
 
 /// A variable that is set to nothing counts as not set, as Vault's own client has it.
-fn file() -> impl TypedValueParser<Value = PathBuf> {
+pub fn file() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
@@ -173,7 +174,7 @@ impl Options {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Log in through Vault, and keep the identity token for the other verbs.
+    /// Log in, through Vault or at an issuer, and keep the identity token for the other verbs.
     Login(login::LoginArgs),
     /// List the targets that you may request, approve, audit or operate; or show one.
     Targets(targets::TargetsArgs),
@@ -182,7 +183,7 @@ pub enum Verb {
     /// Take back your own request, before it is claimed.
     Withdraw(withdraw::WithdrawArgs),
     /// Approve somebody's request, in writing.
-    Approve(decide::DecideArgs),
+    Approve(decide::ApproveArgs),
     /// Deny somebody's request, in writing.
     Deny(decide::DenyArgs),
     /// Claim your approved request: get the credential. The window opens now.
@@ -191,6 +192,12 @@ pub enum Verb {
     Release(release::ReleaseArgs),
     /// End anybody's grant, as an operator, and wait until it has ended.
     Revoke(revoke::RevokeArgs),
+    /// Stop new grants of a target or of all, as an operator.
+    Freeze(freeze::FreezeArgs),
+    /// End a freeze, as an operator.
+    Thaw(freeze::ThawArgs),
+    /// List what is frozen.
+    Freezes(freeze::FreezesArgs),
     /// Show everything about a request or a grant: decisions, grants and timeline.
     Show(show::ShowArgs),
     /// List requests, grants or exceptions, the newest first.
@@ -205,9 +212,9 @@ mod tests {
 
     use super::*;
 
-    const VERBS: [&str; 12] = [
-        "login", "targets", "request", "withdraw", "approve", "deny", "claim", "release", "revoke", "show",
-        "list", "watch",
+    const VERBS: [&str; 15] = [
+        "login", "targets", "request", "withdraw", "approve", "deny", "claim", "release", "revoke", "freeze",
+        "thaw", "freezes", "show", "list", "watch",
     ];
 
     #[test]

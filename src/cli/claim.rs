@@ -36,14 +36,28 @@ const EARLIER_OPENED: &str = "the credential that this one replaces had been ope
 
 /// Variables that steer this client, and those that `--format env` sets itself. A credential's field doesn't get one of
 /// these names: the shell's next `hallpass` would go by it.
-const TAKEN: [&str; 7] = [
+const TAKEN: &[&str] = &[
     "HALLPASS_GRANT",
     "HALLPASS_CLOSES_AT",
     "HALLPASS_SERVER",
     "HALLPASS_CA_FILE",
+    "HALLPASS_CERT_FILE",
+    "HALLPASS_KEY_FILE",
     "HALLPASS_TIMEOUT",
     "HALLPASS_OUTPUT",
     "HALLPASS_TOKEN_FILE",
+    "HALLPASS_LOGIN_METHOD",
+    "HALLPASS_LOGIN_ROLE",
+    "HALLPASS_MOUNT",
+    "HALLPASS_ROLE",
+    "HALLPASS_ROLE_ID",
+    "HALLPASS_ISSUER",
+    "HALLPASS_ISSUER_CA_FILE",
+    "HALLPASS_CLIENT_ID",
+    "HALLPASS_CLIENT_SECRET_FILE",
+    "HALLPASS_SCOPE",
+    "HALLPASS_CALLBACK_HOST",
+    "HALLPASS_CALLBACK_PORT",
 ];
 
 /// How the credential is printed.
@@ -220,7 +234,7 @@ fn table(app: &App, grant: &Grant, credential: &Credential) -> String {
 /// `export HALLPASS_USERNAME='…'` for each text, number and truth value, and for the grant and its end.
 fn exports(grant: &Grant, credential: &Credential) -> String {
     let mut lines = Vec::new();
-    let mut used: Vec<String> = TAKEN.map(str::to_owned).to_vec();
+    let mut used: Vec<String> = TAKEN.iter().copied().map(str::to_owned).collect();
     for (key, field) in credential.fields() {
         let value = field.expose();
         let structured = matches!(field, Field::Other(_)) && value.starts_with(['{', '[']);
@@ -288,6 +302,16 @@ mod tests {
         assert!(lines.contains("HALLPASS_A_B='1'") && lines.contains("HALLPASS_A_B_2='2'"), "{lines}");
         assert!(!lines.contains("NUL"));
         assert!(lines.lines().all(|line| line.starts_with("export HALLPASS_")), "{lines}");
+    }
+
+    #[test]
+    fn every_variable_of_this_client_is_taken() {
+        let cli = <super::super::args::Cli as clap::CommandFactory>::command();
+        let arguments = cli.get_subcommands().flat_map(clap::Command::get_arguments);
+        for variable in cli.get_arguments().chain(arguments).filter_map(clap::Arg::get_env) {
+            let name = variable.to_str().unwrap();
+            assert!(!name.starts_with("HALLPASS_") || TAKEN.contains(&name), "{name}");
+        }
     }
 
     #[test]

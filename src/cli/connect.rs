@@ -18,8 +18,9 @@ use super::{
     session, status,
 };
 use crate::wire::{
-    exception_service_client::ExceptionServiceClient, grant_service_client::GrantServiceClient,
-    request_service_client::RequestServiceClient, target_service_client::TargetServiceClient,
+    exception_service_client::ExceptionServiceClient, freeze_service_client::FreezeServiceClient,
+    grant_service_client::GrantServiceClient, request_service_client::RequestServiceClient,
+    target_service_client::TargetServiceClient,
 };
 
 /// How long setting up a connection may take.
@@ -76,6 +77,12 @@ impl Server {
     #[must_use]
     pub fn grants(&self) -> GrantServiceClient<Channel> {
         GrantServiceClient::new(self.channel.clone())
+    }
+
+    /// The freezes' service.
+    #[must_use]
+    pub fn freezes(&self) -> FreezeServiceClient<Channel> {
+        FreezeServiceClient::new(self.channel.clone())
     }
 
     /// The exceptions' service.

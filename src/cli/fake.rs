@@ -219,7 +219,7 @@ impl World {
         }
         let Cli { options, verb } = <Cli as clap::Parser>::try_parse_from(words).unwrap();
         let paper = Paper::default();
-        let out = Output::to(options.output, Box::new(paper.clone()));
+        let out = Output::to(options.output, Box::new(paper.clone()), Box::new(Paper::default()));
         let app = App { options, out, clock: Arc::new(SystemClock), interactive: false };
         (super::dispatch(&app, verb).await, paper)
     }

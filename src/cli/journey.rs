@@ -8,7 +8,9 @@ use super::{
     fake::{Script, World},
     status::tests::status,
 };
-use crate::wire::{ClaimGrantResponse, Grant, GrantState, Request, RequestState, WatchRequestsResponse};
+use crate::wire::{
+    ClaimGrantResponse, Decision, Grant, GrantState, Person, Request, RequestState, WatchRequestsResponse,
+};
 
 const ID: &str = "01kb0x3v9m2d4e5f6g7h8j9kab";
 const SUBMIT: [&str; 6] = ["request", "orders-ro", "--for", "90m", "--reason", "stuck order"];
@@ -214,5 +216,35 @@ async fn a_server_that_isnt_there_is_a_local_error() {
         let failure = result.unwrap_err();
         assert_eq!(failure.exit, Exit::Local);
         assert!(failure.hint.unwrap().contains("HALLPASS_SERVER"));
+    }
+}
+
+/// A hallpassd that shows one request and gives another's digest, or an approver's name with lines of its own in it, gets
+/// no signature.
+#[tokio::test]
+async fn what_is_shown_is_signed_or_nothing_is() {
+    let key = tempfile::NamedTempFile::new().unwrap();
+    let file = key.path().to_str().unwrap().to_owned();
+    let shown = super::sign::tests::shown();
+    let lying = Request { reason: "something harmless".into(), ..shown.clone() };
+    let name = Person { subject: "vault:o\ntime: 2020-01-01T00:00:00Z".into(), name: "olivia".into() };
+    let draft = Decision { approver: Some(name), ..Decision::default() };
+    let forged = Request { decisions: vec![draft], ..shown.clone() };
+    for (answers, calls, expected) in [
+        (vec![Ok(lying)], 1, "isn't that of the request that it shows"),
+        (vec![Ok(shown.clone()), Ok(forged)], 2, "is not the canonical text"),
+        (
+            vec![Ok(shown.clone()), Err(status(Code::PermissionDenied, "SELF_APPROVAL", &[]))],
+            2,
+            "it does not go",
+        ),
+    ] {
+        let world = World::new(&[]).await;
+        world.fake.with(|state| state.request = answers);
+        let words = ["approve", ID, "--digest", &shown.digest, "--statement", "fine", "--sign", &file];
+        let (result, _) = world.run(&words).await;
+        let failure = result.unwrap_err();
+        assert!(failure.message.contains(expected), "{failure:?}");
+        assert_eq!(world.fake.with(|state| state.seen.len()), calls, "nothing else was sent");
     }
 }

@@ -14,8 +14,8 @@ use super::{
     time, view,
 };
 use crate::wire::{
-    Exception, Grant, GrantFilter, GrantState, ListExceptionsRequest, ListGrantsRequest, ListRequestsRequest,
-    Request, RequestFilter, RequestState,
+    Decision, Exception, Grant, GrantFilter, GrantState, ListExceptionsRequest, ListGrantsRequest,
+    ListRequestsRequest, Request, RequestFilter, RequestState,
 };
 
 /// What the server gives in one page at most.
@@ -301,13 +301,18 @@ fn overdue_grid(app: &App, grants: &[Grant]) -> Grid {
     grid
 }
 
+/// Who decided; the key of who signed is shown by `hallpass show`.
+fn decider(decision: &Decision) -> String {
+    let signed = if decision.signed_with.is_empty() { "" } else { " (signed)" };
+    format!("{}{signed}", view::person(decision.approver.as_ref()))
+}
+
 fn exception_grid(app: &App, exceptions: &[Exception]) -> Grid {
     let times = app.times();
     let mut grid = Grid::new(&["EXCEPTION", "REQUEST", "TARGET", "WHO", "SUBMITTED", "DECIDED BY", "GRANT"]);
     for exception in exceptions {
         let request = exception.request.clone().unwrap_or_default();
-        let deciders: Vec<_> =
-            request.decisions.iter().map(|made| view::person(made.approver.as_ref())).collect();
+        let deciders: Vec<_> = request.decisions.iter().map(decider).collect();
         grid.row([
             name::last(&exception.name).to_owned(),
             view::request_state(&request),

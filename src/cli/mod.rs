@@ -4,12 +4,15 @@
 //! without a terminal, to print a secret anywhere but on standard output, and to trust what it prints.
 
 mod address;
+mod answer;
 mod args;
 mod claim;
 mod connect;
 mod decide;
 mod error;
 mod escape;
+mod evidence;
+mod freeze;
 mod list;
 mod login;
 mod name;
@@ -19,6 +22,7 @@ mod request;
 mod revoke;
 mod session;
 mod show;
+mod sign;
 mod status;
 mod table;
 mod targets;
@@ -110,6 +114,9 @@ async fn dispatch(app: &App, verb: Verb) -> Result<(), Failure> {
         Verb::Claim(args) => claim::run(app, args).await,
         Verb::Release(args) => release::run(app, args).await,
         Verb::Revoke(args) => revoke::run(app, args).await,
+        Verb::Freeze(args) => freeze::freeze(app, args).await,
+        Verb::Thaw(args) => freeze::thaw(app, args).await,
+        Verb::Freezes(args) => freeze::list(app, args).await,
         Verb::Show(args) => show::run(app, args).await,
         Verb::List(args) => list::run(app, args).await,
         Verb::Watch(args) => watch::run(app, args).await,

@@ -54,6 +54,7 @@ pub struct Output {
     pub mode: Mode,
     dress: Dress,
     results: Mutex<Box<dyn Write + Send>>,
+    notes: Mutex<Box<dyn Write + Send>>,
 }
 
 impl Output {
@@ -62,13 +63,18 @@ impl Output {
     pub fn of_process(mode: Mode) -> Self {
         let [no_color, term] = ["NO_COLOR", "TERM"].map(|key| env::var(key).ok());
         let dress = Dress::detect(io::stdout().is_terminal(), no_color.as_deref(), term.as_deref());
-        Self { mode, dress, results: Mutex::new(Box::new(io::stdout())) }
+        Self {
+            mode,
+            dress,
+            results: Mutex::new(Box::new(io::stdout())),
+            notes: Mutex::new(Box::new(io::stderr())),
+        }
     }
 
     /// One that writes elsewhere, as if it weren't a terminal.
     #[cfg(test)]
-    pub fn to(mode: Mode, results: Box<dyn Write + Send>) -> Self {
-        Self { mode, dress: Dress::default(), results: Mutex::new(results) }
+    pub fn to(mode: Mode, results: Box<dyn Write + Send>, notes: Box<dyn Write + Send>) -> Self {
+        Self { mode, dress: Dress::default(), results: Mutex::new(results), notes: Mutex::new(notes) }
     }
 
     /// Whether programs read the results.
@@ -152,22 +158,41 @@ impl Output {
     /// Tells people something that isn't the result. Programs aren't told: they read the exit code.
     pub fn note(&self, text: &str) {
         if !self.is_json() {
-            complain(&escape::lines(text));
+            self.complain(&escape::lines(text));
+        }
+    }
+
+    /// Tells whoever is there what only a person can do now, such as logging in elsewhere. Programs get it as one line of
+    /// JSON, to pass it on.
+    pub fn ask_to_act(&self, text: &str, object: &Value) {
+        match self.mode {
+            Mode::Json => self.complain(&object.to_string()),
+            Mode::Table => self.complain(&escape::lines(text)),
         }
     }
 
     /// Reports a failure on standard error.
     pub fn fail(&self, failure: &Failure) {
         match self.mode {
-            Mode::Json => complain(&failure.json().to_string()),
-            Mode::Table => complain(&escape::lines(&failure.text())),
+            Mode::Json => self.complain(&failure.json().to_string()),
+            Mode::Table => self.complain(&escape::lines(&failure.text())),
         }
+    }
+
+    /// Writes a line to standard error. If even that can't be written, nobody is left to be told.
+    fn complain(&self, line: &str) {
+        let _ = writeln!(self.notes.lock().unwrap_or_else(PoisonError::into_inner), "{line}");
     }
 }
 
 /// Shows a block on standard error, because somebody has to read it before he answers.
 pub fn ask_to_read(block: &Block) {
     complain(block.render(false).trim_end());
+}
+
+/// The same, of a text of several lines.
+pub fn ask_to_read_text(text: &str) {
+    complain(&escape::lines(text));
 }
 
 /// Writes a line to standard error. If even that can't be written, nobody is left to be told.

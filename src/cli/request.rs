@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::{
@@ -30,6 +31,7 @@ Examples:
   hallpass request orders-ro --for 90m --reason-file why.txt --no-wait
   hallpass request orders-ro --for 90m --reason - < why.txt
   hallpass request orders-ro --for 90m --reason-file why.txt --dry-run
+  hallpass request orders-ro --for 1h --not-before 2026-11-23T22:00:00+01:00 --reason 'index rebuild'
 
 Exits with 0 when the request is approved (or submitted, or found good, if that was all that was asked for), 4 when it is denied, lapses or is withdrawn, 5 when the wait is over.";
 
@@ -42,6 +44,9 @@ pub struct SubmitArgs {
     /// How long the window shall be, from the claim on [default: the target's, if it has one].
     #[arg(long = "for", value_name = "DURATION", value_parser = time::parse_window)]
     length: Option<Duration>,
+    /// When the window may open first, like 2026-11-23T22:00:00+01:00 [default: as soon as it is approved].
+    #[arg(long, value_name = "TIME", value_parser = time::parse_instant)]
+    not_before: Option<DateTime<Utc>>,
     /// The reason, however it is given.
     #[command(flatten)]
     reason: ReasonArgs,
@@ -76,7 +81,8 @@ pub async fn run(app: &App, args: SubmitArgs) -> Result<(), Failure> {
     let context = format!("target    {target}\nduration  {length}");
     let submission = SubmitRequestRequest {
         target,
-        duration: args.length.and_then(|length| prost_types::Duration::try_from(length).ok()),
+        duration: args.length.map(time::wire_duration).transpose().map_err(Failure::usage)?,
+        not_before: args.not_before.map(time::timestamp),
         reason: text::get(app, &source, "reason", &context)?,
         ticket: args.ticket.unwrap_or_default(),
         idempotency_key: args.idempotency_key.unwrap_or_else(|| format!("{:032x}", app.clock.random())),

@@ -13,7 +13,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
 use super::{args::Options, error::Failure};
@@ -23,20 +23,16 @@ const FILE_MAX_BYTES: u64 = 64 * 1024;
 /// The permission bits that let others in.
 const OTHERS: u32 = 0o077;
 
-/// What a token says about its bearer.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+/// What a token says about its bearer. Issuers differ, so whatever isn't as expected counts as not said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
     /// The identity provider's own id.
-    #[serde(default)]
     pub sub: String,
     /// The name that people know.
-    #[serde(default)]
     pub name: String,
-    /// The groups that the targets' roles name.
-    #[serde(default)]
+    /// The groups that the targets' roles name, if the issuer puts them where Vault does.
     pub groups: Vec<String>,
     /// When the token expires, in seconds since 1970.
-    #[serde(default)]
     exp: i64,
 }
 
@@ -44,11 +40,22 @@ impl Claims {
     /// Reads the claims of a JWT (RFC 7519) without checking its signature.
     #[must_use]
     pub fn of(token: &SecretString) -> Option<Self> {
-        let mut parts = token.expose_secret().split('.');
-        let (_, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
-            return None;
-        };
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+        let claims = claims(token)?;
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let name = ["name", "preferred_username"].map(text).into_iter().find(|name| !name.is_empty());
+        let groups = claims.get("groups").and_then(Value::as_array).into_iter().flatten();
+        Some(Self {
+            sub: text("sub"),
+            name: name.unwrap_or_default(),
+            groups: groups.filter_map(Value::as_str).map(str::to_owned).collect(),
+            exp: claims.get("exp").and_then(Value::as_i64).unwrap_or_default(),
+        })
+    }
+
+    /// What to call somebody.
+    #[must_use]
+    pub fn shown_name(&self) -> &str {
+        if self.name.is_empty() { &self.sub } else { &self.name }
     }
 
     /// When the token expires, if it says so.
@@ -56,6 +63,16 @@ impl Claims {
     pub fn expires_at(&self) -> Option<DateTime<Utc>> {
         DateTime::from_timestamp(self.exp, 0).filter(|_| self.exp > 0)
     }
+}
+
+/// The claims of a JWT, as they came.
+#[must_use]
+pub fn claims(token: &SecretString) -> Option<Map<String, Value>> {
+    let mut parts = token.expose_secret().split('.');
+    let (_, payload, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
+        return None;
+    };
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
 }
 
 /// Where the login is kept.
@@ -205,6 +222,10 @@ pub(super) mod tests {
         assert!(read.expires_at().is_some());
         let bare = Claims::of(&token(&serde_json::json!({ "sub": "s" }))).unwrap();
         assert_eq!((bare.expires_at(), bare.groups.len()), (None, 0));
+        let odd =
+            serde_json::json!({ "sub": "s", "preferred_username": "alice", "groups": "dev", "exp": 1.5 });
+        let odd = Claims::of(&token(&odd)).unwrap();
+        assert_eq!((odd.shown_name(), odd.groups.len(), odd.expires_at()), ("alice", 0, None));
         for text in ["", "a.b", "a.b.c", "a.e30.c.d"] {
             assert_eq!(Claims::of(&SecretString::from(text)), None, "{text}");
         }

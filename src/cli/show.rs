@@ -1,11 +1,14 @@
 //! `hallpass show`: everything about one exception: the request, the decisions, the grants, and what happened when.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::{
     App,
     connect::Server,
     error::Failure,
+    evidence,
     name::{self, Name},
     table::Grid,
     view,
@@ -15,7 +18,8 @@ use crate::wire::{AuditEvent, Exception, GetExceptionRequest, GetGrantRequest};
 const AFTER_HELP: &str = "\
 Examples:
   hallpass show 01kb0x3v9m2d4e5f6g7h8j9kab
-  hallpass show grants/01kb0x3v9m2d4e5f6g7h8j9kab --output json";
+  hallpass show grants/01kb0x3v9m2d4e5f6g7h8j9kab --output json
+  hallpass show 01kb0x3v9m2d4e5f6g7h8j9kab --signatures evidence";
 
 /// The arguments.
 #[derive(Args, Clone, Debug)]
@@ -23,6 +27,9 @@ Examples:
 pub struct ShowArgs {
     /// A request, a grant or an exception; an id alone is looked for as a request first.
     name: String,
+    /// Also write its signed approvals and their signatures to this directory, for `ssh-keygen -Y verify`.
+    #[arg(long, value_name = "DIRECTORY")]
+    signatures: Option<PathBuf>,
 }
 
 /// Runs the verb.
@@ -44,9 +51,14 @@ pub async fn run(app: &App, args: ShowArgs) -> Result<(), Failure> {
         },
     };
     if app.out.is_json() {
-        return app.out.json(&super::output::to_json(&exception)?);
+        app.out.json(&super::output::to_json(&exception)?)?;
+    } else {
+        print(app, &exception)?;
     }
-    print(app, &exception)
+    match (args.signatures, &exception.request) {
+        (Some(directory), Some(request)) => evidence::write(app, request, &directory),
+        _ => Ok(()),
+    }
 }
 
 async fn exception(server: &Server, id: &str) -> Result<Exception, Failure> {

@@ -97,6 +97,12 @@ fn hint(reason: ErrorReason, info: &ErrorInfo) -> Option<String> {
         ErrorReason::GrantPause => {
             "the request stays approved until it lapses; claim it when the pause is over"
         }
+        ErrorReason::TargetFrozen => {
+            "the request stays approved until it lapses; `hallpass freezes` shows what is frozen"
+        }
+        ErrorReason::TooEarly | ErrorReason::OutsideHours => {
+            "the request stays approved until it lapses; `hallpass show` says when that is"
+        }
         ErrorReason::IssueBlocked => "tell the operators: hallpassd lacks rights in Vault",
         ErrorReason::EarlierRemains => {
             "claim again in a moment; `hallpass list --overdue` says what is in the way"
@@ -110,6 +116,11 @@ fn hint(reason: ErrorReason, info: &ErrorInfo) -> Option<String> {
         ErrorReason::StoreUnavailable => {
             "nothing may change while the audit log can't be written; try again later"
         }
+        ErrorReason::SignatureRequired => {
+            "sign it: `hallpass approve ID --sign KEY`, with a key that the operators listed for you"
+        }
+        ErrorReason::SignatureInvalid => return Some(signature_hint(known("problem"))),
+        ErrorReason::SignersUnusable => "tell the operators; hallpassd's log has the file and the line",
         ErrorReason::TimedOut => "look with `hallpass show` or `hallpass list` before you try again",
         ErrorReason::Internal => "tell the operators; hallpassd's log has the details",
     };
@@ -118,6 +129,18 @@ fn hint(reason: ErrorReason, info: &ErrorInfo) -> Option<String> {
 
 fn held_hint() -> &'static str {
     "if the credential never arrived, claim with `--reissue`: it revokes the first one"
+}
+
+fn signature_hint(problem: &str) -> String {
+    let hint = match problem {
+        "OTHER_KEY" | "KEY_EXPIRED" | "KEY_NOT_YET_VALID" | "KEY_REVOKED" | "NOT_LISTED" => {
+            "use another `--sign KEY`, or ask the operators which keys they listed for you"
+        }
+        "NOT_PRESENT" => "use `--sign KEY` with a hardware key that wants to be touched",
+        "OTHER_TIME" | "BEFORE_REQUEST" => "set this machine's clock, and sign again",
+        _ => "read the request again, and sign it again with `hallpass approve ID --sign KEY`",
+    };
+    hint.to_owned()
 }
 
 fn state_hint(state: &str) -> String {
@@ -180,7 +203,7 @@ pub(super) mod tests {
 
     #[test]
     fn every_reason_has_a_next_step_and_all_but_one_are_refusals() {
-        for number in 1..=28 {
+        for number in 1..=34 {
             let reason = ErrorReason::try_from(number).unwrap();
             let short = reason.as_str_name().strip_prefix("ERROR_REASON_").unwrap();
             let failure = failure(&status(Code::FailedPrecondition, short, &[]), SERVER);
@@ -189,7 +212,7 @@ pub(super) mod tests {
             assert!(failure.is(short));
             assert!(failure.hint.is_some_and(|hint| !hint.is_empty()), "{short}");
         }
-        assert!(ErrorReason::try_from(29).is_err(), "a new reason needs a hint and a place in this test");
+        assert!(ErrorReason::try_from(35).is_err(), "a new reason needs a hint and a place in this test");
     }
 
     #[test]

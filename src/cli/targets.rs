@@ -66,7 +66,11 @@ pub async fn run(app: &App, args: TargetsArgs) -> Result<(), Failure> {
 fn grid(targets: &[Target]) -> Grid {
     let mut grid = Grid::new(&["TARGET", "YOU MAY", "WINDOW", "APPROVALS", "DESCRIPTION"]);
     for target in targets {
-        let blocked = if target.issue_blockers.is_empty() { "" } else { "(blocked) " };
+        let blocked = match (&target.freeze, target.issue_blockers.is_empty()) {
+            (Some(_), _) => "(frozen) ",
+            (None, false) => "(blocked) ",
+            (None, true) => "",
+        };
         grid.row([
             name::last(&target.name).to_owned(),
             view::rights(target).to_owned(),

@@ -103,6 +103,15 @@ pub fn parse_window(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// A length of time as it is sent.
+///
+/// # Errors
+///
+/// If it is longer than can be sent: millennia.
+pub fn wire_duration(length: Duration) -> Result<prost_types::Duration, String> {
+    prost_types::Duration::try_from(length).map_err(|_| "the duration is too long".into())
+}
+
 /// Reads a time: RFC 3339, or a date, which stands for its first instant in the local zone.
 ///
 /// # Errors

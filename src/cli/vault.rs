@@ -1,12 +1,13 @@
 //! Vault, as the client needs it: log in, fetch an identity token, and open a wrapped credential.
 //!
-//! Everything else in Vault is hallpassd's. Tokens travel in headers and bodies, never in a URL; an answer that isn't the
-//! expected one is reported by its status and Vault's own error texts, never by its contents.
+//! Everything else in Vault is hallpassd's. Tokens travel in headers and bodies, never in a URL (the single-use code of an
+//! OIDC login does, as Vault will have it); an answer that isn't the expected one is reported by its status and Vault's own
+//! error texts, never by its contents.
 
 use std::time::Duration;
 
 use reqwest::{
-    Client, Method, Response, StatusCode,
+    Client, Method, RequestBuilder, StatusCode,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{
-    address,
+    address, answer,
     args::Options,
     error::{Failure, chain},
 };
@@ -39,6 +40,9 @@ pub enum VaultError {
         /// Vault's own words, in one line.
         errors: String,
     },
+    /// The login is good so far, and Vault wants to see a second factor.
+    #[error("Vault asks for a second factor, which can't be given here")]
+    SecondFactor,
     /// The answer isn't what Vault sends.
     #[error("Vault's answer can't be understood: {0}")]
     Malformed(&'static str),
@@ -57,6 +61,10 @@ impl VaultError {
         let failure = Failure::local(self.to_string());
         match self {
             Self::Network(_) => failure.hint("check VAULT_ADDR and VAULT_CACERT, and that Vault runs"),
+            Self::SecondFactor => failure.hint(
+                "use `--method oidc`, where the identity provider asks for it; or log in with Vault's own client, and \
+                 then use `--method token`",
+            ),
             _ => failure,
         }
     }
@@ -88,26 +96,40 @@ impl Vault {
         Ok(Self { http, address, namespace })
     }
 
-    /// Logs in with a user's name and password, and returns Vault's token.
+    /// Logs in at an auth method, and returns Vault's token. `rest` is the path below the mount.
     ///
     /// # Errors
     ///
     /// If Vault refuses, or wants a second factor, which isn't supported.
-    pub async fn login(
-        &self,
-        mount: &str,
-        user: &str,
-        password: &SecretString,
-    ) -> Result<SecretString, VaultError> {
-        let mut path = vec!["auth"];
-        path.extend(mount.split('/').filter(|part| !part.is_empty()));
-        path.extend(["login", user]);
-        let body = json!({ "password": password.expose_secret() });
-        let answer = self.call(Method::POST, &path, None, Some(&body)).await?;
-        if answer.pointer("/auth/mfa_requirement").is_some_and(|mfa| !mfa.is_null()) {
-            return Err(VaultError::Malformed("it asks for a second factor, which is not supported here"));
+    pub async fn login(&self, mount: &str, rest: &[&str], body: &Value) -> Result<SecretString, VaultError> {
+        let answer = self.call(Method::POST, &auth(mount, rest), None, Some(body)).await?;
+        token_of(&answer)
+    }
+
+    /// Asks the OIDC method for the page to log in at, which is empty if the role doesn't allow the address to come back to.
+    ///
+    /// # Errors
+    ///
+    /// If Vault refuses, or the role is for another way than through the browser's machine.
+    pub async fn oidc_page(&self, mount: &str, body: &Value) -> Result<String, VaultError> {
+        let path = auth(mount, &["oidc", "auth_url"]);
+        let answer = self.call(Method::POST, &path, None, Some(body)).await?;
+        if answer.pointer("/data/poll_interval").is_some_and(|interval| !interval.is_null()) {
+            return Err(VaultError::Malformed("the role's callback_mode is not `client`"));
         }
-        secret(&answer, "/auth/client_token").ok_or(VaultError::Malformed("the login has no token"))
+        let page = answer.pointer("/data/auth_url").and_then(Value::as_str);
+        page.map(str::to_owned).ok_or(VaultError::Malformed("there is no page to log in at in it"))
+    }
+
+    /// Ends a login of the OIDC method with what the browser brought, and returns Vault's token.
+    ///
+    /// # Errors
+    ///
+    /// If Vault or the identity provider behind it refuses.
+    pub async fn oidc_login(&self, mount: &str, query: &[(&str, &str)]) -> Result<SecretString, VaultError> {
+        let mut url = self.url(&auth(mount, &["oidc", "callback"]));
+        url.query_pairs_mut().extend_pairs(query);
+        token_of(&self.send(self.http.get(url), None).await?)
     }
 
     /// Fetches a JWT from Vault's identity provider (`GET identity/oidc/token/{role}`).
@@ -163,16 +185,25 @@ impl Vault {
         token: Option<&SecretString>,
         body: Option<&Value>,
     ) -> Result<Value, VaultError> {
+        let mut request = self.http.request(method, self.url(path));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.send(request, token).await
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
         let mut url = self.address.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.clear().push("v1").extend(path);
         }
-        let mut request = self.http.request(method, url).headers(self.headers(token)?);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let mut response = request.send().await.map_err(network)?;
-        let bytes = read(&mut response).await?;
+        url
+    }
+
+    async fn send(&self, request: RequestBuilder, token: Option<&SecretString>) -> Result<Value, VaultError> {
+        let mut response = request.headers(self.headers(token)?).send().await.map_err(network)?;
+        let bytes = answer::read(&mut response, ANSWER_MAX_BYTES).await.map_err(network)?;
+        let bytes = bytes.ok_or(VaultError::Malformed("it is too long"))?;
         let answer = serde_json::from_slice(&bytes);
         match response.status() {
             StatusCode::NO_CONTENT => Ok(Value::Null),
@@ -246,20 +277,23 @@ impl Field {
     }
 }
 
-async fn read(response: &mut Response) -> Result<Vec<u8>, VaultError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(network)? {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() > ANSWER_MAX_BYTES {
-            return Err(VaultError::Malformed("it is too long"));
-        }
-    }
-    Ok(bytes)
+fn network(error: reqwest::Error) -> VaultError {
+    VaultError::Network(answer::network(error))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
-fn network(error: reqwest::Error) -> VaultError {
-    VaultError::Network(chain(&error))
+/// A path of an auth method, which may be mounted below another name.
+fn auth<'a>(mount: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
+    let mut path = vec!["auth"];
+    path.extend(mount.split('/').filter(|part| !part.is_empty()));
+    path.extend(rest);
+    path
+}
+
+fn token_of(answer: &Value) -> Result<SecretString, VaultError> {
+    if answer.pointer("/auth/mfa_requirement").is_some_and(|mfa| !mfa.is_null()) {
+        return Err(VaultError::SecondFactor);
+    }
+    secret(answer, "/auth/client_token").ok_or(VaultError::Malformed("the login has no token"))
 }
 
 /// Vault's own error texts in one line. A redirect has none: it is never followed, because it could carry a token to

@@ -10,8 +10,8 @@ use super::{
     time::{self, Times},
 };
 use crate::wire::{
-    AuditEvent, Decision, EarlyRevocation, Grant, GrantState, Person, Request, RequestState, RevocationCause,
-    RevocationStep, Target, Verdict,
+    ApprovalSigning, AuditEvent, Decision, EarlyRevocation, Freeze, Grant, GrantState, Person, Request,
+    RequestState, RevocationCause, RevocationStep, Target, Verdict,
 };
 
 /// The kinds of events by which a grant is over.
@@ -81,6 +81,16 @@ pub fn early(early: EarlyRevocation) -> &'static str {
     }
 }
 
+/// How an approval has to be signed; empty if it needn't be.
+#[must_use]
+pub fn signing(signing: ApprovalSigning) -> &'static str {
+    match signing {
+        ApprovalSigning::Unspecified | ApprovalSigning::Optional => "",
+        ApprovalSigning::Required => "with an SSH key",
+        ApprovalSigning::Present => "with a hardware key that is touched",
+    }
+}
+
 /// A person by name, or by subject if he has none.
 #[must_use]
 pub fn person(person: Option<&Person>) -> String {
@@ -101,11 +111,29 @@ fn full_person(who: Option<&Person>) -> String {
     }
 }
 
+/// How many approvals there are, and what is missing.
+#[must_use]
+pub fn approvals(request: &Request) -> String {
+    let approved =
+        request.decisions.iter().filter(|decision| decision.verdict() == Verdict::Approved).count();
+    let approvals = format!("{approved} of {}", request.approvals_required);
+    if request.groups_missing.is_empty() {
+        return approvals;
+    }
+    format!("{approvals}; one each is missing of: {}", request.groups_missing.join(", "))
+}
+
+/// How long the window will be, if that isn't what was asked.
+#[must_use]
+pub fn window(request: &Request) -> String {
+    let shortened = request.window.filter(|window| request.duration.as_ref() != Some(window));
+    let length = shortened.and_then(|window| time::wire_length(Some(&window)));
+    length.map_or_else(String::new, |length| format!("{length}, as the approvers shortened it"))
+}
+
 /// Everything about a request but its decisions.
 #[must_use]
 pub fn request(request: &Request, times: &Times) -> Block {
-    let approvals =
-        request.decisions.iter().filter(|decision| decision.verdict() == Verdict::Approved).count();
     Block::new()
         .field("request", &request.name)
         .state("state", &request_state(request))
@@ -115,7 +143,10 @@ pub fn request(request: &Request, times: &Times) -> Block {
         .field("reason", &request.reason)
         .field("ticket", &request.ticket)
         .field("credential path", &request.credential_path)
-        .field("approvals", format!("{approvals} of {}", request.approvals_required))
+        .field("approvals", approvals(request))
+        .field("window", window(request))
+        .at("not before", request.window_not_before.as_ref(), times)
+        .at("not after", request.window_not_after.as_ref(), times)
         .field("digest", &request.digest)
         .at("submitted", request.submitted_at.as_ref(), times)
         .at("lapses", request.lapses_at.as_ref(), times)
@@ -134,8 +165,18 @@ pub fn decision(decision: &Decision, times: &Times) -> Block {
     Block::new()
         .toned(label, full_person(decision.approver.as_ref()), tone)
         .at("at", decision.decided_at.as_ref(), times)
+        .field("signed with", signed_with(decision))
         .field("statement", &decision.statement)
+        .field("for at most", time::wire_length(decision.duration.as_ref()).unwrap_or_default())
+        .at("not before", decision.not_before.as_ref(), times)
+        .at("not after", decision.not_after.as_ref(), times)
         .field("digest", &decision.digest)
+}
+
+/// The key that a decision is signed with; empty if it isn't.
+fn signed_with(decision: &Decision) -> String {
+    let touched = if decision.user_present { " (a hardware key that was touched)" } else { "" };
+    if decision.signed_with.is_empty() { String::new() } else { format!("{}{touched}", decision.signed_with) }
 }
 
 /// Everything about a grant.
@@ -191,11 +232,19 @@ pub fn target(target: &Target) -> Block {
         .field("decide within", length(target.decide_within.as_ref()))
         .field("claim within", length(target.claim_within.as_ref()))
         .field("approvals", target.approvals_required.to_string())
+        .field("hours", &target.hours)
         .field("grants at once", at_once(target))
         .field("pause", length(target.pause.as_ref()))
         .field("ending early", early(target.early_revocation()))
         .field("credential path", &target.credential_path)
+        .toned("frozen", frozen(target), Tone::Bad)
         .toned("blocked", target.issue_blockers.join("\n"), Tone::Bad)
+}
+
+/// Why and by whom it is frozen; empty if it isn't.
+fn frozen(target: &Target) -> String {
+    let by = |freeze: &Freeze| format!("by {}: {}", person(freeze.frozen_by.as_ref()), freeze.reason);
+    target.freeze.as_ref().map(by).unwrap_or_default()
 }
 
 /// How much may be held at once; empty if there is no limit.
@@ -214,7 +263,7 @@ fn requirements(target: &Target) -> Vec<String> {
     };
     let mut steps = Vec::new();
     if !target.can_request {
-        steps.push("you can't: none of your groups may request it".to_owned());
+        steps.push("you can't: neither you nor any of your groups may request it".to_owned());
     }
     let mut ask = format!(
         "ask for {} at most, with {}",
@@ -232,13 +281,42 @@ fn requirements(target: &Target) -> Vec<String> {
         1 => "another person approves".to_owned(),
         many => format!("{many} other people approve"),
     };
+    let signed = match signing(target.approval_signing()) {
+        "" => String::new(),
+        how => format!(", signed {how}"),
+    };
     steps.push(format!(
-        "{people} within {}, with {}",
+        "{people}{} within {}, with {}{signed}{}",
+        of_groups(target),
         length(target.decide_within.as_ref()),
-        at_least(target.statement_min, "a statement")
+        at_least(target.statement_min, "a statement"),
+        leeway(target),
     ));
-    steps.push(format!("claim it within {}", length(target.claim_within.as_ref())));
+    steps.push(format!("claim it within {}{}", length(target.claim_within.as_ref()), in_hours(target)));
     steps
+}
+
+fn of_groups(target: &Target) -> String {
+    let mut groups: Vec<_> =
+        target.approvals_of.iter().map(|(group, least)| format!("{least} of {group}")).collect();
+    groups.sort();
+    if groups.is_empty() { String::new() } else { format!(", at least {},", groups.join(" and ")) }
+}
+
+fn leeway(target: &Target) -> &'static str {
+    match (target.approvers_may_shorten, target.approvers_may_narrow) {
+        (true, true) => "; they may shorten the window, and say when it may open",
+        (true, false) => "; they may shorten the window",
+        (false, true) => "; they may say when the window may open",
+        (false, false) => "",
+    }
+}
+
+fn in_hours(target: &Target) -> String {
+    if target.hours.is_empty() {
+        return String::new();
+    }
+    format!(", so that the window lies in {}", target.hours)
 }
 
 /// What the caller may do on a target.

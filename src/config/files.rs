@@ -7,7 +7,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::section::Read;
+use super::found::Read;
 
 /// What stands for systemd's credentials directory at the beginning of a path.
 const CREDENTIAL: &str = "credential:";

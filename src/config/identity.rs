@@ -9,12 +9,14 @@ use std::{
     path::PathBuf,
 };
 
+use serde_json::json;
 use toml::de::DeValue;
 use url::Url;
 
 use super::{
     files::Files,
-    section::{Read, Section},
+    found::{Found, Read},
+    section::Section,
     server::{Server, Tls},
     value,
 };
@@ -50,6 +52,43 @@ pub struct Identity {
     pub socket: Option<SocketSettings>,
     /// Which identities are one person.
     pub persons: Persons,
+}
+
+/// Which subjects there can be: those of the sources of identities, and the people who are put together of them.
+pub(super) struct Known<'a> {
+    sources: BTreeSet<&'a str>,
+    persons: &'a Persons,
+}
+
+impl Identity {
+    pub(super) fn known(&self) -> Known<'_> {
+        let issuers = self.issuers.iter().map(|issuer| issuer.name.as_str());
+        let certificates = self.certificates.as_ref().map(|_| CERTIFICATE_SOURCE);
+        let socket = self.socket.as_ref().map(|_| SOCKET_SOURCE);
+        let sources = issuers.chain(certificates).chain(socket).collect();
+        Known { sources, persons: &self.persons }
+    }
+}
+
+impl Known<'_> {
+    /// Whether somebody can have this subject, or what to write instead.
+    pub(super) fn must_know(&self, subject: &str) -> Read<()> {
+        let person = self.persons.subject(subject);
+        if person != subject {
+            return Err(format!("is an identity of {person:?}; write that"));
+        }
+        let known = match subject.split_once(':') {
+            Some(_) if subject.starts_with(Persons::PREFIX) => self.persons.has(subject),
+            Some((source, id)) => self.sources.contains(source) && !id.is_empty(),
+            None => false,
+        };
+        if known {
+            return Ok(());
+        }
+        Err("must be \"person:NAME\" as in [identity.persons.NAME], or an issuer's name as in [identity.oidc.NAME] (or \
+             \"cert\" or \"socket\"), a ':', and the id there"
+            .to_owned())
+    }
 }
 
 /// Groups or users by a name that the file chooses, and who belongs there.
@@ -139,7 +178,7 @@ fn members(section: Section<'_>, write: &str) -> Option<Members> {
 
 fn issuers(mut section: Section<'_>, files: Files<'_>, is_needed: bool) -> Option<Vec<Settings>> {
     let mut seen = BTreeSet::new();
-    let sections = section.sections();
+    let sections = section.sections(value::CHOSEN_NAME);
     let is_one_of_several = sections.len() > 1;
     let mut read = Vec::new();
     for (name, section) in sections {
@@ -173,13 +212,12 @@ fn issuer(
     );
     let audience =
         section.required("audience", "the \"aud\" of the tokens: the client id at the issuer", value::text);
-    let algorithms = section.or("algorithms", vec![Algorithm::EdDsa], algorithms);
+    let algorithms = section.or("algorithms", "['EdDSA']", algorithms);
     let keys = keys(&mut section, issuer.as_deref(), files);
-    let ca_file = section.optional("ca_file", |found| files.public(&value::text(found)?));
-    let usual = ClaimPaths::default();
-    let subject = section.or("subject_claim", usual.subject, claim_path);
-    let name = section.or("name_claim", usual.name, claim_path);
-    let groups = section.or("groups_claim", usual.groups, claim_path);
+    let ca_file = section.optional("ca_file", |found| files.public(&value::file(found)?));
+    let subject = section.or("subject_claim", "'sub'", claim_path);
+    let name = section.or("name_claim", "'name'", claim_path);
+    let groups = section.or("groups_claim", "'groups'", claim_path);
     let vouches_for = section.optional("groups", value::groups);
     if is_one_of_several && matches!(vouches_for, Some(None)) {
         let problem = "is missing; where there are several issuers, write the groups that this one's word counts for, \
@@ -217,16 +255,18 @@ fn plain(name: &str, of: &str) -> Read<()> {
     })
 }
 
-fn algorithms(value: &DeValue<'_>) -> Read<Vec<Algorithm>> {
+fn algorithms(value: &Found<'_>) -> Read<Vec<Algorithm>> {
+    let one = || Found::shape_of(value::choice(ALGORITHMS));
+    let value = value.as_of(|| json!({ "type": "array", "minItems": 1, "items": one() }))?;
     let list = value.as_array().filter(|list| !list.is_empty());
     let list = list.ok_or("must be a list of at least one algorithm, like [\"EdDSA\"]")?;
-    list.iter().map(|item| value::choice(ALGORITHMS)(item.get_ref())).collect()
+    list.iter().map(|item| value::choice(ALGORITHMS)(&Found::Value(item.get_ref()))).collect()
 }
 
 fn keys(section: &mut Section<'_>, issuer: Option<&str>, files: Files<'_>) -> Option<KeySource> {
     let url = section.optional("keys_url", value::address);
     let file: Option<Option<PathBuf>> =
-        section.optional("keys_file", |found| files.public(&value::text(found)?));
+        section.optional("keys_file", |found| files.public(&value::file(found)?));
     match (url?, file?) {
         (Some(_), Some(_)) => {
             section.problem("keys_file", "can't be beside keys_url; leave one of them out");
@@ -240,12 +280,14 @@ fn keys(section: &mut Section<'_>, issuer: Option<&str>, files: Files<'_>) -> Op
 
 fn discovery(issuer: &str) -> Read<Url> {
     let url = format!("{}{DISCOVERY}", issuer.trim_end_matches('/'));
-    value::address(&DeValue::String(url.into()))
+    value::url(Some(&url))
         .map_err(|why| format!("is missing, and the issuer with {DISCOVERY} behind it won't do: it {why}"))
 }
 
 /// A claim, with a '.' between it and the object that it stands in, or as a list where names have dots themselves.
-fn claim_path(value: &DeValue<'_>) -> Read<ClaimPath> {
+fn claim_path(value: &Found<'_>) -> Read<ClaimPath> {
+    let list = || json!({ "type": "array", "minItems": 1, "items": value::line_shape() });
+    let value = value.as_of(|| json!({ "anyOf": [{ "type": "string", "minLength": 1 }, list()] }))?;
     let names: Option<Vec<String>> = match (value.as_str(), value.as_array()) {
         (Some(dotted), _) => Some(dotted.split('.').map(str::to_owned).collect()),
         (None, Some(list)) => list.iter().map(|name| name.get_ref().as_str().map(str::to_owned)).collect(),
@@ -261,7 +303,7 @@ fn claim_path(value: &DeValue<'_>) -> Read<ClaimPath> {
 fn persons(mut section: Section<'_>, sources: Option<&BTreeSet<&str>>) -> Option<Persons> {
     let mut persons = Persons::default();
     let mut read = Some(());
-    for (name, section) in section.sections() {
+    for (name, section) in section.sections(value::CHOSEN_NAME) {
         read = person(name, section, sources, &mut persons).and(read);
     }
     read.map(|()| persons)
@@ -287,7 +329,9 @@ fn person(
 }
 
 /// Subjects as the daemon writes them: of an issuer that is known, if the issuers could be read.
-fn identities(value: &DeValue<'_>, sources: Option<&BTreeSet<&str>>) -> Read<Vec<String>> {
+fn identities(value: &Found<'_>, sources: Option<&BTreeSet<&str>>) -> Read<Vec<String>> {
+    let one = || json!({ "type": "string", "pattern": "^[^:]+:.", "maxLength": LINE_MAX_BYTES });
+    let value = value.as_of(|| json!({ "type": "array", "minItems": 1, "items": one() }))?;
     let list = value.as_array().filter(|list| !list.is_empty());
     let list = list.ok_or("must be a list of subjects, like [\"vault:8d1c…\", \"corp:00u1…\"]")?;
     let known = |text: &&str| {

@@ -25,8 +25,8 @@ pub struct Log {
 }
 
 pub(super) fn read(mut section: Section<'_>) -> Option<Log> {
-    let level = section.or("level", Level::INFO, value::choice(LEVELS));
-    let format = section.or("format", Format::Auto, value::choice(FORMATS));
+    let level = section.or("level", "'info'", value::choice(LEVELS));
+    let format = section.or("format", "'auto'", value::choice(FORMATS));
     section.finish();
     Some(Log { level: level?, format: format? })
 }

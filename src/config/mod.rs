@@ -9,10 +9,15 @@
 //! Secrets come by file and stay there: none is read. No environment variable is looked at; systemd's credentials
 //! directory is handed in.
 
+mod approvals;
+mod change;
+mod deciding;
 mod files;
+mod found;
 mod identity;
 mod log;
 mod problem;
+mod schema;
 mod section;
 mod server;
 mod targets;
@@ -30,19 +35,21 @@ use std::{
 
 use toml::de::DeTable;
 
-use self::{
-    files::Files,
-    section::{Report, Section},
-};
 pub use self::{
+    change::{Difference, Origin},
     identity::Identity,
     log::Log,
     problem::{Problem, Problems},
+    schema::schema,
     server::{Server, Tls},
     upkeep::Reconcile,
     vault::Vault,
 };
-use crate::{access::policy::Policy, schedule::Schedule};
+use self::{
+    files::Files,
+    section::{Asked, Questions, Report, Section},
+};
+use crate::{access::policy::Policy, schedule::Schedule, signature::Signers};
 
 /// A thousand targets take a third of it; what is longer is not a configuration.
 const FILE_MAX_BYTES: u64 = 1024 * 1024;
@@ -50,6 +57,8 @@ const FILE_MAX_BYTES: u64 = 1024 * 1024;
 /// What the program needs.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Where it was read from.
+    pub origin: Origin,
     /// Where it listens.
     pub server: Server,
     /// Where it keeps its records.
@@ -58,6 +67,8 @@ pub struct Config {
     pub vault: Vault,
     /// Who says who a caller is.
     pub identity: Identity,
+    /// Whose keys sign approvals.
+    pub signers: Signers,
     /// When the sweep runs, even if no timer asks for it: at least once an hour.
     pub sweep: Schedule,
     /// When Vault and the records are compared, and what is done about what is found.
@@ -87,7 +98,8 @@ impl Config {
     pub fn load(file: &Path, credentials: Option<&Path>) -> Result<Self, Problems> {
         let whole = |problem| Problem { path: String::new(), line: None, problem };
         let text = contents(file).map_err(|why| Problems::new(file, vec![whole(why)]))?;
-        let (config, mut problems, _) = examine(&text, Files { credentials });
+        let origin = Origin::new(file, credentials, &text);
+        let (config, mut problems) = examine(&text, Files { credentials }, origin);
         problems.extend(files::rewritable(file).map(whole));
         match config {
             Some(config) if problems.is_empty() => Ok(config),
@@ -96,13 +108,29 @@ impl Config {
     }
 }
 
+/// Where a file says that the records are, whatever else is wrong with it: for whoever only looks for the daemon.
+#[must_use]
+pub fn store_path(file: &Path) -> Option<PathBuf> {
+    let text = contents(file).ok()?;
+    let table = DeTable::parse(&text).ok()?;
+    let path = table.get_ref().get("store")?.get_ref().get("path")?.get_ref().as_str()?;
+    Some(PathBuf::from(path)).filter(|path| path.is_absolute())
+}
+
 /// Every key that a file may have, by its path, with `<name>` for the names that it chooses, and the sections
 /// themselves. This is what the reader asks for, not a second list.
 #[must_use]
 pub fn keys() -> BTreeSet<String> {
-    let all = "[targets.any]\n[server.socket]\n[identity.oidc.any]\n[identity.certificates]\n[identity.socket]\n\
-               [identity.persons.any]";
-    examine(all, Files { credentials: None }).2
+    let is_documented = |(path, asked): (String, Asked)| (!matches!(asked, Asked::Named(_))).then_some(path);
+    questions().into_iter().filter_map(is_documented).collect()
+}
+
+/// What the reader asks for, and what it takes.
+fn questions() -> Questions {
+    let (report, empty) = (Report::questions(), DeTable::new());
+    let nowhere = Origin::new(Path::new(""), None, "");
+    drop(read(Section::root(&report, &empty), Files { credentials: None }, nowhere));
+    report.into_questions()
 }
 
 fn contents(file: &Path) -> Result<String, String> {
@@ -115,22 +143,22 @@ fn contents(file: &Path) -> Result<String, String> {
     }
 }
 
-fn examine(text: &str, files: Files<'_>) -> (Option<Config>, Vec<Problem>, BTreeSet<String>) {
+fn examine(text: &str, files: Files<'_>, origin: Origin) -> (Option<Config>, Vec<Problem>) {
     let report = Report::new(text);
     let (table, errors) = DeTable::parse_recoverable(text);
     // What was recovered from a broken file isn't what was meant; problems in it would only mislead.
-    let config = if errors.is_empty() { read(Section::root(&report, table.get_ref()), files) } else { None };
+    let config =
+        if errors.is_empty() { read(Section::root(&report, table.get_ref()), files, origin) } else { None };
     for error in errors {
         let (line, column) = report.position(error.span().map_or(0, |span| span.start));
         // Without the library's own display, which repeats the line.
         let problem = format!("not TOML, at column {column}: {}", error.message());
         report.add(Problem { path: String::new(), line: Some(line), problem });
     }
-    let (problems, keys) = report.into_parts();
-    (config, problems, keys)
+    (config, report.into_problems())
 }
 
-fn read(mut root: Section<'_>, files: Files<'_>) -> Option<Config> {
+fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Config> {
     let server = server::read(root.section("server"), files);
     let store = read_store(root.section("store"));
     let vault = vault::read(root.section("vault"), files);
@@ -140,16 +168,20 @@ fn read(mut root: Section<'_>, files: Files<'_>) -> Option<Config> {
     let alarm_after = upkeep::read_alarm(root.section("alarm"));
     let log = log::read(root.section("log"));
     let roles = read_roles(root.section("roles"));
-    let targets = targets::read(root.section("targets"));
+    let (signers, signers_named) = approvals::read(root.section("approvals"), files);
+    let known = identity.as_ref().map(Identity::known);
+    let targets = targets::read(root.section("targets"), known.as_ref(), signers_named);
     root.finish();
     let (auditors, operators) = roles?;
     let identity = identity?;
     let policy = Policy { targets: targets?, auditors, operators, persons: identity.persons.clone() };
     Some(Config {
+        origin,
         server: server?,
         store: store?,
         vault: vault?,
         identity,
+        signers: signers?,
         sweep: sweep?,
         reconcile: reconcile?,
         alarm_after: alarm_after?,

@@ -35,6 +35,15 @@ impl Problems {
         Self { file: file.to_owned(), list }
     }
 
+    /// A line for each, as compilers write them: `FILE:LINE: KEY: PROBLEM`.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.list.iter().map(|Problem { path, line, problem }| {
+            let line = line.map(|line| format!("{line}:")).unwrap_or_default();
+            let colon = if path.is_empty() { "" } else { ": " };
+            format!("{}:{line} {path}{colon}{problem}", self.file.display())
+        })
+    }
+
     /// The problems, in the file's order.
     #[must_use]
     pub fn list(&self) -> &[Problem] {
@@ -42,16 +51,11 @@ impl Problems {
     }
 }
 
-/// A line for each problem, as compilers write them (`FILE:LINE: KEY: PROBLEM`), and one with their number.
+/// A line for each problem, and one with their number.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Problem { path, line, problem } in &self.list {
-            write!(f, "{}:", self.file.display())?;
-            if let Some(line) = line {
-                write!(f, "{line}:")?;
-            }
-            let colon = if path.is_empty() { "" } else { ": " };
-            writeln!(f, " {path}{colon}{problem}")?;
+        for line in self.lines() {
+            writeln!(f, "{line}")?;
         }
         match self.list.len() {
             1 => f.write_str("1 problem"),

@@ -3,29 +3,61 @@
 //!
 //! A reader returns `None` where it has reported a problem; whoever reads puts a value together only if it has all its
 //! parts.
+//!
+//! The same readers can be *questioned* instead: then there is no file, and what is put down is which keys they ask for,
+//! and what each of them takes. The schema is made of that, so there is no second list.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{cell::RefCell, collections::BTreeMap};
 
+use serde_json::Value as Json;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::Problem;
+use super::{
+    found::{Found, Read, json},
+    problem::Problem,
+};
 
-/// What a reader of one value says: the value, or what is wrong with it and what to write instead.
-pub(super) type Read<T> = Result<T, String>;
+/// What is asked for at one place of the file.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Asked {
+    /// A value.
+    Key {
+        /// What it takes: a JSON schema.
+        shape: Json,
+        /// Whether it must be there.
+        is_required: bool,
+        /// What it is otherwise.
+        default: Option<Json>,
+    },
+    /// A table.
+    Section,
+    /// A table that needn't be there, whatever has to be in it.
+    Optional,
+    /// Values with names of their own choice, which match this regular expression, and what they take: a JSON schema.
+    Entries(&'static str, Json),
+    /// Tables with names of their own choice, which match this regular expression.
+    Named(&'static str),
+}
+
+/// By the places' paths, with `<name>` for the names that the file chooses.
+pub(super) type Questions = BTreeMap<String, Asked>;
 
 /// What the sections of one file have in common.
 pub(super) struct Report<'a> {
     text: &'a str,
     problems: RefCell<Vec<Problem>>,
-    keys: RefCell<BTreeSet<String>>,
+    /// There only if the readers are questioned.
+    questions: Option<RefCell<Questions>>,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, problems: RefCell::default(), keys: RefCell::default() }
+        Self { text, problems: RefCell::default(), questions: None }
+    }
+
+    /// One for questions.
+    pub(super) fn questions() -> Self {
+        Self { text: "", problems: RefCell::default(), questions: Some(RefCell::default()) }
     }
 
     /// The line and the column of a byte, counted from 1; the column in characters.
@@ -39,10 +71,17 @@ impl<'a> Report<'a> {
         self.problems.borrow_mut().push(problem);
     }
 
-    pub(super) fn into_parts(self) -> (Vec<Problem>, BTreeSet<String>) {
-        (self.problems.into_inner(), self.keys.into_inner())
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems.into_inner()
+    }
+
+    pub(super) fn into_questions(self) -> Questions {
+        self.questions.map(RefCell::into_inner).unwrap_or_default()
     }
 }
+
+/// What stands for a name that the file chooses.
+pub(super) const NAME: &str = "<name>";
 
 /// A value, and the line of its key.
 type Entry<'a> = (usize, &'a DeValue<'a>);
@@ -85,8 +124,11 @@ impl<'a> Section<'a> {
         &mut self,
         key: &'static str,
         write: &str,
-        read: impl FnOnce(&DeValue<'_>) -> Read<T>,
+        read: impl FnOnce(&Found<'_>) -> Read<T>,
     ) -> Option<T> {
+        if self.is_questioned() {
+            return self.put_down(key, read, true, None);
+        }
         let found = self.optional(key, read)?;
         if found.is_none() {
             self.problem(key, format!("is missing; write {write}"));
@@ -99,45 +141,87 @@ impl<'a> Section<'a> {
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&DeValue<'_>) -> Read<T>,
+        read: impl FnOnce(&Found<'_>) -> Read<T>,
     ) -> Option<Option<T>> {
+        if self.is_questioned() {
+            return self.put_down(key, read, false, None);
+        }
         match self.take(key) {
-            Some((_, value)) => self.checked(key, read(value)).map(Some),
+            Some((_, value)) => self.checked(key, read(&Found::Value(value))).map(Some),
             None => Some(None),
         }
     }
 
-    /// A value that has a default.
+    /// A value that has a default, which is what the file would say (`'30s'`, `1`, `false`) and is read like it.
     pub(super) fn or<T>(
         &mut self,
         key: &'static str,
-        default: T,
-        read: impl FnOnce(&DeValue<'_>) -> Read<T>,
+        default: &'static str,
+        read: impl FnOnce(&Found<'_>) -> Read<T>,
     ) -> Option<T> {
-        self.optional(key, read).map(|found| found.unwrap_or(default))
+        let default = DeValue::parse(default).map_err(|error| error.to_string());
+        let default = self.checked(key, default)?;
+        if self.is_questioned() {
+            return self.put_down(key, read, false, Some(json(default.get_ref())));
+        }
+        let value = self.take(key).map_or(default.get_ref(), |(_, value)| value);
+        self.checked(key, read(&Found::Value(value)))
+    }
+
+    fn is_questioned(&self) -> bool {
+        self.report.questions.is_some()
+    }
+
+    /// Puts down what is asked for. There is no value, as if a problem had been reported.
+    fn put_down<T, U>(
+        &self,
+        key: &str,
+        read: impl FnOnce(&Found<'_>) -> Read<U>,
+        is_required: bool,
+        default: Option<Json>,
+    ) -> Option<T> {
+        let shape = Found::shape_of(read);
+        self.ask(join(&self.documented, key), Asked::Key { shape, is_required, default });
+        None
+    }
+
+    fn ask(&self, path: String, asked: Asked) {
+        if let Some(questions) = &self.report.questions {
+            questions.borrow_mut().insert(path, asked);
+        }
     }
 
     /// A table in this one; one that isn't there reads as empty, so that what it lacks is reported key by key.
     pub(super) fn section(&mut self, key: &'static str) -> Section<'a> {
+        self.ask(join(&self.documented, key), Asked::Section);
         let entry = self.take(key);
         self.below(key, key, entry)
     }
 
-    /// All tables in this one that nobody asked for by name: those whose names the file chooses.
-    pub(super) fn sections(&mut self) -> Vec<(&'a str, Section<'a>)> {
+    /// All tables in this one that nobody asked for by name: those whose names the file chooses. Only names that match the
+    /// regular expression are good ones; to say so is the reader's matter.
+    pub(super) fn sections(&mut self, names: &'static str) -> Vec<(&'a str, Section<'a>)> {
+        if self.is_questioned() {
+            self.ask(join(&self.documented, NAME), Asked::Named(names));
+            return vec![("any", self.below("any", NAME, None))];
+        }
         let left = std::mem::take(&mut self.left);
-        left.into_iter().map(|(name, entry)| (name, self.below(name, "<name>", Some(entry)))).collect()
+        left.into_iter().map(|(name, entry)| (name, self.below(name, NAME, Some(entry)))).collect()
     }
 
     /// All values of this one, whose keys the file chooses; each is read with its key. A table that isn't there has none.
     pub(super) fn entries<T>(
         mut self,
-        read: impl Fn(&str, &DeValue<'_>) -> Read<T>,
+        read: impl Fn(&str, &Found<'_>) -> Read<T>,
     ) -> Option<BTreeMap<String, T>> {
-        self.report.keys.borrow_mut().insert(join(&self.documented, "<name>"));
+        if self.is_questioned() {
+            let shape = Found::shape_of(|found| read("any", found));
+            self.ask(join(&self.documented, NAME), Asked::Entries("^.+$", shape));
+            return None;
+        }
         let mut all = Some(BTreeMap::new());
         for (key, (line, value)) in std::mem::take(&mut self.left) {
-            match (read(key, value), &mut all) {
+            match (read(key, &Found::Value(value)), &mut all) {
                 (Ok(read), Some(all)) => drop(all.insert(key.to_owned(), read)),
                 (Ok(_), None) => {}
                 (Err(problem), _) => {
@@ -150,9 +234,10 @@ impl<'a> Section<'a> {
         all
     }
 
-    /// Whether the file has it.
-    pub(super) const fn is_there(&self) -> bool {
-        self.line.is_some()
+    /// Whether the file has it, for one that needn't be there.
+    pub(super) fn is_there(&self) -> bool {
+        self.ask(self.documented.clone(), Asked::Optional);
+        self.line.is_some() || self.is_questioned()
     }
 
     fn below(&self, name: &str, documented: &str, entry: Option<Entry<'a>>) -> Section<'a> {
@@ -198,7 +283,6 @@ impl<'a> Section<'a> {
     }
 
     fn take(&mut self, key: &'static str) -> Option<Entry<'a>> {
-        self.report.keys.borrow_mut().insert(join(&self.documented, key));
         let entry = self.left.remove(key);
         self.taken.insert(key, entry.map(|(line, _)| line));
         entry

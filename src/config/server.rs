@@ -1,16 +1,13 @@
 //! `[server]`: where the daemon listens, how connections are protected, and how much they may ask for. Unprotected
 //! connections exist only on loopback addresses, and only where the file asks for them.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
-};
+use std::{net::SocketAddr, path::PathBuf};
 
 use super::{files::Files, section::Section, value};
 use crate::grpc::{Limits, SocketPlace};
 
 /// Where `hallpass` looks for the daemon unless told otherwise.
-const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7643);
+const LISTEN: &str = "'127.0.0.1:7643'";
 
 /// Where to listen.
 #[derive(Clone, Debug)]
@@ -24,9 +21,6 @@ pub struct Server {
     /// How much connections and callers may ask for.
     pub limits: Limits,
 }
-
-/// Who may open the socket at all: the daemon's user and its group. The system's groups decide it then.
-const SOCKET_MODE: u32 = 0o660;
 
 /// How connections are protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,9 +41,9 @@ type Given = Option<Option<PathBuf>>;
 
 pub(super) fn read(mut section: Section<'_>, files: Files<'_>) -> Option<Server> {
     let listen = section.or("listen", LISTEN, value::socket);
-    let plaintext = section.or("plaintext", false, value::flag);
-    let cert = section.optional("tls_cert_file", |found| files.public(&value::text(found)?));
-    let key = section.optional("tls_key_file", |found| files.secret(&value::text(found)?));
+    let plaintext = section.or("plaintext", "false", value::flag);
+    let cert = section.optional("tls_cert_file", |found| files.public(&value::file(found)?));
+    let key = section.optional("tls_key_file", |found| files.secret(&value::file(found)?));
     let fault = fault(listen, plaintext, &cert, &key);
     if let Some((key, problem)) = fault {
         section.problem(key, problem);
@@ -72,7 +66,8 @@ fn socket(mut section: Section<'_>) -> Option<Option<SocketPlace>> {
     }
     let path =
         section.required("path", "the socket's file, like \"/run/hallpass/hallpass.sock\"", value::absolute);
-    let mode = section.or("mode", SOCKET_MODE, value::mode);
+    // The daemon's user and its group: the system's groups decide who may open it.
+    let mode = section.or("mode", "\"0660\"", value::mode);
     let owner = section.optional("owner", value::text);
     let group = section.optional("group", value::text);
     section.finish();
@@ -80,12 +75,11 @@ fn socket(mut section: Section<'_>) -> Option<Option<SocketPlace>> {
 }
 
 fn limits(mut section: Section<'_>) -> Option<Limits> {
-    let usual = Limits::default();
     // No more than the files that the unit lets the daemon open.
-    let connections = section.or("connections_max", usual.connections_max, value::count(1..=7000));
-    let each = section.or("connections_per_peer_max", usual.connections_per_peer_max, value::count(1..=7000));
-    let calls = section.or("calls_per_minute_max", usual.calls_per_minute_max, value::count(10..=100_000));
-    let watches = section.or("watches_per_person_max", usual.watches_per_person_max, value::count(1..=256));
+    let connections = section.or("connections_max", "1000", value::count(1..=7000));
+    let each = section.or("connections_per_peer_max", "200", value::count(1..=7000));
+    let calls = section.or("calls_per_minute_max", "600", value::count(10..=100_000));
+    let watches = section.or("watches_per_person_max", "16", value::count(1..=256));
     section.finish();
     Some(Limits {
         connections_max: connections?,

@@ -1,16 +1,18 @@
 //! `[targets.<name>]`: what may be requested, by whom, and who approves. A target with anything wrong makes the whole
-//! configuration unusable: leaving it out would end the grants on it.
+//! configuration unusable: leaving it out would be another configuration than the one that was meant.
 
-use std::{collections::BTreeSet, num::NonZeroU32, ops::RangeInclusive, time::Duration};
-
-use toml::de::DeValue;
+use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use super::{
-    section::{Read, Section},
+    deciding,
+    found::{Found, Read},
+    identity::Known,
+    section::Section,
     value,
 };
 use crate::access::{
     limits::Limits,
+    signing::Signing,
     target::{EarlyRevocation, Target, TargetName, Targets},
     writing::Writing,
 };
@@ -21,8 +23,6 @@ const WINDOW_MAX: RangeInclusive<Duration> = Duration::from_secs(1)..=days(7);
 const DECIDE_WITHIN: RangeInclusive<Duration> = Duration::from_mins(1)..=days(30);
 /// An approval is about a situation; a week later it is another one.
 const CLAIM_WITHIN: RangeInclusive<Duration> = Duration::from_mins(1)..=days(7);
-/// More signatures than this nobody collects in time; none would be no approval at all.
-const APPROVALS: RangeInclusive<u32> = 1..=10;
 
 /// What everybody has to write is a sentence or three; a longer one makes people fill pages with nothing.
 const TEXT_MIN: RangeInclusive<u32> = 1..=1000;
@@ -43,24 +43,28 @@ const EARLY_REVOCATION: &[(&str, EarlyRevocation)] = &[
     ("expires_only", EarlyRevocation::ExpiresOnly),
 ];
 
+const APPROVAL_SIGNED: &[(&str, Signing)] =
+    &[("no", Signing::Optional), ("yes", Signing::Required), ("present", Signing::Present)];
+
 const fn days(days: u64) -> Duration {
     Duration::from_hours(24 * days)
 }
 
-pub(super) fn read(mut section: Section<'_>) -> Option<Targets> {
-    let read =
-        section.sections().into_iter().map(|(name, section)| target(name, section)).collect::<Vec<_>>();
+/// `known` says who there can be, and `signers` whether there are keys that could sign an approval.
+pub(super) fn read(mut section: Section<'_>, known: Option<&Known<'_>>, signers: bool) -> Option<Targets> {
+    let each = |(name, section)| target(name, section, known, signers);
+    let read = section.sections(value::CHOSEN_NAME).into_iter().map(each).collect::<Vec<_>>();
     section.finish();
     read.into_iter().map(|target| target.map(|target| (target.name.clone(), target))).collect()
 }
 
-fn target(name: &str, mut section: Section<'_>) -> Option<Target> {
+fn target(name: &str, mut section: Section<'_>, known: Option<&Known<'_>>, signers: bool) -> Option<Target> {
     let parsed = section.own_checked(name.parse::<TargetName>().map_err(|bad| bad.to_string()));
     let description =
         section.required("description", "what it is, for those who approve", value::description);
     let write = "the path in Vault, like \"database/creds/orders-ro\"";
     let credential_path = section.required("credential_path", write, credential_path);
-    let vault_policy = section.or("vault_policy", format!("cred-{name}"), vault_policy);
+    let vault_policy = section.optional("vault_policy", vault_policy);
     let window_max =
         section.required("window_max", "the longest window, like \"8h\"", value::duration(WINDOW_MAX));
     let window_default = section.optional("window_default", value::duration(WINDOW_MAX));
@@ -73,32 +77,28 @@ fn target(name: &str, mut section: Section<'_>) -> Option<Target> {
     let decide_within = section.required("decide_within", write, value::duration(DECIDE_WITHIN));
     let write = "how long an approval waits to be claimed, like \"2h\"";
     let claim_within = section.required("claim_within", write, value::duration(CLAIM_WITHIN));
-    let write = "the groups that may request it, or [] for nobody";
-    let requesters = section.required("requesters", write, value::groups);
-    let approvers = section.required("approvers", "the groups that may approve it", value::groups);
-    if approvers.as_ref().is_some_and(BTreeSet::is_empty) {
-        let problem = "is empty, so that nobody could ever approve; write a group (to close the target, empty \
-                       requesters instead)";
-        section.problem("approvers", problem);
-    }
-    let approvals_required = section.or("approvals_required", NonZeroU32::MIN, value::count(APPROVALS));
+    let deciding = deciding::read(&mut section, known);
+    let hours = deciding::hours(&mut section);
     let write =
         "what ending a grant early is worth: \"ends_sessions\", \"stops_new_logins\" or \"expires_only\"";
     let early_revocation = section.required("early_revocation", write, value::choice(EARLY_REVOCATION));
-    let (writing, limits) = (writing(&mut section), limits(&mut section));
+    let (writing, limits) = (writing(&mut section, signers), limits(&mut section));
     section.finish();
     Some(Target {
         name: parsed?,
         description: description?,
         credential_path: credential_path?,
-        vault_policy: vault_policy?,
+        vault_policy: vault_policy?.unwrap_or_else(|| format!("cred-{name}")),
         window_max: window_max?,
         window_default: window_default?,
         decide_within: decide_within?,
         claim_within: claim_within?,
-        requesters: requesters?,
-        approvers: approvers?,
-        approvals_required: approvals_required?,
+        requesters: deciding.requesters?,
+        approvers: deciding.approvers?,
+        approvals_required: deciding.required?,
+        quorum: deciding.quorum?,
+        leeway: deciding.leeway?,
+        hours: hours?,
         early_revocation: early_revocation?,
         writing: writing?,
         limits: limits?,
@@ -112,22 +112,30 @@ fn limits(section: &mut Section<'_>) -> Option<Limits> {
     Some(Limits { per_person_max: per_person_max?, grants_max: grants_max?, pause: pause? })
 }
 
-fn writing(section: &mut Section<'_>) -> Option<Writing> {
+fn writing(section: &mut Section<'_>, signers: bool) -> Option<Writing> {
     let least = |section: &mut Section<'_>, key| {
         section.optional(key, value::count(TEXT_MIN)).map(|min| min.map_or(0, NonZeroU32::get))
     };
     let (reason_min, statement_min) = (least(section, "reason_min"), least(section, "statement_min"));
-    let ticket_required = section.or("ticket_required", false, value::flag);
+    let ticket_required = section.or("ticket_required", "false", value::flag);
     let ticket_pattern = section.optional("ticket_pattern", value::parsed);
+    let signing = section.or("approval_signed", "\"no\"", value::choice(APPROVAL_SIGNED));
+    if !signers && signing.is_some_and(|signing| signing != Signing::Optional) {
+        let problem = "demands signatures, but nobody's keys are known, so that nobody could approve; name a list of \
+                       them in [approvals] allowed_signers_file";
+        section.problem("approval_signed", problem);
+    }
     Some(Writing {
         reason_min: reason_min?,
         statement_min: statement_min?,
         ticket_required: ticket_required?,
         ticket_pattern: ticket_pattern?,
+        signing: signing?,
     })
 }
 
-fn credential_path(value: &DeValue<'_>) -> Read<String> {
+fn credential_path(value: &Found<'_>) -> Read<String> {
+    value.as_of(|| value::name_shape("^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$"))?;
     let path = value::vault_path(value)?;
     match path.split_once('/') {
         None => Err("must have a mount and a path below it, like \"database/creds/orders-ro\"".to_owned()),
@@ -138,7 +146,7 @@ fn credential_path(value: &DeValue<'_>) -> Read<String> {
     }
 }
 
-fn vault_policy(value: &DeValue<'_>) -> Read<String> {
+fn vault_policy(value: &Found<'_>) -> Read<String> {
     let policy = value::vault_name(value)?;
     // Vault compares them in lower case.
     if RESERVED_POLICIES.contains(&policy.to_ascii_lowercase().as_str()) {

@@ -7,11 +7,11 @@ use crate::schedule::Schedule;
 use super::{section::Section, value};
 
 /// Each minute, because a sweep with nothing to do costs next to nothing.
-const SWEEP: &str = "0 * * * * *";
+const SWEEP: &str = "'0 * * * * *'";
 /// Every five minutes, and not when everybody else's crons run: one list for each path.
-const RECONCILE: &str = "30 */5 * * * *";
+const RECONCILE: &str = "'30 */5 * * * *'";
 /// Longer than a database needs to end the sessions of an account, and short enough that somebody can still do something.
-const REVOKING_LONGER_THAN: Duration = Duration::from_mins(1);
+const REVOKING_LONGER_THAN: &str = "'1m'";
 const REVOKING_MIN: Duration = Duration::from_secs(1);
 const REVOKING_MAX: Duration = Duration::from_hours(24);
 
@@ -36,7 +36,7 @@ pub(super) fn read_reconcile(mut section: Section<'_>) -> Option<Reconcile> {
     let rare = "must come true at least once an hour, because nothing else finds access that outlived its \
                 grant; try \"*/5 * * * *\"";
     let schedule = read_schedule(&mut section, "schedule", RECONCILE, rare);
-    let revoke_unknown = section.or("revoke_unknown", false, value::flag);
+    let revoke_unknown = section.or("revoke_unknown", "false", value::flag);
     section.finish();
     Some(Reconcile { schedule: schedule?, revoke_unknown: revoke_unknown? })
 }
@@ -51,15 +51,11 @@ pub(super) fn read_alarm(mut section: Section<'_>) -> Option<Duration> {
 fn read_schedule(
     section: &mut Section<'_>,
     key: &'static str,
-    default: &str,
+    default: &'static str,
     rare: &str,
 ) -> Option<Schedule> {
-    let given = section.optional(key, |found| {
+    section.or(key, default, |found| {
         let schedule: Schedule = value::parsed(found)?;
         if schedule.is_hourly() { Ok(schedule) } else { Err(rare.to_owned()) }
-    });
-    match given? {
-        Some(schedule) => Some(schedule),
-        None => section.checked(key, default.parse()),
-    }
+    })
 }

@@ -9,12 +9,12 @@ use super::{files::Files, section::Section, value};
 /// Less than a second fails on a busy network; after five minutes nobody waits for a claim any more.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const TIMEOUT_MAX: Duration = Duration::from_mins(5);
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: &str = "'30s'";
 /// A holder needs some seconds to open what was wrapped for him; the policies of the grants' tokens
 /// (`max_wrapping_ttl`) allow ten minutes, because what nobody opened is better gone.
 const WRAP_TTL_MIN: Duration = Duration::from_secs(10);
 const WRAP_TTL_MAX: Duration = Duration::from_mins(10);
-const WRAP_TTL: Duration = Duration::from_mins(5);
+const WRAP_TTL: &str = "'5m'";
 
 /// How to reach Vault.
 #[derive(Clone, Debug)]
@@ -42,16 +42,16 @@ pub struct Vault {
 pub(super) fn read(mut section: Section<'_>, files: Files<'_>) -> Option<Vault> {
     let address =
         section.required("address", "where Vault is, like \"https://vault.example:8200\"", value::address);
-    let ca_file = section.optional("ca_file", |found| files.public(&value::text(found)?));
+    let ca_file = section.optional("ca_file", |found| files.public(&value::file(found)?));
     let namespace = section.optional("namespace", value::vault_path);
-    let approle_mount = section.or("approle_mount", "approle".to_owned(), value::vault_path);
+    let approle_mount = section.or("approle_mount", "'approle'", value::vault_path);
     let role_id = section.required("role_id", "the role id of the daemon's AppRole", value::text);
     let secret_id_file = section.required(
         "secret_id_file",
         "the file with the AppRole's secret id, like \"credential:vault-secret-id\"",
-        |found| files.secret(&value::text(found)?),
+        |found| files.secret(&value::file(found)?),
     );
-    let token_role = section.or("token_role", "hallpass-grant".to_owned(), value::vault_name);
+    let token_role = section.or("token_role", "'hallpass-grant'", value::vault_name);
     let timeout = section.or("timeout", TIMEOUT, value::duration(TIMEOUT_MIN..=TIMEOUT_MAX));
     let wrap_ttl = section.or("wrap_ttl", WRAP_TTL, value::duration(WRAP_TTL_MIN..=WRAP_TTL_MAX));
     section.finish();

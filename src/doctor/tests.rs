@@ -1,12 +1,15 @@
 //! The checks over made-up facts: what a test server can't be made to be, and the small rules.
 
-use std::{collections::BTreeSet, io, num::NonZeroU32, path::PathBuf};
+use std::{io, num::NonZeroU32, path::PathBuf};
 
 use chrono::TimeDelta;
 
 use super::*;
 use crate::{
-    access::{limits::Limits, target::EarlyRevocation, writing::Writing},
+    access::{
+        limits::Limits, members::Members, quorum::Quorum, target::EarlyRevocation, terms::Leeway,
+        writing::Writing,
+    },
     store::sqlite::inspect::{Faults, Space},
     vault::{
         MissingCapability, Outcome,
@@ -28,9 +31,12 @@ fn target(early_revocation: EarlyRevocation) -> Target {
         window_max: Duration::from_hours(1),
         decide_within: Duration::from_hours(1),
         claim_within: Duration::from_hours(1),
-        requesters: BTreeSet::new(),
-        approvers: BTreeSet::new(),
+        requesters: Members::default(),
+        approvers: Members::default(),
         approvals_required: NonZeroU32::MIN,
+        quorum: Quorum::default(),
+        leeway: Leeway { shorten: true, narrow: true },
+        hours: None,
         early_revocation,
         window_default: None,
         writing: Writing::default(),

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A token comes as `authorization: Bearer <JWT>`, once. It goes no further than this: the header is taken off the call, and
-//! what the services see is who calls. A call that says twice who calls is refused, because either could be meant. What the
-//! caller may do is not decided here.
+//! what the services see is who calls, and the broker of the configuration by which he was let in. A call that says twice who
+//! calls is refused, because either could be meant. What the caller may do is not decided here.
 
 use std::{
     future::Future,
@@ -30,14 +30,16 @@ use tower::{Layer, Service};
 use super::{
     bounds::{Limits, Place, Places, Rates},
     deadline,
+    front::{Front, Fronts},
     held::{held, timely},
     identify::{Refusal, identify},
     panics,
     peer::{Counted, Peer},
     status,
     table::{Access, find},
+    watch::Standing,
 };
-use crate::{broker::Broker, clock::Clock, identity::Verifier};
+use crate::clock::Clock;
 
 /// How many calls of verified callers run at once, and how many of one person's. Streams count until they begin.
 const CALLS_MAX: usize = 256;
@@ -61,8 +63,7 @@ pub(super) struct Gate(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    broker: Arc<Broker>,
-    verifier: Arc<Verifier>,
+    fronts: Arc<Fronts>,
     clock: Arc<dyn Clock>,
     calls: Places<String>,
     open_calls: Places<Counted>,
@@ -71,15 +72,9 @@ struct Shared {
 }
 
 impl Gate {
-    pub(super) fn new(
-        broker: Arc<Broker>,
-        verifier: Arc<Verifier>,
-        limits: &Limits,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(super) fn new(fronts: Arc<Fronts>, limits: &Limits, clock: Arc<dyn Clock>) -> Self {
         Self(Arc::new(Shared {
-            broker,
-            verifier,
+            fronts,
             calls: Places::new(CALLS_MAX, CALLS_PER_PERSON_MAX),
             open_calls: Places::new(OPEN_CALLS_MAX, OPEN_CALLS_PER_PEER_MAX),
             rates: Rates::new(limits.calls_per_minute_max, Arc::clone(&clock)),
@@ -174,8 +169,9 @@ impl Shared {
             let place = self.open_calls.take(&counted).ok_or_else(|| status::too_many("calls"))?;
             return Ok(Pass::Open { place });
         }
+        let Front { broker, verifier } = self.fronts.now();
         self.refusals.look(&counted).map_err(|after| status::too_often("refused identities", after))?;
-        let (verified, evidence) = match identify(&self.verifier, &peer, request.headers_mut()).await {
+        let (verified, evidence) = match identify(&verifier, &peer, request.headers_mut()).await {
             Ok(identified) => identified,
             // Nothing is known of it, so nobody tried anything.
             Err(refusal) if refusal.is_unavailable() => return Err(refusal.status()),
@@ -186,7 +182,7 @@ impl Shared {
                     .take(&counted)
                     .map_err(|after| status::too_often("refused identities", after))?;
                 let client = Some(peer.origin.to_string());
-                self.broker.identity_refused(method, client, &refusal.to_string()).await;
+                broker.identity_refused(method, client, &refusal.to_string()).await;
                 return Err(refusal.status());
             }
         };
@@ -195,8 +191,9 @@ impl Shared {
         let place = self.calls.take(&person.subject).ok_or_else(|| status::too_many("calls"))?;
         let who = Who { method, client: peer.origin.to_string(), user: person.name.clone() };
         request.extensions_mut().insert(verified);
+        request.extensions_mut().insert(broker);
         if let Some(evidence) = evidence {
-            request.extensions_mut().insert(evidence);
+            request.extensions_mut().insert(Standing { evidence, verifier });
         }
         Ok(Pass::Known { who, _place: place })
     }

@@ -14,18 +14,18 @@ impl ExceptionService for Api {
         &self,
         call: Request<ListExceptionsRequest>,
     ) -> Result<Response<ListExceptionsResponse>, Status> {
-        let (caller, message) = Self::open(call)?;
+        let (broker, caller, message) = Self::open(call)?;
         let asked = (message.page_size, message.page_token.as_str());
         let (filter, page) = from_proto::request_page("exceptions", asked, message.filter)?;
-        let exceptions = self.broker.exceptions(&caller, &filter, page.slice()).await?;
+        let exceptions = broker.exceptions(&caller, &filter, page.slice()).await?;
         let (exceptions, next_page_token) =
             page.fill(exceptions, |exception| exception.request.request.id, to_proto::exception);
         Ok(Response::new(ListExceptionsResponse { exceptions, next_page_token }))
     }
 
     async fn get_exception(&self, call: Request<GetExceptionRequest>) -> Result<Response<Exception>, Status> {
-        let (caller, message) = Self::open(call)?;
+        let (broker, caller, message) = Self::open(call)?;
         let id = from_proto::name("name", "exceptions", &message.name)?;
-        Ok(Response::new(to_proto::exception(self.broker.exception(&caller, id).await?)))
+        Ok(Response::new(to_proto::exception(broker.exception(&caller, id).await?)))
     }
 }

@@ -10,11 +10,15 @@ use super::page::Page;
 use crate::{
     access::{
         approval::Digest,
+        approval_text::TEXT_MAX_BYTES,
+        freeze::Extent,
         id::{GrantId, RequestId},
         target::TargetName,
+        terms::Terms,
         text::{IdempotencyKey, Prose, Ticket, line},
     },
-    broker::{BadField, Error, GrantFilter, RequestFilter, Submission, Written},
+    broker::{Approving, BadField, Error, GrantFilter, RequestFilter, Signature, Submission, Written},
+    signature::SIGNATURE_MAX_BYTES,
     wire,
 };
 
@@ -24,6 +28,9 @@ const DURATION_MAX: Duration = Duration::from_hours(24 * 366 * 100);
 
 /// The years that a timestamp may lie in: those of `google.protobuf.Timestamp`, as seconds.
 const TIMESTAMP_RANGE: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// How all targets are named together (<https://google.aip.dev/159>).
+const EVERY_TARGET: &str = "targets/-";
 
 /// Collects what is wrong with a message.
 #[derive(Default)]
@@ -50,9 +57,11 @@ pub(super) fn submission(message: &wire::SubmitRequestRequest) -> Result<Submiss
     let reason = bad.take(text("reason", Prose::new(&message.reason)));
     let ticket = bad.take(text("ticket", Ticket::new(&message.ticket)));
     let key = bad.take(text("idempotency_key", IdempotencyKey::new(&message.idempotency_key)));
-    match (target, duration, reason, ticket, key) {
-        (Some(target), Some(duration), Some(reason), Some(ticket), Some(key)) => {
-            Ok(Submission { target, duration, reason, ticket, key, validate_only: message.validate_only })
+    let (not_before, validate_only) =
+        (bad.take(second("not_before", message.not_before)), message.validate_only);
+    match (target, duration, reason, ticket, key, not_before) {
+        (Some(target), Some(duration), Some(reason), Some(ticket), Some(key), Some(not_before)) => {
+            Ok(Submission { target, duration, not_before, reason, ticket, key, validate_only })
         }
         _ => Err(bad.error()),
     }
@@ -71,11 +80,55 @@ pub(super) fn decision(name: &str, digest: &str, statement: &str) -> Result<(Req
     }
 }
 
+/// An approval, which may be on stricter terms, and may be signed.
+pub(super) fn approval(message: &wire::ApproveRequestRequest) -> Result<(RequestId, Approving), Error> {
+    let mut bad = Problems::default();
+    let (text, armored) = (&message.signed_text, &message.signature);
+    for (field, value, max) in
+        [("signed_text", text, TEXT_MAX_BYTES), ("signature", armored, SIGNATURE_MAX_BYTES)]
+    {
+        if value.len() > max {
+            bad.0.push(BadField::new(field, format!("must have at most {max} bytes")));
+        }
+    }
+    if text.is_empty() != armored.is_empty() {
+        bad.0.push(BadField::new("signature", "must come together with signed_text"));
+    }
+    if message.validate_only && !armored.is_empty() {
+        bad.0.push(BadField::new("validate_only", "is for what isn't signed yet"));
+    }
+    let terms = Terms {
+        duration: bad.take(duration("duration", message.duration)).flatten(),
+        not_before: bad.take(second("not_before", message.not_before)).flatten(),
+        not_after: bad.take(second("not_after", message.not_after)).flatten(),
+    };
+    match decision(&message.name, &message.digest, &message.statement) {
+        Ok((id, written)) => {
+            let given = !armored.is_empty();
+            let signature = given.then(|| Signature { text: text.clone(), armored: armored.clone() });
+            bad.none_or((id, Approving { written, terms, signature }))
+        }
+        Err(Error::BadFields(more)) => Err(Error::BadFields(bad.0.into_iter().chain(more).collect())),
+        Err(other) => Err(other),
+    }
+}
+
 pub(super) fn revocation(message: &wire::RevokeGrantRequest) -> Result<(GrantId, Prose), Error> {
     let mut bad = Problems::default();
     let id = bad.take(resource("name", "grants", &message.name));
     let reason = bad.take(text("reason", Prose::new(&message.reason)));
     id.zip(reason).ok_or_else(|| bad.error())
+}
+
+/// What is to be frozen or thawed, and why.
+pub(super) fn freeze(target: &str, reason: &str) -> Result<(Extent, Prose), Error> {
+    let mut bad = Problems::default();
+    let extent = match target {
+        EVERY_TARGET => Some(Extent::Everything),
+        one => bad.take(resource("target", "targets", one)).map(Extent::Target),
+    };
+    let reason = bad.take(text("reason", Prose::new(reason)));
+    extent.zip(reason).ok_or_else(|| bad.error())
 }
 
 pub(super) fn watched(
@@ -201,6 +254,17 @@ fn instant(
         DateTime::from_timestamp_millis(millis)
     });
     at.map(Some).ok_or(BadField::new(field, "is not a valid timestamp"))
+}
+
+/// An instant that people choose: a whole second, as what they sign has it.
+fn second(
+    field: &'static str,
+    timestamp: Option<prost_types::Timestamp>,
+) -> Result<Option<DateTime<Utc>>, BadField> {
+    match timestamp {
+        Some(timestamp) if timestamp.nanos != 0 => Err(BadField::new(field, "must be a whole second")),
+        timestamp => instant(field, timestamp),
+    }
 }
 
 /// The names of states, as the rules and the record know them: what the enum's values are called behind their prefix.

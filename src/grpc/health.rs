@@ -13,13 +13,15 @@ use tonic_health::pb::{
 };
 
 use crate::wire::{
-    exception_service_server, grant_service_server, request_service_server, target_service_server,
+    exception_service_server, freeze_service_server, grant_service_server, request_service_server,
+    target_service_server,
 };
 
 /// What can be asked about. The empty name is the daemon as a whole, and all stand and fall together.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "",
     exception_service_server::SERVICE_NAME,
+    freeze_service_server::SERVICE_NAME,
     grant_service_server::SERVICE_NAME,
     request_service_server::SERVICE_NAME,
     target_service_server::SERVICE_NAME,

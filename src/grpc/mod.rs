@@ -17,7 +17,9 @@ mod connection;
 mod deadline;
 mod door;
 mod exceptions;
+mod freezes;
 mod from_proto;
+mod front;
 mod grants;
 mod health;
 mod held;
@@ -37,6 +39,7 @@ mod watch;
 pub use self::{
     bounds::Limits,
     door::{SocketDoor, SocketError, SocketPlace},
+    front::{Front, Fronts},
     server::{Doors, ServeError, serve},
     tls::{Tls, TlsError},
 };

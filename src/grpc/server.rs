@@ -10,18 +10,18 @@ use tonic_reflection::server::Builder as Reflection;
 use tower::layer::util::{Identity, Stack};
 
 use super::{
-    accept::incoming, auth::Gate, bounds::Limits, door::SocketDoor, health::Health, status, tls::Tls,
-    watch::Watches,
+    accept::incoming, auth::Gate, bounds::Limits, door::SocketDoor, front::Fronts, health::Health, status,
+    tls::Tls, watch::Watches,
 };
 use crate::{
     access::actor::Caller,
     broker::Broker,
     clock::Clock,
-    identity::{Verified, Verifier},
+    identity::Verified,
     wire::{
         DESCRIPTORS, exception_service_server::ExceptionServiceServer,
-        grant_service_server::GrantServiceServer, request_service_server::RequestServiceServer,
-        target_service_server::TargetServiceServer,
+        freeze_service_server::FreezeServiceServer, grant_service_server::GrantServiceServer,
+        request_service_server::RequestServiceServer, target_service_server::TargetServiceServer,
     },
 };
 
@@ -82,7 +82,6 @@ pub struct Doors {
 /// What all services share.
 #[derive(Clone, Debug)]
 pub(super) struct Api {
-    pub(super) broker: Arc<Broker>,
     pub(super) watches: Watches,
 }
 
@@ -93,10 +92,12 @@ impl Api {
         call.extensions().get::<Verified>().ok_or_else(defect)
     }
 
-    /// Who calls, and with what.
-    pub(super) fn open<T>(call: Request<T>) -> Result<(Caller, T), Status> {
+    /// Who is there for this call, who calls, and with what.
+    pub(super) fn open<T>(call: Request<T>) -> Result<(Arc<Broker>, Caller, T), Status> {
         let caller = Self::verified(&call)?.caller.clone();
-        Ok((caller, call.into_inner()))
+        let defect = || status::defect("a call reached a service without a broker");
+        let broker = call.extensions().get::<Arc<Broker>>().cloned().ok_or_else(defect)?;
+        Ok((broker, caller, call.into_inner()))
     }
 }
 
@@ -108,8 +109,7 @@ impl Api {
 /// If it can't begin, or the transport gives up.
 pub async fn serve(
     doors: Doors,
-    broker: Arc<Broker>,
-    verifier: Arc<Verifier>,
+    fronts: Arc<Fronts>,
     clock: Arc<dyn Clock>,
     stopping: CancellationToken,
 ) -> Result<(), ServeError> {
@@ -119,10 +119,10 @@ pub async fn serve(
         return Err(ServeError::PlaintextOffHost { address });
     }
     let health = Health::new();
-    let gate = Gate::new(Arc::clone(&broker), Arc::clone(&verifier), &limits, Arc::clone(&clock));
+    let gate = Gate::new(fronts, &limits, Arc::clone(&clock));
     let each_max = usize::try_from(limits.watches_per_person_max.get()).unwrap_or(usize::MAX);
-    let watches = Watches::new(each_max, verifier, Arc::clone(&clock), stopping.clone());
-    let router = router(gate, Api { broker, watches }, &health)?;
+    let watches = Watches::new(each_max, Arc::clone(&clock), stopping.clone());
+    let router = router(gate, Api { watches }, &health)?;
     let incoming = incoming(listener, tls.clone(), socket, &limits, &clock);
     health.serving();
     let stop = async {
@@ -160,6 +160,7 @@ fn router(gate: Gate, api: Api, health: &Health) -> Result<Router<Stack<Gate, Id
     let targets = TargetServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
     let requests = RequestServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
     let grants = GrantServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
+    let freezes = FreezeServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
     let exceptions = ExceptionServiceServer::from_arc(api).max_decoding_message_size(bound);
     Ok(bounded()
         .layer(gate)
@@ -169,6 +170,7 @@ fn router(gate: Gate, api: Api, health: &Health) -> Result<Router<Stack<Gate, Id
         .add_service(targets)
         .add_service(requests)
         .add_service(grants)
+        .add_service(freezes)
         .add_service(exceptions))
 }
 

@@ -50,11 +50,14 @@ impl From<Error> for Status {
             Error::IssueFailed { grant, .. } => unavailable(ErrorReason::IssueFailed, message)
                 .metadata("grant", format!("grants/{grant}"))
                 .status(),
-            Error::Conflict => {
+            Error::Conflict | Error::Reconfigured => {
                 Made::new(Code::Aborted, ErrorReason::Conflict, message).retry(RETRY_COLLISION).status()
             }
             Error::StoreUnavailable(source) => {
                 because(unavailable(ErrorReason::StoreUnavailable, message).status(), Arc::new(source))
+            }
+            Error::SignersUnusable(source) => {
+                because(unavailable(ErrorReason::SignersUnusable, message).status(), Arc::new(source))
             }
             Error::Stopping => stopping(),
             Error::Internal(source) => {
@@ -166,6 +169,21 @@ fn refused(message: &str, name: &str, refusal: &Refusal) -> Status {
             let over_at = over_at.to_rfc3339_opts(SecondsFormat::Millis, true);
             failed(ErrorReason::GrantPause).metadata("over_at", over_at)
         }
+        Refusal::TooEarly { not_before } => failed(ErrorReason::TooEarly)
+            .metadata("not_before", not_before.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        Refusal::Frozen { since, .. } => failed(ErrorReason::TargetFrozen)
+            .metadata("since", since.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        Refusal::OutsideHours { fits_at, .. } => {
+            let made = failed(ErrorReason::OutsideHours);
+            match fits_at {
+                Some(at) => made.metadata("fits_at", at.to_rfc3339_opts(SecondsFormat::Millis, true)),
+                None => made,
+            }
+        }
+        Refusal::SignatureRequired { .. } => failed(ErrorReason::SignatureRequired),
+        Refusal::SignatureInvalid { problem } => {
+            denied(ErrorReason::SignatureInvalid).metadata("problem", problem.name())
+        }
     }
     .status()
 }
@@ -253,7 +271,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        access::{approval::Digest, id::GrantId, refusal::Holders},
+        access::{approval::Digest, id::GrantId, refusal::Holders, signing::Problem},
+        signature::{ListError, Lists},
         store::StoreError,
         telemetry::{Format, tests::logged},
         vault::MissingCapability,
@@ -271,6 +290,10 @@ mod tests {
 
     fn store(secret: &'static str) -> StoreError {
         StoreError::Unavailable { operation: "commit", source: secret.into() }
+    }
+
+    fn unusable() -> ListError {
+        Lists::parse("secret", "").unwrap_err()
     }
 
     /// An error, and what the contract says that it is on the wire: code, reason, metadata.
@@ -304,11 +327,13 @@ mod tests {
             ),
             (Error::EarlierRemains { grant: grant() }, Code::Unavailable, "EARLIER_REMAINS", Some(held)),
             (Error::Conflict, Code::Aborted, "CONFLICT", None),
+            (Error::Reconfigured, Code::Aborted, "CONFLICT", None),
             (Error::StoreUnavailable(store("secret")), Code::Unavailable, "STORE_UNAVAILABLE", None),
+            (Error::SignersUnusable(unusable()), Code::Unavailable, "SIGNERS_UNUSABLE", None),
             (Error::Stopping, Code::Unavailable, "STOPPING", None),
             (Error::Internal("secret".into()), Code::Internal, "INTERNAL", None),
         ];
-        others.into_iter().chain(refusals()).collect()
+        others.into_iter().chain(refusals()).chain(more_refusals()).collect()
     }
 
     fn refusals() -> Vec<Row> {
@@ -344,6 +369,12 @@ mod tests {
             ),
             (refused_with(Refusal::GrantEnded), Code::FailedPrecondition, "GRANT_ENDED", None),
             (refused_with(Refusal::WindowClosed), Code::FailedPrecondition, "WINDOW_CLOSED", None),
+        ]
+    }
+
+    /// Those of claims whose time hasn't come, and of signatures.
+    fn more_refusals() -> Vec<Row> {
+        vec![
             (
                 refused_with(Refusal::GrantLimit { holders: Holders::Caller, max: NonZeroU32::MIN }),
                 Code::FailedPrecondition,
@@ -355,6 +386,36 @@ mod tests {
                 Code::FailedPrecondition,
                 "GRANT_PAUSE",
                 Some(("over_at", "1970-01-01T00:00:00.000Z".into())),
+            ),
+            (
+                refused_with(Refusal::Frozen { since: DateTime::UNIX_EPOCH, reason: "breach".into() }),
+                Code::FailedPrecondition,
+                "TARGET_FROZEN",
+                Some(("since", "1970-01-01T00:00:00.000Z".into())),
+            ),
+            (
+                refused_with(Refusal::TooEarly { not_before: DateTime::UNIX_EPOCH }),
+                Code::FailedPrecondition,
+                "TOO_EARLY",
+                Some(("not_before", "1970-01-01T00:00:00.000Z".into())),
+            ),
+            (
+                refused_with(Refusal::OutsideHours { hours: "'* 9 * * *' (UTC)".into(), fits_at: None }),
+                Code::FailedPrecondition,
+                "OUTSIDE_HOURS",
+                None,
+            ),
+            (
+                refused_with(Refusal::SignatureRequired { present: true }),
+                Code::FailedPrecondition,
+                "SIGNATURE_REQUIRED",
+                None,
+            ),
+            (
+                refused_with(Refusal::SignatureInvalid { problem: Problem::KeyRevoked }),
+                Code::PermissionDenied,
+                "SIGNATURE_INVALID",
+                Some(("problem", "KEY_REVOKED".into())),
             ),
         ]
     }
@@ -389,6 +450,8 @@ mod tests {
         let known = (1..).map_while(|number| ErrorReason::try_from(number).ok());
         let mut known: Vec<&str> = known.map(wire_name).collect();
         reached.sort_unstable();
+        // Two errors are a conflict.
+        reached.dedup();
         known.sort_unstable();
         assert_eq!(reached, known);
         for (error, ..) in all() {
@@ -451,7 +514,8 @@ mod tests {
 
     #[test]
     fn what_the_caller_can_mend_is_not_the_operators_matter() {
-        let mendable = [Error::Conflict, Error::Stopping, refused_with(Refusal::SelfApproval)];
+        let mendable =
+            [Error::Conflict, Error::Reconfigured, Error::Stopping, refused_with(Refusal::SelfApproval)];
         let log_all = || mendable.into_iter().for_each(|error| log(&error.into(), "/m", None, "dana"));
         assert_eq!(logged(Level::INFO, Format::Json, log_all), "");
     }

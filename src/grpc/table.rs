@@ -1,6 +1,6 @@
 //! Which methods there are, and which verb each stands for: one table. A method that isn't in it reaches nothing.
 
-use crate::access::policy::Verb;
+use crate::{access::policy::Verb, wire::Method};
 
 /// What calling a method takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,36 +11,45 @@ pub(super) enum Access {
     Verbs(&'static [Verb]),
 }
 
-use Access::{Open, Verbs};
+/// The table: a row for each method of the contract, or it doesn't compile.
+const fn access(method: Method) -> &'static [Verb] {
+    match method {
+        Method::ListTargets => &[Verb::ListTargets],
+        Method::GetTarget => &[Verb::GetTarget],
+        Method::SubmitRequest => &[Verb::SubmitRequest],
+        Method::GetRequest => &[Verb::GetRequest],
+        Method::ListRequests => &[Verb::ListRequests],
+        Method::WithdrawRequest => &[Verb::WithdrawRequest],
+        Method::ApproveRequest => &[Verb::ApproveRequest],
+        Method::DenyRequest => &[Verb::DenyRequest],
+        Method::WatchRequests => &[Verb::WatchRequests, Verb::WatchRequest],
+        Method::ClaimGrant => &[Verb::ClaimGrant],
+        Method::ReleaseGrant => &[Verb::ReleaseGrant],
+        Method::RevokeGrant => &[Verb::RevokeGrant],
+        Method::GetGrant => &[Verb::GetGrant],
+        Method::ListGrants => &[Verb::ListGrants],
+        Method::ListExceptions => &[Verb::ListExceptions],
+        Method::GetException => &[Verb::GetException],
+        Method::FreezeTargets => &[Verb::FreezeTargets],
+        Method::ThawTargets => &[Verb::ThawTargets],
+        Method::ListFreezes => &[Verb::ListFreezes],
+    }
+}
 
-/// The table.
-pub(super) const TABLE: &[(&str, Access)] = &[
-    ("/hallpass.v1.TargetService/ListTargets", Verbs(&[Verb::ListTargets])),
-    ("/hallpass.v1.TargetService/GetTarget", Verbs(&[Verb::GetTarget])),
-    ("/hallpass.v1.RequestService/SubmitRequest", Verbs(&[Verb::SubmitRequest])),
-    ("/hallpass.v1.RequestService/GetRequest", Verbs(&[Verb::GetRequest])),
-    ("/hallpass.v1.RequestService/ListRequests", Verbs(&[Verb::ListRequests])),
-    ("/hallpass.v1.RequestService/WithdrawRequest", Verbs(&[Verb::WithdrawRequest])),
-    ("/hallpass.v1.RequestService/ApproveRequest", Verbs(&[Verb::ApproveRequest])),
-    ("/hallpass.v1.RequestService/DenyRequest", Verbs(&[Verb::DenyRequest])),
-    ("/hallpass.v1.RequestService/WatchRequests", Verbs(&[Verb::WatchRequests, Verb::WatchRequest])),
-    ("/hallpass.v1.GrantService/ClaimGrant", Verbs(&[Verb::ClaimGrant])),
-    ("/hallpass.v1.GrantService/ReleaseGrant", Verbs(&[Verb::ReleaseGrant])),
-    ("/hallpass.v1.GrantService/RevokeGrant", Verbs(&[Verb::RevokeGrant])),
-    ("/hallpass.v1.GrantService/GetGrant", Verbs(&[Verb::GetGrant])),
-    ("/hallpass.v1.GrantService/ListGrants", Verbs(&[Verb::ListGrants])),
-    ("/hallpass.v1.ExceptionService/ListExceptions", Verbs(&[Verb::ListExceptions])),
-    ("/hallpass.v1.ExceptionService/GetException", Verbs(&[Verb::GetException])),
-    ("/grpc.health.v1.Health/Check", Open),
-    ("/grpc.health.v1.Health/Watch", Open),
-    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Open),
-    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Open),
+/// The standard methods that tell only what is public.
+const OPEN: [&str; 4] = [
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
 /// What the method at this path takes; `None` if there is no such method. The path comes back as the table's own text,
 /// which can be logged and recorded without a second thought.
 pub(super) fn find(path: &str) -> Option<(&'static str, Access)> {
-    TABLE.iter().find(|(known, _)| *known == path).copied()
+    let open = OPEN.iter().find(|known| **known == path).map(|known| (*known, Access::Open));
+    let ours = || Method::ALL.iter().find(|(_, known)| *known == path);
+    open.or_else(|| ours().map(|(method, known)| (*known, Access::Verbs(access(*method)))))
 }
 
 #[cfg(test)]
@@ -60,13 +69,11 @@ mod tests {
         pool.services().flat_map(of).collect()
     }
 
-    fn listed(wanted: impl Fn(Access) -> bool) -> BTreeSet<String> {
-        TABLE.iter().filter(|(_, access)| wanted(*access)).map(|(path, _)| (*path).to_owned()).collect()
-    }
-
     #[test]
     fn every_method_of_the_contract_needs_an_identity() {
-        assert_eq!(listed(|access| access != Open), methods(crate::wire::DESCRIPTORS));
+        for path in methods(crate::wire::DESCRIPTORS) {
+            assert!(matches!(find(&path), Some((known, Access::Verbs(_))) if known == path), "{path}");
+        }
     }
 
     #[test]
@@ -76,15 +83,13 @@ mod tests {
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
-        assert_eq!(listed(|access| access == Open), served.into_iter().flat_map(methods).collect());
+        let open: BTreeSet<String> = OPEN.iter().map(ToString::to_string).collect();
+        assert_eq!(open, served.into_iter().flat_map(methods).collect());
     }
 
     #[test]
     fn every_verb_is_reached_by_exactly_one_method() {
-        let reached = TABLE.iter().flat_map(|(_, access)| match access {
-            Open => &[],
-            Verbs(verbs) => *verbs,
-        });
+        let reached = Method::ALL.iter().flat_map(|(method, _)| access(*method));
         let mut reached: Vec<String> = reached.map(|verb| format!("{verb:?}")).collect();
         let mut all: Vec<String> = Verb::all().map(|verb| format!("{verb:?}")).collect();
         reached.sort();

@@ -17,9 +17,9 @@ impl TargetService for Api {
         &self,
         call: Request<ListTargetsRequest>,
     ) -> Result<Response<ListTargetsResponse>, Status> {
-        let (caller, message) = Self::open(call)?;
+        let (broker, caller, message) = Self::open(call)?;
         let page = from_proto::target_page(&message)?;
-        let targets = self.broker.targets(&caller).await?;
+        let targets = broker.targets(&caller).await?;
         // There are as many as the operators wrote down by hand, so the page is cut out of all of them.
         let rest =
             targets.into_iter().filter(|view| page.after().is_none_or(|after| view.target.name > *after));
@@ -28,8 +28,8 @@ impl TargetService for Api {
     }
 
     async fn get_target(&self, call: Request<GetTargetRequest>) -> Result<Response<Target>, Status> {
-        let (caller, message) = Self::open(call)?;
+        let (broker, caller, message) = Self::open(call)?;
         let name: TargetName = from_proto::name("name", "targets", &message.name)?;
-        Ok(Response::new(to_proto::target(self.broker.target(&caller, &name).await?)))
+        Ok(Response::new(to_proto::target(broker.target(&caller, &name).await?)))
     }
 }

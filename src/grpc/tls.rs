@@ -3,7 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -61,9 +61,14 @@ pub enum TlsError {
 /// How often the files are looked at. A renewed certificate, and a revoked one, count after no more than this.
 const RELOAD_EVERY: Duration = Duration::from_secs(10);
 
-/// A certificate chain with its key, ready to serve, and what is trusted of clients' certificates.
+/// A certificate chain with its key, ready to serve, and what is trusted of clients' certificates. Clones are handles to the
+/// same one.
 #[derive(Clone, Debug)]
-pub struct Tls {
+pub struct Tls(Arc<RwLock<Served>>);
+
+/// What connections begin with.
+#[derive(Clone, Debug)]
+struct Served {
     config: Arc<ServerConfig>,
     own: Arc<Own>,
     clients: Option<Arc<Certificates>>,
@@ -94,11 +99,21 @@ impl Tls {
         // A session that is taken up again skips the look at the client's certificate.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { config: Arc::new(config), own, clients })
+        Ok(Self(Arc::new(RwLock::new(Served { config: Arc::new(config), own, clients }))))
+    }
+
+    /// From now on connections begin with the other one's; those that there are go on.
+    pub fn replace(&self, other: &Self) {
+        let served = other.served();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = served;
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.config))
+        TlsAcceptor::from(self.served().config)
+    }
+
+    fn served(&self) -> Served {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Looks at the files again and again, until it is dropped.
@@ -112,8 +127,9 @@ impl Tls {
     }
 
     fn reload(&self) {
-        self.own.reload();
-        if let Some(clients) = &self.clients {
+        let Served { own, clients, .. } = self.served();
+        own.reload();
+        if let Some(clients) = clients {
             clients.reload();
         }
     }
@@ -223,7 +239,7 @@ mod tests {
         let good_cert = file("cert.pem", &good.cert.pem());
         let good_key = file("key.pem", &good.signing_key.serialize_pem());
         let tls = Tls::load(&good_cert, &good_key, None).unwrap();
-        assert_eq!(tls.config.alpn_protocols, [b"h2"]);
+        assert_eq!(tls.served().config.alpn_protocols, [b"h2"]);
         let other_key = file("other.pem", &pair().signing_key.serialize_pem());
         let empty = file("empty.pem", "");
         let missing = directory.path().join("missing.pem");
@@ -252,7 +268,7 @@ mod tests {
         };
         let first = write();
         let tls = Tls::load(&certificate, &key, None).unwrap();
-        let served = || tls.own.current().serving.cert.clone();
+        let served = || tls.served().own.current().serving.cert.clone();
         assert_eq!(served(), [first]);
         let second = write();
         let look = || logged(Level::INFO, Format::Json, || tls.reload());

@@ -10,11 +10,13 @@ use secrecy::ExposeSecret as _;
 use crate::{
     access::{
         actor::{Actor, Person},
-        approval::{Approval, Decision, Denial},
+        approval::{Decision, Denial},
         event::Recorded,
+        freeze::{self, Extent, Freeze},
         grant::{self, Grant},
         request::{self, Request},
         revocation::{Cause, Step},
+        signing::{Signed, Signing},
         target::EarlyRevocation,
         text::Ticket,
     },
@@ -23,7 +25,7 @@ use crate::{
 };
 
 pub(super) fn target(view: TargetView) -> wire::Target {
-    let TargetView { target, can_request, can_approve, blockers } = view;
+    let TargetView { target, can_request, can_approve, blockers, freeze: frozen } = view;
     wire::Target {
         name: format!("targets/{}", target.name),
         description: target.description,
@@ -48,17 +50,48 @@ pub(super) fn target(view: TargetView) -> wire::Target {
         grants_max: target.limits.grants_max.map_or(0, |max| count(max.get())),
         pause: target.limits.pause.map(duration),
         ticket_required: target.writing.ticket_required,
+        approval_signing: match target.writing.signing {
+            Signing::Optional => wire::ApprovalSigning::Optional,
+            Signing::Required => wire::ApprovalSigning::Required,
+            Signing::Present => wire::ApprovalSigning::Present,
+        }
+        .into(),
         ticket_pattern: target.writing.ticket_pattern.map(|pattern| pattern.to_string()).unwrap_or_default(),
+        approvals_of: target.quorum.0.into_iter().map(|(group, least)| (group, count(least))).collect(),
+        approvers_may_shorten: target.leeway.shorten,
+        approvers_may_narrow: target.leeway.narrow,
+        freeze: frozen.map(freeze),
+        hours: target.hours.map(|hours| hours.to_string()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn freeze(freeze: Freeze) -> wire::Freeze {
+    let (ends_grants, thawed_at) = match freeze.state {
+        freeze::State::Frozen { ends_grants } => (ends_grants, None),
+        freeze::State::Thawed { thawed_at } => (false, Some(thawed_at)),
+    };
+    wire::Freeze {
+        name: format!("freezes/{}", freeze.id),
+        target: match freeze.extent {
+            Extent::Everything => "targets/-".to_owned(),
+            Extent::Target(name) => format!("targets/{name}"),
+        },
+        frozen_by: Some(person(freeze.by)),
+        reason: freeze.reason.to_string(),
+        frozen_at: Some(timestamp(freeze.frozen_at)),
+        ends_grants,
+        thawed_at: thawed_at.map(timestamp),
     }
 }
 
 pub(super) fn request(view: RequestView) -> wire::Request {
-    let RequestView { request, grant } = view;
+    let RequestView { request, grant, groups_missing } = view;
     let digest = request.digest().to_string();
     let state = request_state(&request.state);
     let decisions = decisions(&request);
     let lapses_at = request.state.lapses_at().map(timestamp);
     let settled_at = settled_at(&request.state).map(timestamp);
+    let (granted, terms) = (request.duration(), request.terms());
     let Request { id, ask, .. } = request;
     wire::Request {
         name: format!("requests/{id}"),
@@ -76,6 +109,11 @@ pub(super) fn request(view: RequestView) -> wire::Request {
         approvals_required: count(ask.approvals_required),
         credential_path: ask.credential_path,
         grant: grant.map(|grant| format!("grants/{grant}")).unwrap_or_default(),
+        groups_missing,
+        window: Some(duration(granted)),
+        window_not_before: terms.not_before.map(timestamp),
+        window_not_after: terms.not_after.map(timestamp),
+        not_before: ask.not_before.map(timestamp),
     }
 }
 
@@ -103,9 +141,8 @@ const fn settled_at(state: &request::State) -> Option<DateTime<Utc>> {
 
 /// In the order they came: a denial ends it all, so it is the last.
 fn decisions(request: &Request) -> Vec<wire::Decision> {
-    let approvals = request.approvals.iter().map(Approval::decision);
     let mut decisions: Vec<_> =
-        approvals.map(|approval| decision(wire::Verdict::Approved, approval)).collect();
+        request.approvals.iter().map(|given| decision(wire::Verdict::Approved, given.decision())).collect();
     if let request::State::Denied { denial } = &request.state {
         decisions.push(decision(wire::Verdict::Denied, Denial::decision(denial)));
     }
@@ -119,7 +156,31 @@ fn decision(verdict: wire::Verdict, decision: &Decision) -> wire::Decision {
         statement: decision.statement.to_string(),
         digest: decision.digest.to_string(),
         decided_at: Some(timestamp(decision.decided_at)),
+        groups: decision.groups.iter().cloned().collect(),
+        duration: decision.terms.duration.map(duration),
+        not_before: decision.terms.not_before.map(timestamp),
+        not_after: decision.terms.not_after.map(timestamp),
+        ..signed(decision.signed.as_deref())
     }
+}
+
+fn signed(signed: Option<&Signed>) -> wire::Decision {
+    signed.map_or_else(wire::Decision::default, |signed| wire::Decision {
+        signed_text: signed.text.to_string(),
+        signature: signed.signature.clone(),
+        signed_with: signed.key.clone(),
+        user_present: signed.present,
+        ..wire::Decision::default()
+    })
+}
+
+/// A request as it would be if the caller approved it; his decision is the last, and was made at no time.
+pub(super) fn approved_unsigned(view: RequestView, changed: bool) -> wire::Request {
+    let mut request = request(view);
+    if let Some(last) = request.decisions.last_mut().filter(|_| changed) {
+        last.decided_at = None;
+    }
+    request
 }
 
 pub(super) fn grant(grant: Grant) -> wire::Grant {

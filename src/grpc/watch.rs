@@ -43,26 +43,27 @@ type Message = Result<WatchRequestsResponse, Status>;
 #[derive(Clone, Debug)]
 pub(super) struct Watches {
     places: Places<String>,
-    verifier: Arc<Verifier>,
     clock: Arc<dyn Clock>,
     stopping: CancellationToken,
+}
+
+/// What an identity rests on that can stop to hold, and who says whether it does.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    pub(super) evidence: Evidence,
+    pub(super) verifier: Arc<Verifier>,
 }
 
 /// Who watches, and what that rests on.
 #[derive(Clone, Debug)]
 pub(super) struct Watcher {
     pub(super) verified: Verified,
-    pub(super) evidence: Option<Evidence>,
+    pub(super) standing: Option<Standing>,
 }
 
 impl Watches {
-    pub(super) fn new(
-        each_max: usize,
-        verifier: Arc<Verifier>,
-        clock: Arc<dyn Clock>,
-        stopping: CancellationToken,
-    ) -> Self {
-        Self { places: Places::new(STREAMS_MAX, each_max), verifier, clock, stopping }
+    pub(super) fn new(each_max: usize, clock: Arc<dyn Clock>, stopping: CancellationToken) -> Self {
+        Self { places: Places::new(STREAMS_MAX, each_max), clock, stopping }
     }
 
     /// A place for one stream.
@@ -92,7 +93,7 @@ impl Watches {
     async fn end(&self, watcher: &Watcher) -> Status {
         tokio::select! {
             () = self.stopping.cancelled() => status::stopping(),
-            () = self.clock.sleep_until(watcher.verified.expires_at) => status::identity(&match watcher.evidence {
+            () = self.clock.sleep_until(watcher.verified.expires_at) => status::identity(&match watcher.standing {
                 Some(_) => IdentityError::Certificate("is expired"),
                 None => IdentityError::Expired,
             }),
@@ -103,10 +104,10 @@ impl Watches {
     /// Looks again and again whether what the identity rests on still holds, and says what doesn't.
     async fn lost(&self, watcher: &Watcher) -> IdentityError {
         // A token holds until it expires, whatever happens.
-        let Some(evidence) = &watcher.evidence else { return pending().await };
+        let Some(Standing { evidence, verifier }) = &watcher.standing else { return pending().await };
         loop {
             self.clock.sleep(LOOK_AGAIN).await;
-            match self.verifier.verify_evidence(evidence).await {
+            match verifier.verify_evidence(evidence).await {
                 Ok(now) if now.caller == watcher.verified.caller => {}
                 Ok(_) => return IdentityError::Changed,
                 Err(error) => return error,
@@ -160,10 +161,16 @@ mod tests {
     const EACH_MAX: usize = 4;
 
     fn watches(clock: Arc<ManualClock>, stopping: CancellationToken) -> Watches {
+        Watches::new(EACH_MAX, clock, stopping)
+    }
+
+    /// Who knows one user of this machine.
+    fn verifier() -> Arc<Verifier> {
         let people = [("0".to_owned(), "alice".to_owned())].into();
         let socket = SocketSettings { people, groups: BTreeMap::new() };
-        let verifier = Verifier::new(vec![], Persons::default(), clock.clone()).unwrap();
-        Watches::new(EACH_MAX, Arc::new(verifier.with_socket(Some(socket))), clock, stopping)
+        let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
+        let verifier = Verifier::new(vec![], Persons::default(), clock).unwrap();
+        Arc::new(verifier.with_socket(Some(socket)))
     }
 
     fn caller(name: &str) -> Caller {
@@ -173,7 +180,8 @@ mod tests {
 
     fn watcher(name: &str, expires_at: DateTime<chrono::Utc>, uid: Option<u32>) -> Watcher {
         let verified = Verified { caller: caller(name), expires_at };
-        Watcher { verified, evidence: uid.map(Evidence::User) }
+        let standing = |uid| Standing { evidence: Evidence::User(uid), verifier: verifier() };
+        Watcher { verified, standing: uid.map(standing) }
     }
 
     fn message(sequence: i64) -> WatchRequestsResponse {
@@ -271,7 +279,7 @@ mod tests {
         let who = watcher("alice", DateTime::<chrono::Utc>::MAX_UTC, Some(0));
         let clock = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
         let watches = watches(Arc::clone(&clock), CancellationToken::new());
-        let again = watches.verifier.verify_evidence(&Evidence::User(0)).await.unwrap();
+        let again = verifier().verify_evidence(&Evidence::User(0)).await.unwrap();
         assert_eq!(again.caller, who.verified.caller, "which is what the loop goes on with");
         let mut lost = Box::pin(watches.lost(&who));
         assert!(lost.as_mut().now_or_never().is_none());

@@ -95,10 +95,25 @@ pub(super) struct Issuer {
 }
 
 impl Issuer {
-    pub(super) fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, HttpError> {
+    /// An issuer, with the keys that are known from `before`.
+    pub(super) fn new(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        before: Option<&Self>,
+    ) -> Result<Self, HttpError> {
         let http = client(settings.ca_file.as_deref(), FETCH_TIMEOUT)?;
-        let keys = Keys::new(http, &settings, clock);
+        let keys = Keys::new(http, &settings, clock, before.map(|before| &*before.keys));
         Ok(Self { settings, keys: Arc::new(keys) })
+    }
+
+    /// Whether what is known of this one's keys would be known with these settings as well. A file may say something else
+    /// by now, and can be read at any time.
+    pub(super) fn has_keys_of(&self, other: &Settings) -> bool {
+        let Settings { issuer, algorithms, keys, ca_file, .. } = &self.settings;
+        let is_file = matches!(keys, KeySource::File(_));
+        !is_file
+            && (issuer, algorithms, keys, ca_file)
+                == (&other.issuer, &other.algorithms, &other.keys, &other.ca_file)
     }
 
     pub(super) const fn settings(&self) -> &Settings {

@@ -62,7 +62,7 @@ pub(super) struct Keys {
     source: KeySource,
     algorithms: Vec<Algorithm>,
     clock: Arc<dyn Clock>,
-    known: Mutex<Known>,
+    known: Arc<Mutex<Known>>,
     fetching: Arc<AsyncMutex<()>>,
     waiting: Semaphore,
 }
@@ -102,7 +102,13 @@ struct Discovered {
 }
 
 impl Keys {
-    pub(super) fn new(http: Client, settings: &Settings, clock: Arc<dyn Clock>) -> Self {
+    /// Keys to be fetched, or those that are known from `before` and fetched on.
+    pub(super) fn new(
+        http: Client,
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        before: Option<&Self>,
+    ) -> Self {
         Self {
             http,
             name: settings.name.clone(),
@@ -110,8 +116,8 @@ impl Keys {
             source: settings.keys.clone(),
             algorithms: settings.algorithms.clone(),
             clock,
-            known: Mutex::default(),
-            fetching: Arc::default(),
+            known: before.map(|before| Arc::clone(&before.known)).unwrap_or_default(),
+            fetching: before.map(|before| Arc::clone(&before.fetching)).unwrap_or_default(),
             waiting: Semaphore::new(WAITING_MAX),
         }
     }

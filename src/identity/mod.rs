@@ -92,7 +92,7 @@ impl Verifier {
     ///
     /// If an HTTP client can't be built, which is about a `ca_file`.
     pub fn new(issuers: Vec<Settings>, persons: Persons, clock: Arc<dyn Clock>) -> Result<Self, HttpError> {
-        let issuer = |settings| Issuer::new(settings, Arc::clone(&clock));
+        let issuer = |settings| Issuer::new(settings, Arc::clone(&clock), None);
         let issuers = issuers.into_iter().map(issuer).collect::<Result<_, _>>()?;
         Ok(Self { issuers, certificates: None, socket: None, persons, clock })
     }
@@ -125,6 +125,21 @@ impl Verifier {
             (Evidence::User(_), _, None) => return Err(IdentityError::User),
         };
         Ok(self.known(verified))
+    }
+
+    /// One of another configuration, which knows nobody but by tokens yet. Keys that were fetched from where they still come from stay known, so that an issuer
+    /// which is down now locks out nobody whom it wouldn't have locked out before.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Self::new`].
+    pub fn renewed(&self, issuers: Vec<Settings>, persons: Persons) -> Result<Self, HttpError> {
+        let issuer = |settings: Settings| {
+            let before = self.issuers.iter().find(|issuer| issuer.has_keys_of(&settings));
+            Issuer::new(settings, Arc::clone(&self.clock), before)
+        };
+        let issuers = issuers.into_iter().map(issuer).collect::<Result<_, _>>()?;
+        Ok(Self { issuers, certificates: None, socket: None, persons, clock: Arc::clone(&self.clock) })
     }
 
     /// Checks a token.

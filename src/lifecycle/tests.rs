@@ -92,6 +92,7 @@ async fn hangup_stops_nothing() {
     });
     assert!(run.await.is_err());
     assert!(!lifecycle.stopping().is_cancelled());
+    timeout(PATIENCE, lifecycle.reload().notified()).await.expect("it asks for a reload");
 }
 
 #[tokio::test]
@@ -128,6 +129,10 @@ fn systemd_hears_what_it_is_told_and_nothing_else() {
     let notifier = manager.notifier(None);
     notifier.ready();
     assert_eq!(manager.next(), "READY=1\n");
+    notifier.reloading();
+    let (reloading, since) = (manager.next(), "RELOADING=1\nMONOTONIC_USEC=");
+    let since = reloading.strip_prefix(since).and_then(|rest| rest.trim_end().parse::<u64>().ok());
+    assert!(since.is_some_and(|since| since > 0), "{reloading}");
     notifier.status("2 grants\nWATCHDOG=1");
     assert_eq!(manager.next(), "STATUS=2 grants\n");
     notifier.status(&"ä".repeat(STATUS_MAX));

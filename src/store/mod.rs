@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use crate::access::{
     change::Change,
     event::{Event, Recorded},
+    freeze::Freeze,
     grant::Grant,
     handle::LeaseId,
     id::{GrantId, RequestId},
@@ -31,8 +32,23 @@ pub enum Write<'a> {
     Request(&'a Change<Request>),
     /// A grant's change, with its event.
     Grant(&'a Change<Grant>),
+    /// A freeze's change, with its event.
+    Freeze(&'a Change<Freeze>),
     /// A fact that changes nothing: an attempt that was refused.
     Fact(&'a Event),
+}
+
+impl Write<'_> {
+    /// The same, once more.
+    #[must_use]
+    pub const fn again(&self) -> Self {
+        match self {
+            Self::Request(change) => Self::Request(change),
+            Self::Grant(change) => Self::Grant(change),
+            Self::Freeze(change) => Self::Freeze(change),
+            Self::Fact(event) => Self::Fact(event),
+        }
+    }
 }
 
 /// Why the store didn't do it. Nothing happened, except perhaps in a commit that took too long: whoever tries again reads
@@ -216,6 +232,10 @@ pub trait Store: Debug + Send + Sync {
         holder_subject: &str,
         but_of: RequestId,
     ) -> Result<Held, StoreError>;
+
+    /// The freezes that stand, in the order of what they cover: the one of everything first. No more than one for each
+    /// target that was ever configured.
+    async fn freezes(&self) -> Result<Vec<Freeze>, StoreError>;
 
     /// The secret that handles are digested with in events. Made once, with the database.
     async fn digest_key(&self) -> Result<[u8; 32], StoreError>;

@@ -4,7 +4,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch as channel};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -22,6 +22,34 @@ const LOOK_AGAIN: TimeDelta = TimeDelta::minutes(1);
 /// A loop that runs until the daemon stops, with its name.
 pub type Chore = (&'static str, Pin<Box<dyn Future<Output = ()> + Send>>);
 
+/// When the two chores run that have a schedule.
+#[derive(Debug)]
+pub struct Schedules {
+    /// When every open grant is looked at.
+    pub sweep: channel::Sender<Schedule>,
+    /// When Vault and the records are compared.
+    pub reconcile: channel::Sender<Schedule>,
+}
+
+impl Schedules {
+    /// Begins with these.
+    #[must_use]
+    pub fn new(sweep: Schedule, reconcile: Schedule) -> Self {
+        Self { sweep: channel::Sender::new(sweep), reconcile: channel::Sender::new(reconcile) }
+    }
+
+    /// Goes on with these.
+    pub fn replace(&self, sweep: Schedule, reconcile: Schedule) {
+        for (now, next) in [(&self.sweep, sweep), (&self.reconcile, reconcile)] {
+            now.send_if_modified(|now| {
+                let differs = *now != next;
+                *now = next;
+                differs
+            });
+        }
+    }
+}
+
 /// Everything that recurs.
 #[derive(Clone, Debug)]
 pub struct Chores {
@@ -36,9 +64,10 @@ pub struct Chores {
 }
 
 impl Chores {
-    /// All of them; `sweep` and `reconcile` say when those two run, beside at once.
+    /// All of them; the schedules say when two of them run, beside at once and when the schedules are changed.
     #[must_use]
-    pub fn all(&self, sweep: Schedule, reconcile: Schedule) -> Vec<Chore> {
+    pub fn all(&self, schedules: &Schedules) -> Vec<Chore> {
+        let [sweep, reconcile] = [&schedules.sweep, &schedules.reconcile].map(channel::Sender::subscribe);
         vec![
             ("deadlines", Box::pin(self.clone().load_deadlines())),
             ("rescan", Box::pin(self.clone().look_through())),
@@ -48,6 +77,11 @@ impl Chores {
             ("sweep", Box::pin(self.clone().sweep(sweep))),
             ("reconciliation", Box::pin(self.clone().reconcile(reconcile))),
         ]
+    }
+
+    /// One with the configuration that is in force now.
+    fn broker(&self) -> Broker {
+        self.broker.renewed()
     }
 
     /// Keeps the deadlines of the next minutes in memory.
@@ -106,7 +140,7 @@ impl Chores {
     /// Raises an alarm about each ending that takes too long.
     async fn raise_alarms(self) {
         while !self.stopping.is_cancelled() {
-            let next = self.broker.raise_alarms().await.unwrap_or_else(|failure| {
+            let next = self.broker().raise_alarms().await.unwrap_or_else(|failure| {
                 failed(&failure, "overdue endings could not be told of");
                 self.clock.now() + STORE_PAUSE
             });
@@ -115,34 +149,39 @@ impl Chores {
     }
 
     /// Looks at every open grant, and at the daemon's rights in Vault: the safety net for whatever a timer missed.
-    async fn sweep(self, schedule: Schedule) {
+    async fn sweep(self, mut schedule: channel::Receiver<Schedule>) {
         while !self.stopping.is_cancelled() {
-            if let Err(failure) = self.broker.sweep().await {
+            if let Err(failure) = self.broker().sweep().await {
                 failed(&failure, "a sweep could not read or record what it found");
             }
-            self.broker.refresh_blockers().await;
-            self.rest_until_next(&schedule).await;
+            self.broker().refresh_blockers().await;
+            self.rest_until_next(&mut schedule).await;
         }
     }
 
     /// Compares Vault with the records.
-    async fn reconcile(self, schedule: Schedule) {
+    async fn reconcile(self, mut schedule: channel::Receiver<Schedule>) {
         while !self.stopping.is_cancelled() {
-            if let Err(failure) = self.broker.reconcile().await {
+            if let Err(failure) = self.broker().reconcile().await {
                 failed(&failure, "a reconciliation could not read or record what it found");
             }
             tokio::select! {
                 () = self.reconcile.notified() => {}
-                () = self.rest_until_next(&schedule) => {}
+                () = self.rest_until_next(&mut schedule) => {}
             }
         }
     }
 
-    async fn rest_until_next(&self, schedule: &Schedule) {
-        let at = schedule.next_after(self.clock.now());
-        // By a clock that was set back meanwhile, it may be due sooner.
-        while schedule.next_after(self.clock.now()) == at && !self.stopping.is_cancelled() {
-            self.rest_until(at).await;
+    async fn rest_until_next(&self, schedule: &mut channel::Receiver<Schedule>) {
+        let next = |schedule: &channel::Receiver<Schedule>| schedule.borrow().next_after(self.clock.now());
+        let at = next(schedule);
+        // By a clock that was set back meanwhile, or by another schedule, it may be due sooner.
+        while next(schedule) == at && !self.stopping.is_cancelled() {
+            tokio::select! {
+                () = self.rest_until(at) => {}
+                // Whoever changes schedules lives as long as the daemon.
+                Ok(()) = schedule.changed() => {}
+            }
         }
     }
 

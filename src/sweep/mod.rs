@@ -21,7 +21,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-pub use self::chores::Chores;
+pub use self::chores::{Chores, Schedules};
 use self::queue::Queue;
 use crate::{
     access::id::GrantId,

@@ -1,6 +1,8 @@
 //! The configuration as an operator meets it: a file goes in, and either all that is needed or all that is wrong comes
 //! out. What is documented must be what is read.
 
+mod deciding;
+
 use std::{
     collections::BTreeSet,
     fs::{self, Permissions},
@@ -10,15 +12,16 @@ use std::{
 };
 
 use hallpass::{
-    access::{actor::Persons, target::EarlyRevocation, writing::Writing},
+    access::{actor::Persons, signing::Signing, target::EarlyRevocation, writing::Writing},
     config::{self, Config, Tls},
     grpc::{Limits, SocketPlace},
     identity::{Algorithm, CertificateSettings, KeySource, SocketSettings},
+    signature::Signers,
     telemetry::Format,
 };
 
-const SAMPLE: &str = include_str!("../../deploy/hallpassd.toml");
-const DOCUMENTATION: &str = include_str!("../../docs/configuration.md");
+pub const SAMPLE: &str = include_str!("../../deploy/hallpassd.toml");
+pub const DOCUMENTATION: &str = include_str!("../../docs/configuration.md");
 
 /// A good configuration; tests break it line by line.
 const GOOD: &str = r#"
@@ -74,10 +77,10 @@ leads = ["olivia"]
 "#;
 
 /// A directory with a configuration and with the credentials that systemd would hand over.
-struct Place(tempfile::TempDir);
+pub struct Place(tempfile::TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         for name in ["vault-secret-id", "tls-cert", "tls-key"] {
             place.file(name, "something", 0o400);
@@ -96,7 +99,7 @@ impl Place {
         fs::set_permissions(self.path(name), Permissions::from_mode(mode)).unwrap();
     }
 
-    fn load(&self, text: &str) -> Result<Config, config::Problems> {
+    pub fn load(&self, text: &str) -> Result<Config, config::Problems> {
         self.file("hallpassd.toml", text, 0o644);
         Config::load(&self.path("hallpassd.toml"), Some(self.0.path()))
     }
@@ -210,7 +213,7 @@ notify = ["a@example"]
 credential_path = "/database/creds/*"
 "#;
     let expected = r#"
-hallpassd.toml:2: colour: is not a key that is known here; there are: alarm, identity, log, reconcile, roles, schedule, server, store, targets, vault
+hallpassd.toml:2: colour: is not a key that is known here; there are: alarm, approvals, identity, log, reconcile, roles, schedule, server, store, targets, vault
 hallpassd.toml:5: server.listen: must be an IP address and a port, like "127.0.0.1:7643" or "[::1]:7643"
 hallpassd.toml:6: server.plaintext: must be true or false, without quotes
 hallpassd.toml:8: vault.role_id: is missing; write the role id of the daemon's AppRole
@@ -231,7 +234,7 @@ hallpassd.toml:30: targets.orders-ro.claim_within: must be a length of time in q
 hallpassd.toml:32: targets.orders-ro.approvers: is empty, so that nobody could ever approve; write a group (to close the target, empty requesters instead)
 hallpassd.toml:33: targets.orders-ro.approvals_required: must be a whole number from 1 to 10
 hallpassd.toml:34: targets.orders-ro.early_revocation: must be one of "ends_sessions", "stops_new_logins", "expires_only"
-hallpassd.toml:35: targets.orders-ro.notify: is not a key that is known here; there are: approvals_required, approvers, claim_within, credential_path, decide_within, description, early_revocation, grants_max, grants_per_person_max, pause, reason_min, requesters, statement_min, ticket_pattern, ticket_required, vault_policy, window_default, window_max
+hallpassd.toml:35: targets.orders-ro.notify: is not a key that is known here; there are: approval_signed, approvals_of, approvals_required, approver_persons, approvers, approvers_may_narrow, approvers_may_shorten, claim_within, credential_path, decide_within, description, early_revocation, grants_max, grants_per_person_max, hours, hours_time_zone, pause, reason_min, requester_persons, requesters, statement_min, ticket_pattern, ticket_required, vault_policy, window_default, window_max
 hallpassd.toml:37: targets."Orders RW": is not a target's name: it takes 1 to 63 of a-z, 0-9 and '-', beginning with a letter
 hallpassd.toml:37: targets."Orders RW".approvers: is missing; write the groups that may approve it
 hallpassd.toml:37: targets."Orders RW".claim_within: is missing; write how long an approval waits to be claimed, like "2h"
@@ -666,7 +669,7 @@ fn the_sample_is_good() {
 }
 
 /// The keys that are read, without the sections.
-fn keys() -> BTreeSet<String> {
+pub fn keys() -> BTreeSet<String> {
     let all = config::keys();
     let holds_others = |key: &String| all.iter().any(|other| other.starts_with(&format!("{key}.")));
     all.iter().filter(|key| !holds_others(key)).cloned().collect()
@@ -699,18 +702,24 @@ fn the_sample_shows_every_key_and_no_other() {
     assert_eq!(shown, keys());
 }
 
-#[test]
-fn the_commented_defaults_of_the_sample_are_good() {
-    // Except for files that only some have.
+/// The sample with what it has behind a '#', except for files that only some have.
+pub fn with_commented_keys() -> String {
+    const FILES: [&str; 5] =
+        ["ca_file", "crl_file", "keys_file", "allowed_signers_file", "revoked_keys_file"];
     let line = |line: &str| match line.strip_prefix("# ") {
-        Some(active) if ["ca_file", "crl_file", "keys_file"].iter().any(|key| active.starts_with(key)) => {
-            line.replacen("# ca_file = \"credential:client-ca\"", "ca_file = \"credential:tls-cert\"", 1)
+        Some(active) if active.starts_with("ca_file = \"credential:client-ca\"") => {
+            "ca_file = \"credential:tls-cert\"".to_owned()
         }
+        Some(active) if FILES.iter().any(|file| active.starts_with(file)) => line.to_owned(),
         Some(active) if active.contains(" = ") || active.starts_with('[') => active.to_owned(),
         _ => line.to_owned(),
     };
-    let text = SAMPLE.lines().map(line).collect::<Vec<_>>().join("\n");
-    let config = Place::new().load(&text).unwrap();
+    SAMPLE.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_commented_defaults_of_the_sample_are_good() {
+    let config = Place::new().load(&with_commented_keys()).unwrap();
     assert_eq!(config.vault.namespace.as_deref(), Some("production"));
     assert_eq!(config.server.limits, Limits::default(), "what is commented is the default");
     assert_eq!(config.server.socket.unwrap().mode, 0o660);
@@ -752,6 +761,65 @@ fn what_has_to_be_written_is_bounded() {
     let pattern = "targets.orders-ro.ticket_pattern";
     refused(&set("ticket_pattern = \"OPS-[0-9\""), pattern, "is not a regular expression");
     refused(&set("ticket_required = \"yes\""), "targets.orders-ro.ticket_required", "must be true or false");
+}
+
+/// A key, as a line of a list has it.
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIH0rDwJpvdSfvMjzJCCIy5gNbFLM4ucAqAGiM243CBw olivia\n";
+
+/// GOOD with lists of keys, and what its target demands.
+fn signed(lists: &str, demand: &str) -> String {
+    let line = "early_revocation = \"ends_sessions\"";
+    with(line, &format!("{line}\napproval_signed = \"{demand}\"\n[approvals]\n{lists}"))
+}
+
+#[test]
+fn signatures_are_demanded_only_where_keys_are_listed() {
+    let place = Place::new();
+    place.file("signers", &format!("vault:x {KEY}"), 0o644);
+    place.file("revoked", KEY, 0o644);
+    let both = "allowed_signers_file = \"credential:signers\"\nrevoked_keys_file = \"credential:revoked\"";
+    for (word, meant) in
+        [("no", Signing::Optional), ("yes", Signing::Required), ("present", Signing::Present)]
+    {
+        let config = place.load(&signed(both, word)).unwrap();
+        assert_eq!(config.policy.targets.values().next().unwrap().writing.signing, meant);
+        assert_eq!(config.signers.allowed_file, Some(place.path("signers")));
+        assert_eq!(config.signers.revoked_file, Some(place.path("revoked")));
+    }
+    assert_eq!(place.load(GOOD).unwrap().signers, Signers::default());
+    assert!(place.load(&signed("", "no")).is_ok());
+    for demand in ["yes", "present"] {
+        let printed = place.printed(&signed("", demand));
+        let expected = "hallpassd.toml:27: targets.orders-ro.approval_signed: demands signatures, but nobody's keys are known";
+        assert!(printed.contains(expected) && printed.ends_with("1 problem"), "{printed}");
+    }
+    let bad = place.printed(&signed(both, "maybe"));
+    assert!(bad.contains("approval_signed: must be one of \"no\", \"yes\", \"present\""), "{bad}");
+    let alone = place.printed(&signed("revoked_keys_file = \"credential:revoked\"", "no"));
+    assert!(alone.contains("revoked_keys_file: is of no use without allowed_signers_file"), "{alone}");
+}
+
+/// A list that can't be used is reported once, with its own line, and not as if there were none.
+#[test]
+fn lists_of_keys_are_read_at_once() {
+    let place = Place::new();
+    let lists = "allowed_signers_file = \"credential:signers\"\nrevoked_keys_file = \"credential:revoked\"";
+    place.file("revoked", "", 0o644);
+    let cases = [
+        (format!("vault:x {KEY}* cert-authority {KEY}"), 0o644, "signers:2: has cert-authority"),
+        ("vault:x\n".to_owned(), 0o644, "signers:1: has nothing behind its principals"),
+        (format!("vault:x {KEY}"), 0o666, "signers is writable by everybody"),
+    ];
+    for (text, mode, part) in cases {
+        place.file("signers", &text, mode);
+        let printed = place.printed(&signed(lists, "yes"));
+        assert!(printed.contains("approvals.allowed_signers_file: ") && printed.contains(part), "{printed}");
+        assert!(printed.ends_with("1 problem"), "{printed}");
+    }
+    place.file("signers", &format!("vault:x {KEY}"), 0o644);
+    place.file("revoked", "SSHKRL\n\0", 0o644);
+    let printed = place.printed(&signed(lists, "yes"));
+    assert!(printed.contains("approvals.revoked_keys_file: revoked: is a binary list (KRL)"), "{printed}");
 }
 
 #[test]

@@ -43,6 +43,7 @@ fn part(point: Point) -> Part {
         | Point::LeaseRevoked
         | Point::LeaseGone
         | Point::EndRecorded => Part::Ending,
+        Point::ReloadRecorded => unreachable!("it isn't on the way of a credential"),
     }
 }
 

@@ -208,15 +208,19 @@ async fn a_lease_revoked_behind_the_daemons_back_ends_the_grant() {
 }
 
 #[tokio::test]
-async fn a_target_taken_out_of_the_configuration_takes_its_grants_along() {
+async fn a_start_without_a_target_ends_none_of_its_grants_before_their_window() {
     let mut sim = Sim::start().await;
     let (gone, kept) = (sim.approved("orders-ro").await, sim.approved("payroll-ro").await);
     let gone = sim.claim(gone).await.unwrap().grant;
+    sim.clock.advance(TimeDelta::seconds(1));
     let kept = sim.claim(kept).await.unwrap().grant;
     sim.restart_with(&["payroll-ro"]).await;
     sim.settle().await;
-    assert!(matches!(sim.state(gone.id).await, State::Revoked { cause: Cause::TargetRemoved, .. }));
-    assert!(matches!(sim.state(kept.id).await, State::Active { .. }));
+    assert!(matches!(sim.state(gone.id).await, State::Active { .. }));
+    sim.clock.set(gone.window.closes_at());
+    sim.settle().await;
+    assert!(matches!(sim.state(gone.id).await, State::Revoked { cause: Cause::WindowClosed, .. }));
+    assert!(!matches!(sim.state(kept.id).await, State::Failed { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -123,6 +123,7 @@ fn histories_come_to_everything_that_can_happen() {
         "RevocationRetried",
         "RevocationOverdue",
         "AttemptRefused",
+        "ConfigurationChanged",
         "RecordingResumed",
         "ReconciliationDone",
         "UnknownLeaseFound",

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod authorization;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod cli;
@@ -26,11 +28,17 @@ mod endings;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod imports;
+#[cfg(test)]
+mod injection;
+#[cfg(test)]
+mod login;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
@@ -38,11 +46,17 @@ mod policy;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod rules;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod servers;
+#[cfg(test)]
+mod signatures;
 #[cfg(test)]
 mod store;
 #[cfg(test)]

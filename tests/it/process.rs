@@ -90,12 +90,14 @@ impl Systemd {
         Process::start(&command, "KILL", None, &world.dir.join("notified.log"))
     }
 
-    fn hears(&self, wanted: &str) {
+    /// Waits for a message with this line.
+    fn hears(&self, wanted: &str) -> String {
         let mut buffer = [0; 4096];
         loop {
             let length = self.socket.recv(&mut buffer).unwrap_or_else(|_| panic!("no {wanted}"));
-            if said(&buffer[..length]).lines().any(|line| line == wanted) {
-                return;
+            let message = said(&buffer[..length]);
+            if message.lines().any(|line| line == wanted) {
+                return message;
             }
         }
     }
@@ -110,6 +112,9 @@ async fn systemd_is_told_that_it_is_ready_alive_and_stopping() {
     systemd.hears("READY=1");
     systemd.hears("WATCHDOG=1");
     daemon.signal("HUP");
+    let reloading = systemd.hears("RELOADING=1");
+    assert!(reloading.lines().any(|line| line.starts_with("MONOTONIC_USEC=")), "{reloading}");
+    systemd.hears("READY=1");
     systemd.hears("WATCHDOG=1");
     daemon.signal("TERM");
     systemd.hears("STOPPING=1");

@@ -4,7 +4,9 @@
 //! Everything generated comes from a fixed seed: what passes here passes everywhere.
 
 mod audit;
+mod deciding;
 mod digest;
+mod freezing;
 mod grants;
 mod issuable;
 mod limits;
@@ -16,7 +18,9 @@ mod persons;
 mod races;
 mod reading;
 mod reconciling;
+mod reloading;
 mod requests;
+mod signing;
 mod submitting;
 mod unwritable;
 
@@ -32,8 +36,10 @@ use hallpass::access::{
     handle::{Accessor, LeaseId},
     id::{GrantId, RequestId},
     limits::Limits,
+    quorum::Quorum,
     request::{Ask, Request},
     target::{EarlyRevocation, Target},
+    terms::{Leeway, Terms},
     text::{Prose, Ticket},
     writing::Writing,
 };
@@ -84,9 +90,12 @@ fn target(approvals_required: u32) -> Target {
         window_max: WINDOW,
         decide_within: DECIDE_WITHIN,
         claim_within: CLAIM_WITHIN,
-        requesters: groups(&["dev"]),
-        approvers: groups(&["leads"]),
+        requesters: groups(&["dev"]).into(),
+        approvers: groups(&["leads"]).into(),
         approvals_required: approvals_required.try_into().unwrap(),
+        quorum: Quorum::default(),
+        leeway: Leeway { shorten: true, narrow: true },
+        hours: None,
         early_revocation: EarlyRevocation::EndsSessions,
         window_default: None,
         writing: Writing::default(),
@@ -104,6 +113,7 @@ fn ask(approvals_required: u32) -> Ask {
         reason: Prose::new(REASON).unwrap(),
         ticket: Ticket::new("OPS-7").unwrap(),
         approvals_required,
+        not_before: None,
         submitted_at: at(0),
         key: None,
     }
@@ -114,7 +124,8 @@ fn submit(approvals_required: u32) -> Change<Request> {
 }
 
 fn decision(approver: Person, digest: Digest, decided_at: DateTime<Utc>) -> Decision {
-    Decision { approver, statement: Prose::new(STATEMENT).unwrap(), digest, decided_at }
+    let (statement, groups) = (Prose::new(STATEMENT).unwrap(), groups(&["leads"]));
+    Decision { approver, statement, digest, decided_at, groups, terms: Terms::default(), signed: None }
 }
 
 /// Approved by as many people as it takes, a second after the submission.

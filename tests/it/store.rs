@@ -2,6 +2,7 @@
 //! [`Backend`] and gets a place beside `on_sqlite`. So does the store in memory that simulations stand on.
 
 mod durable;
+mod freezes;
 mod memory;
 mod random;
 mod sqlite;
@@ -13,6 +14,8 @@ use chrono::TimeDelta;
 use hallpass::{
     access::{
         actor::{Actor, Person},
+        approval::Decision,
+        approval_text::ApprovalText,
         event::{About, Event, Fact},
         grant::{Grant, State},
         id::GrantId,
@@ -20,6 +23,8 @@ use hallpass::{
         policy::Scope,
         request::Ask,
         revocation::{Cause, Confirmation, Step},
+        signing::Signed,
+        terms::Terms,
         text::{IdempotencyKey, PROSE_MAX_BYTES, Prose, Ticket},
     },
     clock::Clock,
@@ -27,7 +32,10 @@ use hallpass::{
 };
 use tokio::task::JoinSet;
 
-use self::values::{World, beginning, person, target};
+use self::{
+    freezes::{a_freeze_is_changed_by_one_at_a_time, no_grant_is_opened_of_what_is_frozen},
+    values::{World, beginning, person, target},
+};
 
 /// A database of its own for one test.
 pub trait Backend: Sized {
@@ -59,6 +67,7 @@ conformance!(
         every_state_of_a_request_reads_back,
         every_state_of_a_grant_reads_back,
         any_text_that_the_rules_take_reads_back,
+        a_signed_approval_reads_back,
         of_two_changes_from_one_revision_one_is_stored,
         defect_6_of_many_decisions_at_once_one_is_stored,
         of_many_claims_at_once_one_opens_a_grant,
@@ -75,6 +84,8 @@ conformance!(
         grants_come_with_their_requests,
         leases_are_known_until_they_are_gone,
         what_is_held_is_counted_until_it_is_confirmed_to_have_ended,
+        no_grant_is_opened_of_what_is_frozen,
+        a_freeze_is_changed_by_one_at_a_time,
         handles_stay_out_of_the_log,
         a_restart_keeps_everything,
     ]
@@ -154,6 +165,36 @@ async fn any_text_that_the_rules_take_reads_back(backend: impl Backend) {
         let grant = world.begun(grant, Cause::Frozen).await;
         world.retried(grant, Step::Confirmation, text).await;
     }
+}
+
+/// The world compares at every step: text and signature come back as they were.
+async fn a_signed_approval_reads_back(backend: impl Backend) {
+    let world = World::new(&**backend.store());
+    let three = target("payments", 3);
+    let mut request = world.submit(&three, "dev").await;
+    for (approver, present) in [("lead", Some(true)), ("second", Some(false)), ("third", None)] {
+        let unsigned = world.decision(&request, approver);
+        let signed = present.map(|present| {
+            let (statement, now) = (unsigned.statement.clone(), unsigned.decided_at);
+            Box::new(Signed {
+                text: ApprovalText::of(
+                    request.id,
+                    &request.ask,
+                    Terms::default(),
+                    &unsigned.approver.subject,
+                    statement,
+                    now,
+                ),
+                signature: "-----BEGIN SSH SIGNATURE-----\nü\n-----END SSH SIGNATURE-----\n".to_owned(),
+                key: format!("SHA256:{}", "x".repeat(43)),
+                present,
+            })
+        });
+        let decision = Decision { signed, ..unsigned };
+        let change = request.clone().approve(decision, Some(&three)).unwrap().unwrap();
+        request = world.store_request(change).await;
+    }
+    assert_eq!(request.state.name(), "APPROVED");
 }
 
 async fn of_two_changes_from_one_revision_one_is_stored(backend: impl Backend) {
@@ -271,7 +312,7 @@ async fn a_commit_is_all_or_nothing(backend: impl Backend) {
 
 fn refused_attempt(world: &World<'_>, request: Option<&hallpass::access::request::Request>) -> Event {
     let about = About { request: request.map(|request| request.id), ..About::default() };
-    let fact = Fact::AttemptRefused { verb: "approve", reason: "SELF_APPROVAL" };
+    let fact = Fact::AttemptRefused { verb: "approve", reason: "SELF_APPROVAL", problem: None };
     Event { at: world.tick(), actor: Actor::Person(person("dev")), about, fact }
 }
 

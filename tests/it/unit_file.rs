@@ -28,6 +28,16 @@ fn it_has_no_fault_but_that_the_binary_may_not_be_installed() {
     assert!(faults.iter().all(excused), "{said}");
 }
 
+/// A reload is the command, which reads the same file as the daemon and fails if that isn't taken.
+#[test]
+fn a_reload_asks_the_daemon_about_its_own_file() {
+    let unit = std::fs::read_to_string(UNIT).unwrap();
+    let line = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned();
+    assert_eq!(line("ExecReload="), line("ExecStart=").replace(" serve ", " reload "));
+    assert_eq!(line("Type="), "notify");
+    assert!(!unit.contains("ExecReload=-"), "a refusal is a failure");
+}
+
 #[test]
 fn its_limits_leave_room_for_the_drain() {
     let unit = std::fs::read_to_string(UNIT).unwrap();

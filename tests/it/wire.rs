@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use hallpass::{
     access::{actor::Persons, policy::Scope},
     clock::Clock,
-    grpc::{self, Doors, Limits, ServeError, Tls},
+    grpc::{self, Doors, Front, Fronts, Limits, ServeError, Tls},
     identity::{Algorithm, ClaimPaths, KeySource, Settings, Verifier},
     store::Store as _,
     wire::{
@@ -70,7 +70,7 @@ fn verifier(keys_url: &str, clock: &Arc<dyn Clock>) -> Arc<Verifier> {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server, and the issuer of its callers' tokens.
-struct Served {
+pub struct Served {
     sim: Sim,
     address: String,
     channel: Channel,
@@ -85,7 +85,11 @@ impl Served {
 
     /// With a certificate: the daemon's files, and what clients trust.
     async fn with(tls: Option<(Tls, Certificate)>) -> Self {
-        let sim = Sim::start().await;
+        Self::over(Sim::start().await, tls).await
+    }
+
+    /// Over this broker.
+    pub async fn over(sim: Sim, tls: Option<(Tls, Certificate)>) -> Self {
         let pair = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let key = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).unwrap();
         let clock: Arc<dyn Clock> = sim.clock.clone();
@@ -96,7 +100,8 @@ impl Served {
         let doors = Doors { listener, tls: tls.clone(), socket: None, limits: Limits::default() };
         let scheme = if tls.is_some() { "https" } else { "http" };
         let (broker, stopping) = (Arc::clone(&sim.broker), sim.stopping.clone());
-        let server = tokio::spawn(grpc::serve(doors, broker, verifier, clock, stopping));
+        let fronts = Arc::new(Fronts::new(Front { verifier, broker }));
+        let server = tokio::spawn(grpc::serve(doors, fronts, clock, stopping));
         let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).unwrap();
         let endpoint = match trusted {
             Some(trusted) => {
@@ -109,12 +114,25 @@ impl Served {
         Self { sim, address, channel, key, server }
     }
 
-    /// A token that holds for ten minutes.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// A message of somebody in these groups.
+    pub fn call<T>(&self, name: &str, groups: &[&str], message: T) -> Call<T> {
+        with_token(message, &self.token_of(name, groups))
+    }
+
     fn token(&self, name: &str, group: &str) -> String {
+        self.token_of(name, &[group])
+    }
+
+    /// A token that holds for ten minutes.
+    fn token_of(&self, name: &str, groups: &[&str]) -> String {
         let now = self.sim.clock.now().timestamp();
         let claims = json!({
             "iss": ISSUER, "aud": "hallpass", "sub": format!("id-of-{name}"), "name": name,
-            "groups": [group], "iat": now, "exp": now + 600,
+            "groups": groups, "iat": now, "exp": now + 600,
         });
         let header = Header { kid: Some("k".into()), ..Header::new(jsonwebtoken::Algorithm::EdDSA) };
         encode(&header, &claims, &self.key).unwrap()
@@ -128,11 +146,11 @@ impl Served {
         with_token(message, &self.token("olivia", "operations-leads"))
     }
 
-    fn targets(&self) -> TargetServiceClient<Channel> {
+    pub fn targets(&self) -> TargetServiceClient<Channel> {
         TargetServiceClient::new(self.channel.clone())
     }
 
-    fn requests(&self) -> RequestServiceClient<Channel> {
+    pub fn requests(&self) -> RequestServiceClient<Channel> {
         RequestServiceClient::new(self.channel.clone())
     }
 
@@ -222,6 +240,7 @@ async fn a_story_over_the_wire() {
         name: request.name.clone(),
         digest: request.digest.clone(),
         statement: "go ahead".into(),
+        ..ApproveRequestRequest::default()
     };
     let approved = served.requests().approve_request(served.olivia(approval)).await.unwrap().into_inner();
     assert_eq!(approved.state(), RequestState::Approved);
@@ -362,8 +381,12 @@ async fn a_watch_tells_what_happens_and_ends_with_the_token() {
     let mut seen = served.requests().watch_requests(served.alice(watch)).await.unwrap().into_inner();
     let present = seen.next().await.unwrap().unwrap();
     assert_eq!((present.event, present.request), (None, Some(request.clone())));
-    let approval =
-        ApproveRequestRequest { name: request.name, digest: request.digest, statement: "go".into() };
+    let approval = ApproveRequestRequest {
+        name: request.name,
+        digest: request.digest,
+        statement: "go".into(),
+        ..ApproveRequestRequest::default()
+    };
     served.requests().approve_request(served.olivia(approval)).await.unwrap();
     let next = seen.next().await.unwrap().unwrap();
     assert_eq!(next.event.unwrap().kind, "RequestApproved");
@@ -472,8 +495,9 @@ async fn plaintext_stays_on_this_host() {
     let clock: Arc<dyn Clock> = sim.clock.clone();
     let verifier = verifier("http://127.0.0.1:9/keys", &clock);
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let fronts = Arc::new(Fronts::new(Front { verifier, broker: Arc::clone(&sim.broker) }));
     let doors = Doors { listener, tls: None, socket: None, limits: Limits::default() };
-    let served = grpc::serve(doors, Arc::clone(&sim.broker), verifier, clock, sim.stopping.clone()).await;
+    let served = grpc::serve(doors, fronts, clock, sim.stopping.clone()).await;
     assert!(matches!(served, Err(ServeError::PlaintextOffHost { .. })));
 }
 

@@ -28,6 +28,7 @@ fn ask() -> wire::SubmitRequestRequest {
         ticket: "OPS-7".into(),
         idempotency_key: "k-1".into(),
         validate_only: false,
+        not_before: Some(prost_types::Timestamp { seconds: 1_795_438_800, nanos: 0 }),
     }
 }
 
@@ -39,6 +40,7 @@ fn a_good_submission_comes_through() {
     assert_eq!(submission.reason.as_str(), "a row is wrong");
     assert_eq!(submission.ticket.unwrap().as_str(), "OPS-7");
     assert_eq!(submission.key.unwrap().as_str(), "k-1");
+    assert_eq!(submission.not_before.unwrap().timestamp_millis(), 1_795_438_800_000);
     let bare = wire::SubmitRequestRequest { ticket: String::new(), idempotency_key: String::new(), ..ask() };
     let bare = super::submission(&bare).unwrap();
     assert!(bare.ticket.is_none() && bare.key.is_none());
@@ -53,8 +55,12 @@ fn all_that_is_wrong_is_said_at_once() {
         ticket: "a\nb".into(),
         idempotency_key: "a b".into(),
         validate_only: true,
+        not_before: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
     };
-    assert_eq!(names(submission(&bad)), ["target", "duration", "reason", "ticket", "idempotency_key"]);
+    assert_eq!(
+        names(submission(&bad)),
+        ["target", "duration", "reason", "ticket", "idempotency_key", "not_before"]
+    );
     assert_eq!(names(decision("x", "y", "")), ["name", "digest", "statement"]);
     let bad = wire::RevokeGrantRequest { name: String::new(), reason: "\u{1b}[2J".into() };
     assert_eq!(names(revocation(&bad)), ["name", "reason"]);
@@ -63,6 +69,29 @@ fn all_that_is_wrong_is_said_at_once() {
         2,
         "ticket and key may be empty, and the target may have a usual window"
     );
+}
+
+#[test]
+fn an_approval_may_have_terms_in_whole_seconds() {
+    let message = wire::ApproveRequestRequest {
+        name: "requests/01kb0x3v9m2d4e5f6g7h8j9kab".into(),
+        digest: format!("sha256:{}", "0".repeat(64)),
+        statement: "fine".into(),
+        duration: Some(seconds(60)),
+        not_before: Some(prost_types::Timestamp { seconds: 1_795_438_800, nanos: 0 }),
+        ..wire::ApproveRequestRequest::default()
+    };
+    let (_, good) = approval(&message).unwrap();
+    assert_eq!(good.terms.duration, Some(Duration::from_mins(1)));
+    assert_eq!((good.terms.not_before.unwrap().timestamp(), good.terms.not_after), (1_795_438_800, None));
+    let half = Some(prost_types::Timestamp { seconds: 1_795_438_800, nanos: 500_000_000 });
+    let bad = wire::ApproveRequestRequest {
+        duration: Some(seconds(0)),
+        not_before: half,
+        not_after: half,
+        ..message
+    };
+    assert_eq!(names(approval(&bad)), ["duration", "not_before", "not_after"]);
 }
 
 #[test]

@@ -1,17 +1,19 @@
 //! What each state looks like from outside: every time is there when it is known, and only then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
 use super::*;
 use crate::access::{
+    approval::Approval,
     approval::Digest,
     event::About,
     grant::{Ending, Issued, Leased},
     handle::{Accessor, LeaseId},
     id::{GrantId, RequestId},
     request::Ask,
+    terms::Terms,
     text::Prose,
     window::Window,
 };
@@ -35,6 +37,9 @@ fn decided(by: &str, seconds: i64) -> Decision {
         statement: Prose::new("because").unwrap(),
         digest,
         decided_at: at(seconds),
+        groups: BTreeSet::from(["leads".to_owned()]),
+        terms: Terms::default(),
+        signed: None,
     }
 }
 
@@ -47,12 +52,15 @@ fn a_request(state: request::State) -> wire::Request {
         reason: Prose::new("a row is wrong").unwrap(),
         ticket: None,
         approvals_required: 2,
+        not_before: None,
         submitted_at: at(0),
         key: None,
     };
-    let approvals = vec![Approval::recorded(decided("ada", 5))];
+    let terms =
+        Terms { duration: Some(Duration::from_mins(20)), not_before: Some(at(7)), not_after: Some(at(8)) };
+    let approvals = vec![Approval::recorded(Decision { terms, ..decided("ada", 5) })];
     let request = Request { id: RequestId::new(at(0), 7), ask, approvals, state, revision: 1 };
-    super::request(RequestView { request, grant: None })
+    super::request(RequestView { request, grant: None, groups_missing: vec!["leads".to_owned()] })
 }
 
 #[test]

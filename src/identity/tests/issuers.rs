@@ -128,6 +128,36 @@ async fn keys_from_a_file_are_read_again_and_outlive_it_for_an_hour() {
     assert_eq!(setup.issuer.asked(), 0);
 }
 
+/// A reload while the issuer is down locks out nobody whom the daemon knew how to check, and trusts no key for longer.
+#[tokio::test]
+async fn keys_outlive_a_change_of_what_is_trusted_beside_them() {
+    let setup = Setup::new().await;
+    let claims = setup.claims_but("exp", json!(setup.now() + 86_400));
+    assert!(setup.verify(&claims).await.is_ok());
+    setup.issuer.answers(503, "");
+    let url = || KeySource::Url(setup.issuer.keys_url.clone());
+    let renewed = |settings: Settings| setup.verifier.renewed(vec![settings], Persons::default()).unwrap();
+    let same = Settings { name: "safe".into(), ..settings(Algorithm::EdDsa, url()) };
+    let next = renewed(same.clone());
+    let verified = next.verify(&setup.signer.sign(&claims)).await.unwrap();
+    assert_eq!(verified.caller.person.subject, "safe:entity-1", "by the new settings");
+    let elsewhere = Url::parse("http://127.0.0.1:9/keys").unwrap();
+    for other in [
+        Settings { issuer: "https://other.test".into(), ..same.clone() },
+        Settings { algorithms: vec![Algorithm::Es256], ..same.clone() },
+        Settings { keys: KeySource::Url(elsewhere), ..same.clone() },
+    ] {
+        let issuer = other.issuer.clone();
+        let mut claims = claims.clone();
+        claims["iss"] = json!(issuer);
+        let refused = renewed(other).verify(&setup.signer.sign(&claims)).await;
+        assert!(refused.is_err(), "nothing is known of {issuer}'s keys there");
+    }
+    setup.clock.advance(TimeDelta::minutes(61));
+    let too_old = renewed(same).verify(&setup.signer.sign(&claims)).await;
+    assert_eq!(too_old, Err(IdentityError::KeysUnavailable));
+}
+
 /// What Keycloak and Entra write where Vault's template has `name` and `groups`.
 #[tokio::test]
 async fn claims_are_found_where_the_configuration_says() {

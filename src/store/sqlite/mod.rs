@@ -7,6 +7,7 @@ mod connect;
 mod due;
 mod events;
 mod files;
+mod freezes;
 mod grant_row;
 pub mod holder;
 pub mod inspect;
@@ -30,6 +31,7 @@ use tokio::time::timeout;
 use crate::{
     access::{
         event::Recorded,
+        freeze::Freeze,
         grant::Grant,
         handle::LeaseId,
         id::{GrantId, RequestId},
@@ -207,6 +209,10 @@ impl Store for SqliteStore {
         but_of: RequestId,
     ) -> Result<Held, StoreError> {
         read::held(&self.daemon, target, holder_subject, but_of).await
+    }
+
+    async fn freezes(&self) -> Result<Vec<Freeze>, StoreError> {
+        freezes::standing(&self.daemon).await
     }
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {

@@ -1,6 +1,6 @@
 //! A request's row: which columns a state has, in both directions. The table's CHECKs say the same.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::Deserialize;
 use sqlx::FromRow;
@@ -9,7 +9,10 @@ use super::rows::{Problem, corrupt, id, instant, millis, person, target};
 use crate::{
     access::{
         approval::{Approval, Decision, Denial, Digest},
+        approval_text::ApprovalText,
         request::{Ask, Request, State},
+        signing::Signed,
+        terms::Terms,
         text::{IdempotencyKey, Prose, Ticket},
     },
     store::StoreError,
@@ -19,11 +22,14 @@ use crate::{
 /// reads requests whole, however many they are.
 pub(super) const SELECT: &str = "\
     SELECT r.id, r.target, r.credential_path, r.requester_subject, r.requester_name, r.duration_seconds, r.reason, \
-           r.ticket, r.approvals_required, r.submitted_at, r.idempotency_key, r.state, r.revision, r.lapses_at, \
+           r.ticket, r.approvals_required, r.submitted_at, r.not_before, r.idempotency_key, r.state, r.revision, r.lapses_at, \
            r.approved_at, r.withdrawn_at, r.lapsed_at, r.claimed_at, \
            (SELECT json_group_array(json_object('verdict', d.verdict, 'approver_subject', d.approver_subject, \
                        'approver_name', d.approver_name, 'statement', d.statement, 'digest', d.digest, \
-                       'decided_at', d.decided_at) ORDER BY d.position) \
+                       'decided_at', d.decided_at, 'groups', json(d.groups), \
+                       'duration_seconds', d.duration_seconds, 'not_before', d.not_before, \
+                       'not_after', d.not_after, 'signed_text', d.signed_text, 'signature', d.signature, \
+                       'signed_with', d.signed_with, 'user_present', d.user_present) ORDER BY d.position) \
               FROM decisions d WHERE d.request_id = r.id) AS decisions \
       FROM requests r";
 
@@ -39,6 +45,7 @@ pub(super) struct RequestRow {
     ticket: Option<String>,
     approvals_required: i64,
     submitted_at: i64,
+    not_before: Option<i64>,
     idempotency_key: Option<String>,
     state: String,
     revision: i64,
@@ -66,6 +73,47 @@ struct DecisionRow {
     statement: String,
     digest: String,
     decided_at: i64,
+    groups: BTreeSet<String>,
+    duration_seconds: Option<i64>,
+    not_before: Option<i64>,
+    not_after: Option<i64>,
+    #[serde(flatten)]
+    signed: SignedColumns,
+}
+
+/// The columns that only signed approvals have.
+#[derive(Default, Deserialize)]
+pub(super) struct SignedColumns {
+    pub(super) signed_text: Option<String>,
+    pub(super) signature: Option<String>,
+    pub(super) signed_with: Option<String>,
+    pub(super) user_present: Option<i64>,
+}
+
+impl SignedColumns {
+    /// The columns that a decision has.
+    pub(super) fn of(decision: &Decision) -> Self {
+        let Some(signed) = &decision.signed else { return Self::default() };
+        Self {
+            signed_text: Some(signed.text.to_string()),
+            signature: Some(signed.signature.clone()),
+            signed_with: Some(signed.key.clone()),
+            user_present: Some(i64::from(signed.present)),
+        }
+    }
+
+    /// All of them or none; every other combination is refused.
+    fn read(self) -> Result<Option<Box<Signed>>, Problem> {
+        let Self { signed_text, signature, signed_with, user_present } = self;
+        match (signed_text, signature, signed_with, user_present) {
+            (None, None, None, None) => Ok(None),
+            (Some(text), Some(signature), Some(key), Some(present @ (0 | 1))) => {
+                let text = ApprovalText::parse(&text).map_err(|_| "a signed text isn't canonical")?;
+                Ok(Some(Box::new(Signed { text, signature, key, present: present == 1 })))
+            }
+            _ => Err("a decision's signature isn't whole"),
+        }
+    }
 }
 
 impl RequestRow {
@@ -90,6 +138,7 @@ impl RequestRow {
                 .try_into()
                 .map_err(|_| "approvals_required is off")?,
             submitted_at: instant(self.submitted_at)?,
+            not_before: self.not_before.map(instant).transpose()?,
             key: self.idempotency_key.as_deref().map(key).transpose()?,
         };
         Ok(Request { id: id(&self.id)?, ask, approvals, state, revision: self.revision })
@@ -140,7 +189,9 @@ fn decisions(json: &str) -> Result<(Vec<Approval>, Option<Denial>), Problem> {
         let decision = row.decision()?;
         match (verdict.as_str(), &denial) {
             ("APPROVED", None) => approvals.push(Approval::recorded(decision)),
-            ("DENIED", None) => denial = Some(Denial::recorded(decision)),
+            ("DENIED", None) if decision.signed.is_none() && decision.terms == Terms::default() => {
+                denial = Some(Denial::recorded(decision));
+            }
             _ => return Err("its decisions contradict each other"),
         }
     }
@@ -148,12 +199,24 @@ fn decisions(json: &str) -> Result<(Vec<Approval>, Option<Denial>), Problem> {
 }
 
 impl DecisionRow {
+    fn terms(&self) -> Result<Terms, Problem> {
+        Ok(Terms {
+            duration: self.duration_seconds.map(duration).transpose()?,
+            not_before: self.not_before.map(instant).transpose()?,
+            not_after: self.not_after.map(instant).transpose()?,
+        })
+    }
+
     fn decision(self) -> Result<Decision, Problem> {
+        let terms = self.terms()?;
         Ok(Decision {
             approver: person(self.approver_subject, self.approver_name),
             statement: prose(&self.statement)?,
             digest: Digest::parse(&self.digest).ok_or("a decision's digest is malformed")?,
             decided_at: instant(self.decided_at)?,
+            groups: self.groups,
+            terms,
+            signed: self.signed.read()?,
         })
     }
 }
@@ -234,6 +297,39 @@ mod tests {
         }
     }
 
+    /// Of what makes up a signature all is there or nothing; and a denial has none.
+    #[tokio::test]
+    async fn the_table_says_the_same_of_signatures() {
+        let insert = "INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement, \
+                                            digest, decided_at, signed_text, signature, signed_with, user_present) \
+                      VALUES ('00000000000000000000000000', 1, ?, 's', 'n', 'x', ?, 0, ?, ?, ?, ?)";
+        let text = "hallpass-approval v1\nrequest: 00000000000000000000000000\ndigest: {}\ntarget: t\nrequester: s\n\
+                    requester-name: n\nwindow-seconds: 1\napprover: s\ntime: 1970-01-01T00:00:00Z\n\
+                    statement-bytes: 1\n\nx\n";
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let text = text.replace("{}", &digest);
+        let (_directory, mut raw) = rows::one_of_each().await;
+        for verdict in ["APPROVED", "DENIED"] {
+            for bits in 0_u32..32 {
+                let set = |bit: u32| bits & (1 << bit) != 0;
+                let columns = SignedColumns {
+                    signed_text: set(0).then(|| text.clone()),
+                    signature: set(1).then(|| "signature".to_owned()),
+                    signed_with: set(2).then(|| format!("SHA256:{}", "x".repeat(43))),
+                    user_present: set(3).then_some(if set(4) { 2 } else { 1 }),
+                };
+                sqlx::raw_sql("SAVEPOINT one").execute(&mut raw).await.unwrap();
+                let row = sqlx::query(insert).bind(verdict).bind(&digest).bind(&columns.signed_text);
+                let row = row.bind(&columns.signature).bind(&columns.signed_with).bind(columns.user_present);
+                let taken = row.execute(&mut raw).await.is_ok();
+                sqlx::raw_sql("ROLLBACK TO one; RELEASE one").execute(&mut raw).await.unwrap();
+                let read = columns.read();
+                let fits = read.is_ok_and(|signed| signed.is_none() || verdict == "APPROVED");
+                assert_eq!(taken, fits, "{verdict} {bits:#b}");
+            }
+        }
+    }
+
     #[test]
     fn reading_repairs_nothing() {
         assert!(prose("as written").is_ok());
@@ -249,6 +345,9 @@ mod tests {
             statement: prose("no").unwrap(),
             digest: Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap(),
             decided_at: instant(1).unwrap(),
+            groups: BTreeSet::new(),
+            terms: Terms::default(),
+            signed: None,
         })
     }
 }

@@ -7,12 +7,12 @@ use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
 
 use super::{
     grant_row::Columns,
-    request_row::Times,
+    request_row::{SignedColumns, Times},
     rows::{failed, millis},
 };
 use crate::{
     access::{
-        approval::{Approval, Decision},
+        approval::Decision,
         change::Change,
         grant::Grant,
         request::{Request, State},
@@ -23,8 +23,9 @@ use crate::{
 
 const INSERT_REQUEST: &str = "\
     INSERT INTO requests (id, target, credential_path, requester_subject, requester_name, duration_seconds, reason, \
-                          ticket, approvals_required, submitted_at, idempotency_key, state, revision, lapses_at) \
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                          ticket, approvals_required, submitted_at, idempotency_key, state, revision, lapses_at, \
+                          not_before) \
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 const STORED_REQUEST: &str = "\
     SELECT state, revision, (SELECT count(*) FROM decisions WHERE request_id = requests.id) FROM requests WHERE id = ?";
@@ -36,8 +37,9 @@ const UPDATE_REQUEST: &str = "\
 
 const INSERT_DECISION: &str = "\
     INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement, digest, \
-                           decided_at) \
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+                           decided_at, groups, duration_seconds, not_before, not_after, signed_text, signature, \
+                           signed_with, user_present) \
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 const INSERT_GRANT: &str = "\
     INSERT INTO grants (id, request_id, target, credential_path, holder_subject, holder_name, opens_at, closes_at, \
@@ -96,6 +98,7 @@ async fn insert_request(
         .bind(request.state.name())
         .bind(request.revision)
         .bind(request.state.lapses_at().map(millis))
+        .bind(ask.not_before.map(millis))
         .execute(connection)
         .await
 }
@@ -128,14 +131,14 @@ async fn insert_decisions(
     after: &Request,
     decided: i64,
 ) -> Result<(), sqlx::Error> {
-    let approvals = after.approvals.iter().map(|approval| ("APPROVED", Approval::decision(approval)));
+    let approvals = after.approvals.iter().map(|approval| ("APPROVED", approval.decision()));
     let denial = match &after.state {
         State::Denied { denial } => Some(("DENIED", denial.decision())),
         _ => None,
     };
-    for ((verdict, decision), position) in approvals.chain(denial).zip(1_i64..) {
+    for (decided_now, position) in approvals.chain(denial).zip(1_i64..) {
         if position > decided {
-            insert_decision(connection, after, position, verdict, decision).await?;
+            insert_decision(connection, after, position, decided_now).await?;
         }
     }
     Ok(())
@@ -145,9 +148,9 @@ async fn insert_decision(
     connection: &mut SqliteConnection,
     request: &Request,
     position: i64,
-    verdict: &'static str,
-    decision: &Decision,
+    (verdict, decision): (&'static str, &Decision),
 ) -> Result<SqliteQueryResult, sqlx::Error> {
+    let (signed, terms) = (SignedColumns::of(decision), decision.terms);
     sqlx::query(INSERT_DECISION)
         .bind(request.id.to_string())
         .bind(position)
@@ -157,6 +160,14 @@ async fn insert_decision(
         .bind(decision.statement.as_str())
         .bind(decision.digest.to_string())
         .bind(millis(decision.decided_at))
+        .bind(serde_json::to_string(&decision.groups).map_err(|error| sqlx::Error::Encode(error.into()))?)
+        .bind(terms.duration.map(seconds).transpose()?)
+        .bind(terms.not_before.map(millis))
+        .bind(terms.not_after.map(millis))
+        .bind(signed.signed_text)
+        .bind(signed.signature)
+        .bind(signed.signed_with)
+        .bind(signed.user_present)
         .execute(connection)
         .await
 }
@@ -222,14 +233,17 @@ async fn update_grant(
         .await
 }
 
-fn exactly_one(operation: &'static str, done: &SqliteQueryResult) -> Result<(), StoreError> {
+pub(super) fn exactly_one(operation: &'static str, done: &SqliteQueryResult) -> Result<(), StoreError> {
     if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict { operation }) }
 }
 
-/// What may be unique only once is there already: somebody was faster.
-fn refused(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+/// What may be unique only once is there already, or a freeze is: somebody was faster.
+pub(super) fn refused(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
     move |error| match &error {
-        sqlx::Error::Database(database) if database.is_unique_violation() => {
+        sqlx::Error::Database(database)
+            if database.is_unique_violation()
+                || database.message().starts_with("grants_not_while_frozen") =>
+        {
             StoreError::Conflict { operation }
         }
         _ => failed(operation)(error),

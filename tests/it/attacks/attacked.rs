@@ -16,10 +16,12 @@ use hallpass::{
     broker::{Broker, Parts},
     clock::Clock,
     grpc::{self, Doors, Limits, ServeError, SocketDoor, SocketPlace, Tls},
+    grpc::{Front, Fronts},
     identity::{
         Algorithm, CertificateSettings, Certificates, ClaimPaths, KeySource, Settings, SocketSettings,
         Verifier,
     },
+    signature::Signers,
     store::Store as _,
     wire::{
         ListTargetsRequest, request_service_client::RequestServiceClient,
@@ -125,7 +127,8 @@ impl Attacked {
         let address = listener.local_addr().unwrap();
         let socket_door = Some(SocketDoor::open(&place).unwrap());
         let doors = Doors { listener, tls, socket: socket_door, limits: wishes.limits };
-        let serving = grpc::serve(doors, broker, Arc::new(verifier), clock, sim.stopping.clone());
+        let fronts = Arc::new(Fronts::new(Front { verifier: Arc::new(verifier), broker }));
+        let serving = grpc::serve(doors, fronts, clock, sim.stopping.clone());
         let server = tokio::spawn(serving);
         Self { sim, address, socket, dir, authority, is_tls: wishes.tls, key, server }
     }
@@ -393,6 +396,7 @@ async fn broker(sim: &Sim, persons: Persons, clock: Arc<dyn Clock>) -> Arc<Broke
         wrap_ttl: Duration::from_mins(5),
         alarm_after: Duration::from_mins(1),
         revoke_unknown: false,
+        signers: Signers::default(),
         stopping: sim.stopping.clone(),
         tasks: TaskTracker::new(),
     }))

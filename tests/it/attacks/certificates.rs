@@ -215,6 +215,7 @@ fn approval(request: &Request) -> ApproveRequestRequest {
         name: request.name.clone(),
         digest: request.digest.clone(),
         statement: "I trust myself".into(),
+        ..ApproveRequestRequest::default()
     }
 }
 

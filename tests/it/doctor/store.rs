@@ -17,7 +17,8 @@ use crate::support::world::World;
 fn files(world: &World) -> BTreeMap<PathBuf, (u64, SystemTime, Vec<u8>)> {
     let directory = world.database_file().parent().unwrap().to_owned();
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let ours = entries.filter(|path| path.to_str().unwrap().contains("hallpass.db"));
+    // A daemon that was killed leaves its socket, which nobody can read.
+    let ours = entries.filter(|path| path.is_file() && path.to_str().unwrap().contains("hallpass.db"));
     ours.map(|path| {
         let metadata = fs::metadata(&path).unwrap();
         let contents = fs::read(&path).unwrap();

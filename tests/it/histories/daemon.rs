@@ -14,6 +14,7 @@ use std::{
 use hallpass::{
     broker::{Broker, Parts},
     clock::Clock,
+    signature::Signers,
     store::Store,
     vault::Issuer,
 };
@@ -23,7 +24,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{cast, gates::Gates, jobs::Outcome};
+use super::{
+    cast,
+    gates::Gates,
+    jobs::{InForce, Outcome},
+};
 
 /// How long a wrapping token can be opened.
 pub const WRAP_TTL: Duration = Duration::from_mins(5);
@@ -51,6 +56,8 @@ pub struct Ground {
 #[derive(Debug)]
 pub struct Life {
     pub broker: Arc<Broker>,
+    /// What the broker goes by now.
+    pub in_force: Arc<InForce>,
     runtime: Runtime,
     ground: Ground,
     answers: Arc<Mutex<Vec<(usize, Outcome)>>>,
@@ -66,6 +73,7 @@ impl Life {
         }
         let runtime = builder.build().unwrap();
         let broker = Arc::new(Broker::new(Parts {
+            signers: Signers::default(),
             policy: cast::policy(ground.without),
             store: Arc::clone(&ground.store),
             issuer: Arc::clone(&ground.issuer),
@@ -78,7 +86,8 @@ impl Life {
             tasks: TaskTracker::new(),
         }));
         let (answers, answered, callers) = (Arc::default(), Arc::default(), Vec::new());
-        Self { broker, runtime, ground, answers, answered, callers }
+        let in_force = Arc::new(InForce::new((ground.without, ground.revoke_unknown)));
+        Self { broker, in_force, runtime, ground, answers, answered, callers }
     }
 
     /// Has somebody call the daemon, and lets that go as far as it goes by itself.

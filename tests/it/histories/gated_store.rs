@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use hallpass::{
     access::{
         event::Recorded,
+        freeze::Freeze,
         grant::Grant,
         handle::LeaseId,
         id::{GrantId, RequestId},
@@ -180,6 +181,10 @@ impl Store for GatedStore {
         but_of: RequestId,
     ) -> Result<Held, StoreError> {
         self.inner.held(target, holder_subject, but_of).await
+    }
+
+    async fn freezes(&self) -> Result<Vec<Freeze>, StoreError> {
+        self.read(self.inner.freezes()).await
     }
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {

@@ -220,7 +220,8 @@ impl History {
         let number = self.calls;
         self.at_work.insert(number, chore);
         self.tell(|| format!("#{number} the daemon: {chore:?}"));
-        self.life.call(number, jobs::work(Arc::clone(&self.life.broker), chore));
+        self.life
+            .call(number, jobs::work(Arc::clone(&self.life.broker), Arc::clone(&self.life.in_force), chore));
     }
 
     /// Whether a broken daemon doesn't do this.
@@ -236,6 +237,17 @@ impl History {
         }
     }
 
+    /// The file is edited, and the daemon told to read it.
+    pub fn reload(&mut self) {
+        if self.at_work.values().any(|at_work| matches!(at_work, Chore::Reload { .. })) {
+            return;
+        }
+        let without = self.chance.one_of(&TARGETS).map(|(name, ..)| *name);
+        self.ground.without = self.ground.without.xor(without);
+        let (without, ends) = (self.ground.without, self.chance.percent(70));
+        self.work(Chore::Reload { without, ends });
+    }
+
     /// The daemon dies and starts again.
     pub fn crash(&mut self) {
         if self.chance.percent(15) {
@@ -245,6 +257,9 @@ impl History {
         let without = self.ground.without;
         self.tell(|| format!("the daemon is killed, and starts again without the target {without:?}"));
         self.life = Life::start(self.ground.clone());
+        if let Some(checks) = &mut self.checks {
+            checks.model.started_with(without);
+        }
         self.queue.clear();
         self.at_work.clear();
         self.crashes += 1;

@@ -1,6 +1,10 @@
 //! What can be asked of the daemon, by people and by time, as tasks with answers.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use hallpass::{
     access::{
@@ -9,11 +13,21 @@ use hallpass::{
         request::Request,
         text::{IdempotencyKey, Prose},
     },
-    broker::{Broker, Claimed, Error, Submission, Tried, Written},
+    broker::{
+        Broker, Claimed, ConfigurationChange, Error, NotChanged, Occasion, Removed, Settings, Submission,
+        Tried, Written,
+    },
+    signature::Signers,
 };
 use secrecy::SecretString;
 
-use super::cast::Login;
+use super::{
+    cast::{self, Login},
+    daemon::{ALARM_AFTER, WRAP_TTL},
+};
+
+/// The target that the configuration in force doesn't have, and whether it says that unknown leases are revoked.
+pub type InForce = Mutex<(Option<&'static str>, bool)>;
 
 /// Something that a person asks for.
 #[derive(Clone, Debug)]
@@ -52,6 +66,11 @@ pub enum Chore {
     Sweep,
     Reconcile,
     Pursue(GrantId),
+    /// Reads a configuration without this target, and ends its grants or refuses.
+    Reload {
+        without: Option<&'static str>,
+        ends: bool,
+    },
 }
 
 /// How it went.
@@ -80,13 +99,14 @@ fn prose(text: &str) -> Prose {
 
 /// Asks for something in a person's name.
 pub async fn ask(broker: Arc<Broker>, login: Login, names_apart: bool, verb: Verb) -> Outcome {
-    let caller = login.caller(names_apart);
+    let (broker, caller) = (Arc::new(broker.renewed()), login.caller(names_apart));
     let done = match verb {
         Verb::Submit { target, duration, key } => {
             let submission = Submission {
                 target: target.parse().unwrap(),
                 duration: Some(duration),
                 reason: prose("orders hang since 09:40"),
+                not_before: None,
                 ticket: None,
                 key: key.as_deref().and_then(|key| IdempotencyKey::new(key).unwrap()),
                 validate_only: false,
@@ -118,6 +138,35 @@ pub async fn ask(broker: Arc<Broker>, login: Login, names_apart: bool, verb: Ver
     done.unwrap_or_else(Outcome::Failed)
 }
 
+/// What stands for a file's digest: the target that it doesn't have.
+pub fn digest(without: Option<&str>) -> String {
+    without.unwrap_or_default().to_owned()
+}
+
+async fn reload(
+    broker: &Broker,
+    in_force: &InForce,
+    without: Option<&'static str>,
+    ends: bool,
+) -> Result<(), Error> {
+    let (former, revoke_unknown) = *in_force.lock().unwrap();
+    let settings = Settings {
+        policy: cast::policy(without),
+        wrap_ttl: WRAP_TTL,
+        alarm_after: ALARM_AFTER,
+        revoke_unknown,
+        signers: Signers::default(),
+    };
+    let change = ConfigurationChange::to(digest(without), Some(digest(former)), Occasion::Command);
+    let removed = if ends { Removed::End } else { Removed::Refuse };
+    match broker.reconfigure(settings, Some(change), removed).await {
+        Ok(_) => in_force.lock().unwrap().0 = without,
+        Err(NotChanged::GrantsHeld(_)) => {}
+        Err(NotChanged::Failed(failure)) => return Err(failure),
+    }
+    Ok(())
+}
+
 /// The digest of what was never asked.
 fn stale(request: &Request) -> hallpass::access::approval::Digest {
     let mut other = request.clone();
@@ -126,8 +175,10 @@ fn stale(request: &Request) -> hallpass::access::approval::Digest {
 }
 
 /// Does one of the daemon's chores.
-pub async fn work(broker: Arc<Broker>, chore: Chore) -> Outcome {
+pub async fn work(broker: Arc<Broker>, in_force: Arc<InForce>, chore: Chore) -> Outcome {
+    let broker = broker.renewed();
     let done = match chore {
+        Chore::Reload { without, ends } => reload(&broker, &in_force, without, ends).await,
         Chore::Arm => {
             broker.arm().await;
             Ok(())

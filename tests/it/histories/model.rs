@@ -12,7 +12,7 @@ use hallpass::access::{
     request::Request,
 };
 
-use super::cast;
+use super::{cast, jobs};
 use crate::support::memory::Rows;
 
 /// A request as the log tells of it.
@@ -47,6 +47,8 @@ pub struct Model {
     pub requests: BTreeMap<RequestId, RequestTold>,
     pub grants: BTreeMap<GrantId, GrantTold>,
     read: usize,
+    /// The target that the configuration in force doesn't have; empty if it has all.
+    without: String,
 }
 
 /// What is wrong, by the invariant's name.
@@ -75,12 +77,19 @@ impl Model {
 
     fn replay(&mut self, event: &Recorded) -> Verdict {
         let kind = event.kind.as_str();
+        if matches!(kind, "RequestSubmitted" | "RequestApproved" | "RequestClaimed" | "GrantOpened") {
+            self.is_configured(event)?;
+        }
         match (kind, event.about.request, event.about.grant) {
             ("RequestSubmitted", Some(id), None) => self.submitted(id, event),
             ("GrantOpened", Some(request), Some(id)) => self.opened(request, id, event),
             (_, Some(id), None) if kind.starts_with("Request") => self.request_moved(id, event),
             (_, Some(_), Some(id)) if kind.starts_with("Grant") || kind.starts_with("Revocation") => {
                 self.grant_moved(id, event)
+            }
+            ("ConfigurationChanged", ..) => {
+                event.detail["digest"].as_str().unwrap_or_default().clone_into(&mut self.without);
+                Ok(())
             }
             (
                 "AttemptRefused"
@@ -92,6 +101,19 @@ impl Model {
             ) => Ok(()),
             _ => wrong("I4", format!("nothing is known of {event:?}")),
         }
+    }
+
+    /// The daemon starts with a configuration without this target.
+    pub fn started_with(&mut self, without: Option<&str>) {
+        self.without = jobs::digest(without);
+    }
+
+    /// What the policy allows was allowed by the configuration that the log says is in force.
+    fn is_configured(&self, event: &Recorded) -> Verdict {
+        let target = event.about.target.as_ref().map(ToString::to_string).unwrap_or_default();
+        ensure("reload", target != self.without, || {
+            format!("{} on {target}, which isn't configured", event.kind)
+        })
     }
 
     fn submitted(&mut self, id: RequestId, event: &Recorded) -> Verdict {

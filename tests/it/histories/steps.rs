@@ -32,6 +32,7 @@ enum Step {
     Outsider,
     HangUp,
     Crash,
+    Reload,
     Round,
 }
 
@@ -48,6 +49,7 @@ const STEPS: &[(usize, Step)] = &[
     (40, Step::Outsider),
     (10, Step::HangUp),
     (20, Step::Crash),
+    (12, Step::Reload),
     (20, Step::Round),
 ];
 
@@ -84,6 +86,7 @@ pub fn take(history: &mut History) -> model::Verdict {
             }
         }
         Step::Crash => history.crash(),
+        Step::Reload => history.reload(),
         Step::Round => return history.round_if_all_is_well(),
     }
     Ok(())

@@ -8,7 +8,9 @@ use hallpass::access::{
     approval::Digest,
     change::Change,
     event::{Event, Fact},
+    freeze::{Extent, Freeze},
     grant::Grant,
+    id::FreezeId,
     id::GrantId,
     revocation::{Cause, Confirmation, Step},
     text::Prose,
@@ -29,6 +31,7 @@ fn every_fact() -> Vec<Fact> {
     vec![
         Fact::RequestSubmitted {
             duration_seconds: 1,
+            not_before: Some(at(0)),
             reason: REASON.to_owned(),
             ticket: Some("OPS-7".to_owned()),
             digest: digest.clone(),
@@ -38,6 +41,12 @@ fn every_fact() -> Vec<Fact> {
             digest: digest.clone(),
             approvals: 1,
             approvals_required: 1,
+            groups: vec!["leads".to_owned()],
+            duration_seconds: Some(1),
+            not_before: Some(at(0)),
+            not_after: Some(at(1)),
+            signed_with: Some(format!("SHA256:{}", "x".repeat(43))),
+            user_present: Some(true),
         },
         Fact::RequestDenied { statement, digest },
         Fact::RequestWithdrawn {},
@@ -72,14 +81,33 @@ fn every_fact() -> Vec<Fact> {
         Fact::RecordingResumed { lost_from: at(0), kept: 1, dropped: 0 },
         Fact::GrantRevoked { cause, confirmation, lease_digest: keyed("lease") },
         Fact::GrantFailed { cause, confirmation },
-        Fact::AttemptRefused { verb: "approve", reason: "SELF_APPROVAL" },
+        configuration_changed(),
+        Fact::AttemptRefused {
+            verb: "approve",
+            reason: "SIGNATURE_INVALID",
+            problem: Some("OTHER_KEY".to_owned()),
+        },
         Fact::IdentityRefused {
             method: "m".to_owned(),
             client_address: Some("::1".to_owned()),
             error: "expired".to_owned(),
             unrecorded: 2,
         },
+        Fact::TargetsFrozen { extent: "*".to_owned(), reason: REASON.to_owned(), ends_grants: true },
+        Fact::TargetsThawed { extent: "orders".to_owned(), reason: REASON.to_owned() },
     ]
+}
+
+fn configuration_changed() -> Fact {
+    Fact::ConfigurationChanged {
+        occasion: "COMMAND",
+        digest: "sha256:02".to_owned(),
+        former_digest: Some("sha256:01".to_owned()),
+        added: Vec::new(),
+        removed: vec!["targets.orders".to_owned()],
+        changed: Vec::new(),
+        ended: 1,
+    }
 }
 
 /// Which place a fact has above. No wildcard: a new kind doesn't compile until it is there, and so in the documentation.
@@ -104,14 +132,18 @@ const fn place(fact: &Fact) -> usize {
         Fact::RecordingResumed { .. } => 16,
         Fact::GrantRevoked { .. } => 17,
         Fact::GrantFailed { .. } => 18,
-        Fact::AttemptRefused { .. } => 19,
-        Fact::IdentityRefused { .. } => 20,
+        Fact::ConfigurationChanged { .. } => 19,
+        Fact::AttemptRefused { .. } => 20,
+        Fact::IdentityRefused { .. } => 21,
+        Fact::TargetsFrozen { .. } => 22,
+        Fact::TargetsThawed { .. } => 23,
     }
 }
 
 /// The kinds that the broker records without a state change.
-const WITHOUT_CHANGE: [&str; 6] = [
+const WITHOUT_CHANGE: [&str; 7] = [
     "AttemptRefused",
+    "ConfigurationChanged",
     "IdentityRefused",
     "ReconciliationDone",
     "RecordingResumed",
@@ -169,12 +201,16 @@ fn every_event() -> Vec<Event> {
     let (now, orders) = (at(2000), target(1));
     let pending = submit(1).into_after();
     let yes = decision(person("sub-ann", "ann"), pending.digest(), now);
+    let why = Prose::new(REASON).unwrap();
+    let frozen = Freeze::begin(FreezeId::new(now, 1), Extent::Everything, developer(), why, true, now);
     let mut events = vec![
         event(&submit(1)),
         event(&pending.clone().approve(yes.clone(), Some(&orders)).unwrap().unwrap()),
         event(&pending.clone().deny(yes, Some(&orders)).unwrap()),
         event(&pending.clone().withdraw(developer(), now).unwrap()),
         event(&pending.lapse(at(0) + DECIDE_WITHIN).unwrap()),
+        event(&frozen),
+        event(&frozen.after().clone().thaw(developer(), &Prose::new(REASON).unwrap(), now).unwrap()),
         event(&approved(1).claim(now, Some(&orders)).unwrap().0),
     ];
     let opened = opened(now);

@@ -24,7 +24,7 @@ async fn lacking(lacks: Option<Vec<MissingCapability>>) -> (World, RequestId) {
         credential_path: "database/creds/payroll".to_owned(),
         ..target(1)
     };
-    let world = world_of([Target { requesters: groups(&["dev"]), ..target(1) }, payroll]);
+    let world = world_of([Target { requesters: groups(&["dev"]).into(), ..target(1) }, payroll]);
     *world.vault.lacking.lock().unwrap() = lacks;
     let request = world.approved().await;
     (world, request)

@@ -24,7 +24,7 @@ use super::{
 const ONE: Option<NonZeroU32> = Some(NonZeroU32::MIN);
 
 fn limited(limits: Limits) -> World {
-    world_with(Target { requesters: groups(&["dev"]), limits, ..target(1) })
+    world_with(Target { requesters: groups(&["dev"]).into(), limits, ..target(1) })
 }
 
 fn limit(refused: Result<Claimed, Error>) -> Holders {
@@ -43,6 +43,7 @@ async fn colleagues(world: &World) -> RequestId {
         target: target(1).name,
         duration: Some(WINDOW),
         reason: Prose::new("another matter").unwrap(),
+        not_before: None,
         ticket: None,
         key: None,
         validate_only: false,

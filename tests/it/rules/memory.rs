@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::{
     access::{
         event::Recorded,
+        freeze::Freeze,
         grant::Grant,
         handle::{Accessor, LeaseId},
         id::{GrantId, RequestId},
@@ -134,6 +135,12 @@ impl SteppedStore {
     /// How many events of a kind are recorded.
     pub fn count(&self, kind: &str) -> usize {
         self.inner.rows().events.iter().filter(|event| event.kind == kind).count()
+    }
+
+    /// The details of the events of a kind.
+    pub fn details(&self, kind: &str) -> Vec<serde_json::Value> {
+        let events = self.inner.rows().events.clone();
+        events.into_iter().filter(|event| event.kind == kind).map(|event| event.detail).collect()
     }
 
     /// The targets that the events of a kind are about.
@@ -277,6 +284,10 @@ impl Store for SteppedStore {
         but_of: RequestId,
     ) -> Result<Held, StoreError> {
         self.inner.held(target, holder_subject, but_of).await
+    }
+
+    async fn freezes(&self) -> Result<Vec<Freeze>, StoreError> {
+        self.inner.freezes().await
     }
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {

@@ -4,6 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::access::{
     actor::{Actor, Caller, Person},
+    approval::Approval,
     approval::Decision,
     event::Fact,
     grant::State as GrantState,
@@ -55,7 +56,7 @@ fn defect_8_a_threshold_of_zero_is_not_approved_by_nobody() {
 /// 8: an empty list of approvers lets everybody approve. Here it means nobody.
 #[test]
 fn defect_8_an_empty_list_means_nobody() {
-    let nobody = Target { approvers: groups(&[]), requesters: groups(&[]), ..target(1) };
+    let nobody = Target { approvers: groups(&[]).into(), requesters: groups(&[]).into(), ..target(1) };
     let (policy, name) = (policy(nobody), target(1).name);
     let bare = Caller { person: ann(), groups: groups(&[]) };
     for caller in [caller(ann(), "leads"), caller(ann(), ""), bare] {
@@ -107,7 +108,7 @@ fn defect_10_more_approvals_than_needed_are_enough() {
         .approvals
         .iter()
         .map(|given| Decision { digest, ..given.decision().clone() })
-        .map(hallpass::access::approval::Approval::recorded)
+        .map(Approval::recorded)
         .collect();
     assert!(request.claim(at(2000), Some(&target(2))).is_ok());
 }
@@ -138,7 +139,11 @@ fn defect_11_issuing_again_keeps_the_window() {
 /// 13: the approvers' group is gone, and requests wait for ever. It is refused at once, and the answer says why.
 #[tokio::test]
 async fn defect_13_a_request_that_nobody_may_approve_is_refused_when_it_is_submitted() {
-    let world = world_with(Target { requesters: groups(&["dev"]), approvers: groups(&[]), ..target(1) });
+    let world = world_with(Target {
+        requesters: groups(&["dev"]).into(),
+        approvers: groups(&[]).into(),
+        ..target(1)
+    });
     let refused = world.submit().await.unwrap_err();
     assert!(
         matches!(&refused, Error::NoEligibleApprover { name } if name == "targets/orders"),

@@ -21,7 +21,7 @@ use super::{
 
 /// Two people have to approve.
 fn two() -> Target {
-    Target { requesters: groups(&["dev"]), ..target(2) }
+    Target { requesters: groups(&["dev"]).into(), ..target(2) }
 }
 
 /// Ann, as one issuer knows her, as another does, and as she is known once both are put together.
@@ -84,7 +84,7 @@ async fn a_claim_again_that_is_refused_ends_nothing() {
 /// Asked under one identity, to be approved under the other.
 #[tokio::test]
 async fn what_was_asked_before_is_ones_own_all_the_same() {
-    let world = world_with(Target { approvers: groups(&["leads", "dev"]), ..two() });
+    let world = world_with(Target { approvers: groups(&["leads", "dev"]).into(), ..two() });
     let request = world.submit().await.unwrap();
     let mut persons = Persons::default();
     assert!(persons.add("dev", &developer().subject) && persons.add("dev", "corp:dev"));

@@ -16,6 +16,7 @@ use hallpass::{
     },
     broker::{Broker, Claimed, Error, Parts, RequestFilter, Slice, Submission, Tried, Written},
     clock::{Clock, ManualClock},
+    signature::Signers,
     store::Store,
     vault::Issuer,
 };
@@ -42,7 +43,7 @@ pub struct World {
 }
 
 pub fn world() -> World {
-    world_with(Target { requesters: groups(&["dev"]), ..target(1) })
+    world_with(Target { requesters: groups(&["dev"]).into(), ..target(1) })
 }
 
 pub fn world_with(orders: Target) -> World {
@@ -82,6 +83,7 @@ fn world_on(
     policy: Policy,
 ) -> World {
     let broker = Broker::new(Parts {
+        signers: Signers::default(),
         policy,
         store: Arc::clone(&store) as Arc<dyn Store>,
         issuer: Arc::clone(&vault) as Arc<dyn Issuer>,
@@ -106,6 +108,7 @@ impl World {
             target: target(1).name,
             duration: Some(WINDOW),
             reason: Prose::new(REASON).unwrap(),
+            not_before: None,
             ticket: None,
             key: None,
             validate_only: false,

@@ -131,11 +131,11 @@ async fn who_has_no_role_lists_nothing() {
 #[tokio::test]
 async fn a_target_is_shown_to_those_who_have_a_role_for_it() {
     let name = |name: &str| name.parse::<TargetName>().unwrap();
-    let orders = Target { requesters: groups(&["dev"]), ..target(1) };
+    let orders = Target { requesters: groups(&["dev"]).into(), ..target(1) };
     let payroll = Target {
         name: name("payroll"),
-        requesters: groups(&["hr"]),
-        approvers: groups(&["board"]),
+        requesters: groups(&["hr"]).into(),
+        approvers: groups(&["board"]).into(),
         ..target(1)
     };
     let world = super::races::world_of([orders, payroll]);

@@ -19,7 +19,7 @@ use super::{
 const TOLD_MAX: u64 = 100;
 
 fn orders() -> Target {
-    Target { requesters: groups(&["dev"]), ..target(1) }
+    Target { requesters: groups(&["dev"]).into(), ..target(1) }
 }
 
 /// A target whose credentials come from another path.

@@ -261,12 +261,24 @@ fn check_event(before: &Request, after: &Request, event: &Event, now: DateTime<U
     let owner = Actor::Person(before.ask.requester.clone());
     match (&event.fact, &after.state) {
         (
-            Fact::RequestApproved { statement, digest, approvals, approvals_required },
+            Fact::RequestApproved {
+                statement,
+                digest,
+                approvals,
+                approvals_required,
+                groups,
+                duration_seconds: None,
+                not_before: None,
+                not_after: None,
+                signed_with: None,
+                user_present: None,
+            },
             State::Pending { .. } | State::Approved { .. },
         ) => {
             let given = after.approvals.last().unwrap().decision();
             assert_eq!(after.approvals.len(), before.approvals.len() + 1);
             assert_eq!((statement.as_str(), given.statement.as_str()), (STATEMENT, STATEMENT));
+            assert_eq!(groups, &["leads"]);
             assert_eq!(*digest, before.digest().to_string());
             assert_eq!(
                 (*approvals, *approvals_required),
@@ -403,7 +415,8 @@ proptest! {
         let stale = Digest::parse(&format!("sha256:{}", "1".repeat(64))).unwrap();
         request.approvals = given.iter().map(|&(login, is_stale)| {
             let (subject, name, _) = LOGINS[login];
-            Approval::recorded(decision(person(subject, name), if is_stale { stale } else { right }, now))
+            let digest = if is_stale { stale } else { right };
+            Approval::recorded(decision(person(subject, name), digest, now))
         }).collect();
         request.state = State::Approved { approved_at: now, lapses_at: now + CLAIM_WITHIN };
         let mut people: Vec<char> = given.iter()

@@ -24,6 +24,7 @@ fn submission(key: Option<&str>) -> Submission {
         target: target(1).name,
         duration: Some(WINDOW),
         reason: Prose::new(REASON).unwrap(),
+        not_before: None,
         ticket: None,
         key: key.and_then(|key| IdempotencyKey::new(key).unwrap()),
         validate_only: false,
@@ -72,8 +73,9 @@ async fn what_is_written_has_to_be_what_the_target_demands() {
         statement_min: 25,
         ticket_required: true,
         ticket_pattern: Some("OPS-[0-9]+".parse().unwrap()),
+        ..Writing::default()
     };
-    let world = world_with(Target { requesters: groups(&["dev"]), writing, ..target(1) });
+    let world = world_with(Target { requesters: groups(&["dev"]).into(), writing, ..target(1) });
     let with = |reason: &str, ticket: &str| Submission {
         reason: Prose::new(reason).unwrap(),
         ticket: Ticket::new(ticket).unwrap(),
@@ -116,7 +118,8 @@ async fn a_target_has_a_usual_window_or_wants_to_be_told() {
     let failure = submit(&world(), silent()).await.unwrap_err();
     assert_eq!(failure.to_string(), "duration must be given: orders has no default");
     let usual = Some(WINDOW / 2);
-    let world = world_with(Target { requesters: groups(&["dev"]), window_default: usual, ..target(1) });
+    let world =
+        world_with(Target { requesters: groups(&["dev"]).into(), window_default: usual, ..target(1) });
     assert_eq!(submit(&world, silent()).await.unwrap().ask.duration, WINDOW / 2);
     assert_eq!(submit(&world, submission(None)).await.unwrap().ask.duration, WINDOW);
 }
@@ -130,7 +133,7 @@ async fn what_is_only_checked_is_not_submitted() {
     assert!(world.store.request(would_be.id).await.unwrap().is_none());
     assert_eq!(world.store.count("RequestSubmitted"), 0);
     let stranger = caller(person("sub-bob", "bob"), "elsewhere");
-    assert!(matches!(world.broker.submit(&stranger, checked).await, Err(Error::Refused { .. })));
+    assert!(matches!(world.broker.submit(&stranger, checked).await, Err(Error::NotFound { .. })));
     let submitted = submit(&world, submission(Some("k1"))).await.unwrap();
     assert_eq!(world.store.count("RequestSubmitted"), 1, "the key was not used up");
     assert!(world.store.request(submitted.id).await.unwrap().is_some());
@@ -141,7 +144,7 @@ async fn what_is_only_checked_is_not_submitted() {
 /// Whoever sends the same again after the operators have changed their minds has submitted it all the same.
 #[tokio::test]
 async fn what_was_submitted_stays_so_whatever_the_target_demands_by_now() {
-    let target = Target { requesters: groups(&["dev"]), window_default: Some(WINDOW), ..target(1) };
+    let target = Target { requesters: groups(&["dev"]).into(), window_default: Some(WINDOW), ..target(1) };
     let world = world_with(target.clone());
     let silent = || Submission { duration: None, ..submission(Some("k1")) };
     let first = submit(&world, silent()).await.unwrap();

@@ -256,12 +256,15 @@ async fn nothing_is_approved_without_approvals() {
             "requests_move",
         ),
         (
-            "INSERT INTO decisions SELECT request_id, 2, verdict, approver_subject, approver_name, statement, digest, \
-                    decided_at FROM decisions",
+            "INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement, digest, \
+                                    decided_at) \
+             SELECT request_id, 2, verdict, approver_subject, approver_name, statement, digest, decided_at FROM decisions",
             "UNIQUE",
         ),
         (
-            "INSERT INTO decisions SELECT request_id, 3, verdict, 'x', 'x', statement, digest, decided_at FROM decisions",
+            "INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement, digest, \
+                                    decided_at) \
+             SELECT request_id, 3, verdict, 'x', 'x', statement, digest, decided_at FROM decisions",
             "decisions_append",
         ),
     ];

@@ -14,9 +14,13 @@ use hallpass::{
         handle::{Accessor, LeaseId},
         id::{GrantId, RequestId},
         limits::Limits,
+        members::Members,
+        quorum::Quorum,
         request::{Ask, Request},
         revocation::{Cause, Confirmation, Step},
         target::{EarlyRevocation, Target},
+        terms::Leeway,
+        terms::Terms,
         text::{IdempotencyKey, Prose},
         writing::Writing,
     },
@@ -43,9 +47,12 @@ pub fn target(name: &str, approvals_required: u32) -> Target {
         window_max: Duration::from_hours(8),
         decide_within: Duration::from_hours(1),
         claim_within: Duration::from_hours(2),
-        requesters: BTreeSet::new(),
-        approvers: BTreeSet::new(),
+        requesters: Members::default(),
+        approvers: Members::default(),
         approvals_required: NonZeroU32::new(approvals_required).unwrap(),
+        quorum: Quorum::default(),
+        leeway: Leeway { shorten: true, narrow: true },
+        hours: None,
         early_revocation: EarlyRevocation::EndsSessions,
         window_default: None,
         writing: Writing::default(),
@@ -84,6 +91,7 @@ impl<'s> World<'s> {
             reason: Prose::new("the queue is stuck").unwrap(),
             ticket: None,
             approvals_required: target.approvals_required.get(),
+            not_before: Some(beginning()),
             submitted_at: self.tick(),
             key: None,
         }
@@ -113,12 +121,22 @@ impl<'s> World<'s> {
             statement: Prose::new("go ahead, or don't").unwrap(),
             digest: request.digest(),
             decided_at: self.tick(),
+            groups: BTreeSet::from(["leads".to_owned(), "a \"quoted\" group".to_owned()]),
+            terms: Terms::default(),
+            signed: None,
         }
     }
 
     pub fn approval(&self, request: &Request, target: &Target, approver: &str) -> Change<Request> {
         let decision = self.decision(request, approver);
-        request.clone().approve(decision, Some(target)).unwrap().expect("a first approval of this person")
+        let not_after = Some(decision.decided_at + TimeDelta::days(30));
+        let terms =
+            Terms { duration: Some(request.ask.duration), not_before: Some(decision.decided_at), not_after };
+        request
+            .clone()
+            .approve(Decision { terms, ..decision }, Some(target))
+            .unwrap()
+            .expect("a first approval of this person")
     }
 
     pub fn denial(&self, request: &Request, target: &Target, approver: &str) -> Change<Request> {

@@ -1,11 +1,13 @@
 //! What the tests stand on. It refuses to fake: whatever is a server in production is one here.
 
+pub mod issuer;
 pub mod memory;
 pub mod people;
 pub mod refusals;
 pub mod servers;
 pub mod shell;
 pub mod sim;
+pub mod ssh;
 pub mod world;
 
 use serde_json::Value;

@@ -6,8 +6,8 @@ use hallpass::wire::{
     ApproveRequestRequest, ClaimGrantRequest, ClaimGrantResponse, DenyRequestRequest, Exception,
     GetExceptionRequest, GetGrantRequest, Grant, GrantState, ReleaseGrantRequest, Request,
     SubmitRequestRequest, exception_service_client::ExceptionServiceClient,
-    grant_service_client::GrantServiceClient, request_service_client::RequestServiceClient,
-    target_service_client::TargetServiceClient,
+    freeze_service_client::FreezeServiceClient, grant_service_client::GrantServiceClient,
+    request_service_client::RequestServiceClient, target_service_client::TargetServiceClient,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -47,6 +47,7 @@ pub struct Person {
     pub requests: RequestServiceClient<Authorized>,
     pub grants: GrantServiceClient<Authorized>,
     pub exceptions: ExceptionServiceClient<Authorized>,
+    pub freezes: FreezeServiceClient<Authorized>,
 }
 
 /// A credential that was unwrapped.
@@ -85,7 +86,8 @@ impl Person {
             targets: TargetServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             requests: RequestServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             grants: GrantServiceClient::with_interceptor(channel.clone(), bearer.clone()),
-            exceptions: ExceptionServiceClient::with_interceptor(channel, bearer),
+            exceptions: ExceptionServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            freezes: FreezeServiceClient::with_interceptor(channel, bearer),
         }
     }
 
@@ -110,7 +112,7 @@ impl Person {
 
     pub async fn approve(&mut self, request: &Request, statement: &str) -> Result<Request, Status> {
         let (name, digest, statement) = (request.name.clone(), request.digest.clone(), statement.to_owned());
-        let decision = ApproveRequestRequest { name, digest, statement };
+        let decision = ApproveRequestRequest { name, digest, statement, ..ApproveRequestRequest::default() };
         Ok(self.requests.approve_request(decision).await?.into_inner())
     }
 

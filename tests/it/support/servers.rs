@@ -11,6 +11,7 @@ mod bao;
 mod postgres;
 mod process;
 pub mod proxy;
+pub mod slapd;
 
 use std::time::Duration;
 

@@ -32,10 +32,16 @@ impl<'a> Shell<'a> {
 
     /// Starts it.
     pub fn start(&self, arguments: &[&str]) -> Child {
+        self.start_with(arguments, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hallpass"));
         command.args(arguments).env_clear();
         command.env("HALLPASS_SERVER", &self.world.address).env("VAULT_ADDR", &self.world.bao.address);
         command.env("HALLPASS_TOKEN_FILE", &self.token_file).env("HOME", self.world.dir.join("home"));
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     }

@@ -1,7 +1,7 @@
 //! A broker on a real SQLite file, with a simulated Vault and a clock to turn: for what reality can't produce on demand,
 //! that is crashes at chosen points, lost answers, and hours.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta};
 use hallpass::{
@@ -12,18 +12,22 @@ use hallpass::{
         id::{GrantId, RequestId},
         limits::Limits,
         policy::Policy,
+        quorum::Quorum,
+        signing::Signing,
         target::{EarlyRevocation, Target},
+        terms::Leeway,
         text::Prose,
         writing::Writing,
     },
     broker::{Broker, Claimed, Error, Parts, RequestView, Submission, Tried, Written},
     clock::{Clock, ManualClock},
     schedule::Schedule,
+    signature::Signers,
     store::{
         Store,
         sqlite::{Migrate, SqliteStore},
     },
-    sweep::{Chores, Sweeper},
+    sweep::{Chores, Schedules, Sweeper},
     vault::SimulatedIssuer,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -53,7 +57,7 @@ impl Sim {
         let store = SqliteStore::open(&dir.join("hallpass.db"), Migrate::Yes, &*clock).await.unwrap();
         let (store, stopping) = (Arc::new(store), CancellationToken::new());
         let vault = Arc::new(SimulatedIssuer::new(clock.clone()));
-        let broker = broker(&store, &vault, &clock, &stopping, &TARGETS).await;
+        let broker = broker(&store, &vault, &clock, &stopping, policy(&TARGETS)).await;
         Self { clock, vault, store, broker, stopping, dir }
     }
 
@@ -67,9 +71,22 @@ impl Sim {
         self.restart_with(&TARGETS).await;
     }
 
+    /// The same, with keys, and targets that demand signatures.
+    pub async fn restart_signing(&mut self, signing: Signing, signers: Signers) {
+        let mut policy = policy(&TARGETS);
+        policy.targets.values_mut().for_each(|target| target.writing.signing = signing);
+        self.broker =
+            broker_with(&self.store, &self.vault, &self.clock, &self.stopping, (policy, signers)).await;
+    }
+
     /// The same, with other targets in the configuration.
     pub async fn restart_with(&mut self, targets: &[&str]) {
-        self.broker = broker(&self.store, &self.vault, &self.clock, &self.stopping, targets).await;
+        self.configure(policy(targets)).await;
+    }
+
+    /// The same, with another policy.
+    pub async fn configure(&mut self, policy: Policy) {
+        self.broker = broker(&self.store, &self.vault, &self.clock, &self.stopping, policy).await;
     }
 
     pub async fn submit(&self, target: &str) -> RequestView {
@@ -144,7 +161,7 @@ pub fn at_work(
     let minutely: Schedule = "0 * * * * *".parse().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(sweeper);
-    for (_, chore) in chores.all(minutely.clone(), minutely) {
+    for (_, chore) in chores.all(&Schedules::new(minutely.clone(), minutely)) {
         tasks.spawn(chore);
     }
     tokio::spawn(async move { while tasks.join_next().await.is_some() {} })
@@ -157,6 +174,7 @@ pub fn submission(target: &str, duration: Duration) -> Submission {
         target: target.parse().unwrap(),
         duration: Some(duration),
         reason,
+        not_before: None,
         ticket: None,
         key: None,
         validate_only: false,
@@ -202,11 +220,21 @@ async fn broker(
     vault: &Arc<SimulatedIssuer>,
     clock: &Arc<ManualClock>,
     stopping: &CancellationToken,
-    targets: &[&str],
+    policy: Policy,
+) -> Arc<Broker> {
+    broker_with(store, vault, clock, stopping, (policy, Signers::default())).await
+}
+
+async fn broker_with(
+    store: &Arc<SqliteStore>,
+    vault: &Arc<SimulatedIssuer>,
+    clock: &Arc<ManualClock>,
+    stopping: &CancellationToken,
+    (policy, signers): (Policy, Signers),
 ) -> Arc<Broker> {
     let clock: Arc<dyn Clock> = clock.clone();
     Arc::new(Broker::new(Parts {
-        policy: policy(targets),
+        policy,
         digest_key: store.digest_key().await.unwrap(),
         store: store.clone(),
         issuer: vault.clone(),
@@ -214,6 +242,7 @@ async fn broker(
         wrap_ttl: Duration::from_mins(5),
         alarm_after: Duration::from_mins(1),
         revoke_unknown: false,
+        signers,
         stopping: stopping.clone(),
         tasks: TaskTracker::new(),
     }))
@@ -228,9 +257,12 @@ fn target(name: &str) -> Target {
         window_max: HOUR,
         decide_within: HOUR,
         claim_within: HOUR,
-        requesters: ["developers".to_owned()].into(),
-        approvers: ["operations-leads".to_owned()].into(),
+        requesters: BTreeSet::from(["developers".to_owned()]).into(),
+        approvers: BTreeSet::from(["operations-leads".to_owned()]).into(),
         approvals_required: NonZeroU32::MIN,
+        quorum: Quorum::default(),
+        leeway: Leeway { shorten: true, narrow: true },
+        hours: None,
         early_revocation: EarlyRevocation::EndsSessions,
         window_default: None,
         writing: Writing::default(),

@@ -51,6 +51,8 @@ pub struct Wishes {
     pub more: String,
     /// A Vault of its own.
     pub own_vault: bool,
+    /// A Vault of another kind, of its own.
+    pub vault: Option<fn() -> Bao>,
     /// A database server of its own.
     pub own_database: bool,
     /// What the file grants to the daemon in Vault; edited by tests of missing rights.
@@ -76,6 +78,7 @@ impl Default for Wishes {
             target,
             more,
             own_vault: false,
+            vault: None,
             own_database: false,
             daemon_policy,
             before_account: None,
@@ -112,6 +115,8 @@ impl World {
         let name = format!("w{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let bao = if wishes.own_vault {
             Server::Own(Bao::start_private().await)
+        } else if let Some(start) = wishes.vault {
+            Server::Own(start())
         } else {
             Server::Shared(openbao())
         };

@@ -8,6 +8,7 @@ use crate::{
     access::{
         change,
         event::{Event, Recorded},
+        freeze::Freeze,
         grant::{Grant, State},
         request::Request,
     },
@@ -25,6 +26,7 @@ pub(super) type Failure = Arc<dyn Error + Send + Sync>;
 pub(super) enum Change {
     Request(change::Change<Request>),
     Grant(change::Change<Grant>),
+    Freeze(change::Change<Freeze>),
     Fact(Event),
 }
 
@@ -33,17 +35,20 @@ impl Change {
         match *write {
             Write::Request(change) => Self::Request(change.clone()),
             Write::Grant(change) => Self::Grant(change.clone()),
+            Write::Freeze(change) => Self::Freeze(change.clone()),
             Write::Fact(event) => Self::Fact(event.clone()),
         }
     }
 
-    /// Whether it begins a grant's end, or brings it on, or finishes it.
+    /// Whether it keeps grants from being opened, or begins one's end, or brings it on, or finishes it.
     pub(super) const fn is_urgent(&self) -> bool {
         match self {
             Self::Grant(change) => match change.after().state {
                 State::Revoking(_) | State::Revoked { .. } | State::Failed { .. } => true,
                 State::Issuing { .. } | State::Active { .. } => false,
             },
+            // It stops what is being granted.
+            Self::Freeze(_) => true,
             Self::Request(_) | Self::Fact(_) => false,
         }
     }

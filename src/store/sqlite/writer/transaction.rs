@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sqlx::{Connection, sqlite::SqliteConnection};
 
 use super::{
-    super::{events, rows::failed, write},
+    super::{events, freezes, rows::failed, write},
     job::{Answer, Change, Failure, Job},
     lanes::Lanes,
 };
@@ -109,6 +109,10 @@ async fn apply(connection: &mut SqliteConnection, changes: &[Change]) -> Result<
             }
             Change::Grant(change) => {
                 write::grant(connection, change).await?;
+                change.event()
+            }
+            Change::Freeze(change) => {
+                freezes::write(connection, change).await?;
                 change.event()
             }
             Change::Fact(event) => event,

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::{
     access::{
         event::Recorded,
+        freeze::Freeze,
         grant::{Grant, Issued, State},
         handle::LeaseId,
         id::{GrantId, RequestId},
@@ -177,6 +178,10 @@ impl Store for LyingStore {
         but_of: RequestId,
     ) -> Result<Held, StoreError> {
         self.inner.held(target, holder_subject, but_of).await
+    }
+
+    async fn freezes(&self) -> Result<Vec<Freeze>, StoreError> {
+        self.inner.freezes().await
     }
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {

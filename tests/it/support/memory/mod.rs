@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use hallpass::{
     access::{
         event::Recorded,
+        freeze::Freeze,
         grant::{Grant, State},
         handle::LeaseId,
         id::{GrantId, RequestId},
@@ -297,6 +298,13 @@ impl Store for MemoryStore {
             }
         }
         Ok(held)
+    }
+
+    async fn freezes(&self) -> Result<Vec<Freeze>, StoreError> {
+        let mut standing: Vec<Freeze> =
+            self.rows().freezes.values().filter(|freeze| freeze.is_frozen()).cloned().collect();
+        standing.sort_by(|one, other| one.extent.cmp(&other.extent));
+        Ok(standing)
     }
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {

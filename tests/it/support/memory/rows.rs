@@ -7,9 +7,10 @@ use hallpass::{
     access::{
         change::Change,
         event::{Event, Recorded},
+        freeze::Freeze,
         grant::{Grant, Issued, State},
         handle::LeaseId,
-        id::{GrantId, RequestId},
+        id::{FreezeId, GrantId, RequestId},
         request::{Request, State as RequestState},
     },
     store::{StoreError, Write},
@@ -20,6 +21,7 @@ use hallpass::{
 pub struct Rows {
     pub requests: BTreeMap<RequestId, Request>,
     pub grants: BTreeMap<GrantId, Grant>,
+    pub freezes: BTreeMap<FreezeId, Freeze>,
     pub events: Vec<Recorded>,
 }
 
@@ -27,6 +29,7 @@ pub struct Rows {
 enum Undo {
     Request(RequestId, Option<Request>),
     Grant(GrantId, Option<Grant>),
+    Freeze(FreezeId, Option<Freeze>),
 }
 
 /// The lease that is on record for a grant. What is over has none.
@@ -60,6 +63,7 @@ impl Rows {
             let event = match write {
                 Write::Request(change) => self.put_request(change, &mut undo).map(|()| change.event()),
                 Write::Grant(change) => self.put_grant(change, &mut undo).map(|()| change.event()),
+                Write::Freeze(change) => self.put_freeze(change, &mut undo).map(|()| change.event()),
                 Write::Fact(event) => Ok(*event),
             };
             match event {
@@ -87,6 +91,8 @@ impl Rows {
                 Undo::Request(id, None) => drop(self.requests.remove(&id)),
                 Undo::Grant(id, Some(before)) => drop(self.grants.insert(id, before)),
                 Undo::Grant(id, None) => drop(self.grants.remove(&id)),
+                Undo::Freeze(id, Some(before)) => drop(self.freezes.insert(id, before)),
+                Undo::Freeze(id, None) => drop(self.freezes.remove(&id)),
             }
         }
         self.events.truncate(length);
@@ -120,6 +126,21 @@ impl Rows {
         if again { Err(conflict()) } else { Ok(()) }
     }
 
+    fn put_freeze(&mut self, change: &Change<Freeze>, undo: &mut Vec<Undo>) -> Result<(), StoreError> {
+        let after = change.after();
+        let standing = |other: &Freeze| other.is_frozen() && other.extent == after.extent;
+        let fits = match (change.from(), self.freezes.get(&after.id)) {
+            (None, None) => !self.freezes.values().any(standing),
+            (Some(_), Some(before)) => before.is_frozen() && before.revision == after.revision - 1,
+            _ => false,
+        };
+        if !fits {
+            return Err(conflict());
+        }
+        undo.push(Undo::Freeze(after.id, self.freezes.insert(after.id, after.clone())));
+        Ok(())
+    }
+
     fn put_grant(&mut self, change: &Change<Grant>, undo: &mut Vec<Undo>) -> Result<(), StoreError> {
         let after = change.after();
         let before = self.grants.get(&after.id);
@@ -139,6 +160,9 @@ impl Rows {
     fn check_new_grant(&self, grant: &Grant) -> Result<(), StoreError> {
         if !matches!(grant.state, State::Issuing { issued: Issued::Nothing }) || grant.revision != 1 {
             return Err(refused("grants_begin_issuing"));
+        }
+        if self.freezes.values().any(|freeze| freeze.is_frozen() && freeze.extent.covers(&grant.target)) {
+            return Err(conflict());
         }
         let held = |other: &Grant| other.request == grant.request && super::is_open(other);
         if self.grants.values().any(held) {

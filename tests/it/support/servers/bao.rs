@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, OnceLock, PoisonError},
     time::Duration,
@@ -42,16 +42,7 @@ pub struct Bao {
 /// The server that all tests of this process share: in memory, unsealed, started by the first call.
 pub fn openbao() -> &'static Bao {
     static SHARED: OnceLock<Bao> = OnceLock::new();
-    SHARED.get_or_init(|| {
-        let dir = Dir::new("bao");
-        let start = |port: u16| {
-            let listen = format!("-dev-listen-address=127.0.0.1:{port}");
-            let root = format!("-dev-root-token-id={DEV_ROOT_TOKEN}");
-            run(&dir, &["-dev", "-dev-no-store-token", &listen, &root])
-        };
-        let (port, process) = on_free_port(&dir.join("log"), start, |port| health(port) == Some(200));
-        Bao::new(port, process, dir)
-    })
+    SHARED.get_or_init(|| Bao::start_dev(&program()))
 }
 
 impl Bao {
@@ -65,6 +56,24 @@ impl Bao {
             process: Mutex::new(Some(process)),
             dir,
         }
+    }
+
+    /// In memory, and unsealed.
+    fn start_dev(program: &Path) -> Self {
+        let dir = Dir::new("bao");
+        let start = |port: u16| {
+            let listen = format!("-dev-listen-address=127.0.0.1:{port}");
+            let root = format!("-dev-root-token-id={DEV_ROOT_TOKEN}");
+            run(program, &dir, &["-dev", "-dev-no-store-token", &listen, &root])
+        };
+        let (port, process) = on_free_port(&dir.join("log"), start, |port| health(port) == Some(200));
+        Self::new(port, process, dir)
+    }
+
+    /// A server of the caller's own that still has the `ldap` method, in memory.
+    pub fn start_with_ldap() -> Self {
+        let tools = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/openbao-ldap/bin"));
+        Self::start_dev(&find_program("bao", "HALLPASS_BAO_LDAP", &[tools]))
     }
 
     /// A server of the caller's own that keeps what it knows on disk, so that it can be stopped and started.
@@ -178,11 +187,11 @@ fn configure(dir: &Dir, port: u16) {
 }
 
 fn run_with_storage(dir: &Dir) -> Process {
-    run(dir, &["-config", dir.join("bao.hcl").to_str().unwrap()])
+    run(&program(), dir, &["-config", dir.join("bao.hcl").to_str().unwrap()])
 }
 
-fn run(dir: &Dir, args: &[&str]) -> Process {
-    let mut server = Command::new(program());
+fn run(program: &Path, dir: &Dir, args: &[&str]) -> Process {
+    let mut server = Command::new(program);
     // Its home, because it would write a token file there.
     server.arg("server").args(args).env("HOME", dir.join(""));
     Process::start(&server, "KILL", None, &dir.join("log"))
