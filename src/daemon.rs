@@ -131,13 +131,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let sqlite = Arc::new(open(&config.store.path, &*clock).await?);
     let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), Arc::clone(&clock))
         .map_err(StartError::Vault)?;
-    let identity = config.identity.clone();
-    let certificates =
-        reload::certificates(identity.certificates, &clock).map_err(StartError::Certificates)?;
-    let verifier = Verifier::new(identity.issuers, identity.persons, Arc::clone(&clock))
-        .map_err(StartError::Identity)?
-        .with_certificates(certificates.clone())
-        .with_socket(identity.socket);
+    let (verifier, certificates) = verifier(&config.identity, &clock)?;
     let broker = Arc::new(Broker::new(Parts {
         policy: config.policy.clone(),
         digest_key: sqlite.digest_key().await.map_err(StartError::Read)?,
@@ -195,6 +189,19 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let ended = lifecycle.run(&mut signals, &notifier).await;
     sqlite.close().await;
     Ok(ended)
+}
+
+/// Who says who calls, and what of that TLS asks clients for.
+fn verifier(
+    identity: &config::Identity,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Verifier, Option<Arc<identity::Certificates>>), StartError> {
+    let identity = identity.clone();
+    let certificates =
+        reload::certificates(identity.certificates, clock).map_err(StartError::Certificates)?;
+    let verifier = Verifier::new(identity.issuers, identity.persons, Arc::clone(clock));
+    let verifier = verifier.map_err(StartError::Identity)?;
+    Ok((verifier.with_certificates(certificates.clone()).with_socket(identity.socket), certificates))
 }
 
 /// Compares Vault with the records now: through the daemon that has the database, or, if none does, by itself. Answers

@@ -82,11 +82,7 @@ fn every_fact() -> Vec<Fact> {
         Fact::GrantRevoked { cause, confirmation, lease_digest: keyed("lease") },
         Fact::GrantFailed { cause, confirmation },
         configuration_changed(),
-        Fact::AttemptRefused {
-            verb: "approve",
-            reason: "SIGNATURE_INVALID",
-            problem: Some("OTHER_KEY".to_owned()),
-        },
+        attempt_refused(),
         Fact::IdentityRefused {
             method: "m".to_owned(),
             client_address: Some("::1".to_owned()),
@@ -96,6 +92,11 @@ fn every_fact() -> Vec<Fact> {
         Fact::TargetsFrozen { extent: "*".to_owned(), reason: REASON.to_owned(), ends_grants: true },
         Fact::TargetsThawed { extent: "orders".to_owned(), reason: REASON.to_owned() },
     ]
+}
+
+fn attempt_refused() -> Fact {
+    let problem = Some("OTHER_KEY".to_owned());
+    Fact::AttemptRefused { verb: "approve", reason: "SIGNATURE_INVALID", problem }
 }
 
 fn configuration_changed() -> Fact {
