@@ -2,6 +2,8 @@
 //! out. What is documented must be what is read.
 
 mod deciding;
+mod identity;
+mod targets;
 
 use std::{
     collections::BTreeSet,
@@ -12,11 +14,10 @@ use std::{
 };
 
 use hallpass::{
-    access::{actor::Persons, signing::Signing, target::EarlyRevocation, writing::Writing},
+    access::{actor::Persons, target::EarlyRevocation},
     config::{self, Config, Tls},
-    grpc::{Limits, SocketPlace},
-    identity::{Algorithm, CertificateSettings, KeySource, SocketSettings},
-    signature::Signers,
+    grpc::Limits,
+    identity::{Algorithm, KeySource},
     telemetry::Format,
 };
 
@@ -111,19 +112,19 @@ impl Place {
 }
 
 /// GOOD with one line changed, or added to the section where a line like it stands.
-fn with(line: &str, other: &str) -> String {
+pub fn with(line: &str, other: &str) -> String {
     assert!(GOOD.contains(line), "GOOD has no {line}");
     GOOD.replacen(line, other, 1)
 }
 
 /// The problems of a text, as `key: problem`.
-fn problems(text: &str) -> Vec<String> {
+pub fn problems(text: &str) -> Vec<String> {
     let problems = Place::new().load(text).unwrap_err();
     problems.list().iter().map(|found| format!("{}: {}", found.path, found.problem)).collect()
 }
 
 #[track_caller]
-fn refused(text: &str, key: &str, part: &str) {
+pub fn refused(text: &str, key: &str, part: &str) {
     let found = problems(text);
     let [only] = found.as_slice() else { panic!("expected one problem of {key}, found {found:#?}") };
     assert!(
@@ -346,33 +347,6 @@ fn a_configuration_that_anybody_could_write_is_refused_with_all_else() {
 }
 
 #[test]
-fn connections_are_protected_or_local() {
-    let tls = "tls_cert_file = \"credential:tls-cert\"\ntls_key_file = \"credential:tls-key\"";
-    let place = Place::new();
-    let config = place.load(&with("plaintext = true", &format!("listen = \"0.0.0.0:7643\"\n{tls}"))).unwrap();
-    let files = Tls::Files { cert: place.path("tls-cert"), key: place.path("tls-key") };
-    assert_eq!(config.server.tls, files);
-    for listen in ["[::1]:0", "127.8.8.8:1"] {
-        let text = with("plaintext = true", &format!("plaintext = true\nlisten = \"{listen}\""));
-        assert_eq!(place.load(&text).unwrap().server.listen, listen.parse().unwrap());
-    }
-    for listen in ["0.0.0.0:7643", "[::]:7643", "10.0.0.1:7643", "[::ffff:10.0.0.1]:7643"] {
-        let text = with("plaintext = true", &format!("plaintext = true\nlisten = \"{listen}\""));
-        refused(&text, "server.plaintext", "loopback addresses only");
-    }
-    refused(
-        &with("plaintext = true", &format!("plaintext = true\n{tls}")),
-        "server.plaintext",
-        "contradicts",
-    );
-    refused(&with("plaintext = true", ""), "server.tls_cert_file", "is missing");
-    refused(&with("plaintext = true", "plaintext = false"), "server.tls_cert_file", "is missing");
-    let (cert, key) = tls.split_once('\n').unwrap();
-    refused(&with("plaintext = true", cert), "server.tls_key_file", "is missing");
-    refused(&with("plaintext = true", key), "server.tls_cert_file", "is missing");
-}
-
-#[test]
 fn secrets_and_keys_travel_protected() {
     let vault = "address = \"http://127.0.0.1:8200\"";
     let place = Place::new();
@@ -393,104 +367,6 @@ fn secrets_and_keys_travel_protected() {
     ] {
         refused(&with(vault, &format!("address = \"{bad}\"")), "vault.address", why);
     }
-}
-
-const ISSUER: &str = "issuer = \"http://127.0.0.1:8200/v1/identity/oidc\"";
-const AUDIENCE: &str = "audience = \"hallpass\"";
-
-#[test]
-fn an_issuers_keys_come_from_one_place() {
-    let place = Place::new();
-    let keys = |lines: &str| place.load(&with(ISSUER, lines)).unwrap().identity.issuers[0].keys.clone();
-    let opaque = "issuer = \"our-issuer\"";
-    refused(&with(ISSUER, opaque), "identity.oidc.vault.keys_url", "is missing, and the issuer with");
-    let given = format!("{opaque}\nkeys_url = \"https://keys.example/jwks\"");
-    assert_eq!(keys(&given), KeySource::Url("https://keys.example/jwks".parse().unwrap()));
-    let http = format!("{opaque}\nkeys_url = \"http://keys.example/jwks\"");
-    refused(&with(ISSUER, &http), "identity.oidc.vault.keys_url", "must begin with https://");
-    place.file("keys.json", "{}", 0o444);
-    let file = place.path("keys.json");
-    let fixed = format!("{opaque}\nkeys_file = {file:?}");
-    assert_eq!(keys(&fixed), KeySource::File(file.clone()));
-    let one_bad = format!("{http}\nkeys_file = {file:?}");
-    refused(&with(ISSUER, &one_bad), "identity.oidc.vault.keys_url", "must begin with https://");
-    let both = format!("{given}\nkeys_file = {file:?}");
-    refused(&with(ISSUER, &both), "identity.oidc.vault.keys_file", "can't be beside keys_url");
-}
-
-#[test]
-fn algorithms_are_pinned_and_need_key_pairs() {
-    for bad in ["\"EdDSA\"", "[]"] {
-        let line = format!("{AUDIENCE}\nalgorithms = {bad}");
-        refused(&with(AUDIENCE, &line), "identity.oidc.vault.algorithms", "must be a list of at least one");
-    }
-    for bad in ["HS256", "none", "PS256", "eddsa"] {
-        let line = format!("{AUDIENCE}\nalgorithms = [\"EdDSA\", \"{bad}\"]");
-        refused(&with(AUDIENCE, &line), "identity.oidc.vault.algorithms", "must be one of");
-    }
-    let two = Place::new().load(&with(AUDIENCE, &format!("{AUDIENCE}\nalgorithms = [\"RS256\", \"ES256\"]")));
-    assert_eq!(two.unwrap().identity.issuers[0].algorithms, [Algorithm::Rs256, Algorithm::Es256]);
-}
-
-#[test]
-fn claims_are_named_by_their_paths() {
-    let groups = |value: &str| with(AUDIENCE, &format!("{AUDIENCE}\ngroups_claim = {value}"));
-    for (value, path) in [
-        ("\"roles\"", "roles"),
-        ("\"realm_access.roles\"", "realm_access.roles"),
-        ("[\"https://x.example/groups\", \"all\"]", "https://x.example/groups.all"),
-    ] {
-        let config = Place::new().load(&groups(value)).unwrap();
-        assert_eq!(config.identity.issuers[0].claims.groups.to_string(), path);
-    }
-    for bad in ["\"\"", "\"a..b\"", "[]", "[\"a\", 1]", "7", "[\"\"]"] {
-        refused(&groups(bad), "identity.oidc.vault.groups_claim", "must be the name of a claim");
-    }
-}
-
-#[test]
-fn issuers_are_told_apart() {
-    let second = |name: &str, issuer: &str| {
-        let keys = format!("issuer = \"{issuer}\"\naudience = \"h\"\ngroups = [\"staff\"]");
-        let file = with("[roles]", &format!("[identity.oidc.{name}]\n{keys}\n[roles]"));
-        file.replace(AUDIENCE, &format!("{AUDIENCE}\ngroups = [\"leads\"]"))
-    };
-    let two = Place::new().load(&second("corp", "https://corp.example")).unwrap();
-    let names: Vec<_> = two.identity.issuers.iter().map(|issuer| issuer.name.as_str()).collect();
-    assert_eq!(names, ["corp", "vault"]);
-    assert_eq!(two.identity.issuers[1].groups, Some(BTreeSet::from(["leads".to_owned()])));
-    let unbounded = second("corp", "https://corp.example").replace("groups = [\"staff\"]\n", "");
-    refused(&unbounded, "identity.oidc.corp.groups", "is missing; where there are several issuers");
-    assert_eq!(Place::new().load(GOOD).unwrap().identity.issuers[0].groups, None);
-    let same = second("corp", "http://127.0.0.1:8200/v1/identity/oidc");
-    refused(&same, "identity.oidc.vault.issuer", "is another section's, too");
-    refused(&second("person", "https://corp.example"), "identity.oidc.person", "is not a name for an issuer");
-    refused(&second("Corp", "https://corp.example"), "identity.oidc.Corp", "is not a name for an issuer");
-}
-
-#[test]
-fn persons_have_identities_of_known_issuers_each_of_one_person() {
-    let persons = |lines: &str| with("[roles]", &format!("[identity.persons.{lines}\n[roles]"));
-    let good = Place::new().load(&persons("ann]\nidentities = [\"vault:e1\", \"vault:e:2\"]")).unwrap();
-    for identity in ["vault:e1", "vault:e:2"] {
-        assert_eq!(good.policy.persons.subject(identity), "person:ann");
-    }
-    assert_eq!(good.policy.persons, good.identity.persons);
-    for bad in
-        ["[]", "\"vault:e1\"", "[\"corp:e1\"]", "[\"vault:\"]", "[\"vault\"]", "[1]", "[\"vault:a\\nb\"]"]
-    {
-        let file = persons(&format!("ann]\nidentities = {bad}"));
-        refused(&file, "identity.persons.ann.identities", "must be");
-    }
-    let twice =
-        persons("ann]\nidentities = [\"vault:e1\"]\n[identity.persons.bob]\nidentities = [\"vault:e1\"]");
-    refused(&twice, "identity.persons.bob.identities", "names an identity twice");
-    refused(
-        &persons("Ann]\nidentities = [\"vault:e1\"]"),
-        "identity.persons.Ann",
-        "is not a name for a person",
-    );
-    refused(&persons("ann]"), "identity.persons.ann.identities", "is missing");
 }
 
 #[test]
@@ -540,40 +416,6 @@ fn files_are_there_and_secrets_are_kept_from_others() {
         unset.contains("vault.secret_id_file: asks for a credential, but $CREDENTIALS_DIRECTORY is not set"),
         "{unset}"
     );
-}
-
-#[test]
-fn i5_an_empty_list_means_nobody_and_a_threshold_below_one_is_refused() {
-    let threshold = |value: &str| with("approvers =", &format!("approvals_required = {value}\napprovers ="));
-    for bad in ["0", "-1", "11", "1.0", "\"1\"", "4294967297", "99999999999999999999"] {
-        refused(
-            &threshold(bad),
-            "targets.orders-ro.approvals_required",
-            "must be a whole number from 1 to 10",
-        );
-    }
-    let config = Place::new().load(&threshold("0x2")).unwrap();
-    assert_eq!(config.policy.targets.values().next().unwrap().approvals_required.get(), 2);
-    refused(
-        &with("approvers = [\"leads\"]", "approvers = []"),
-        "targets.orders-ro.approvers",
-        "nobody could ever approve",
-    );
-    let closed = Place::new().load(&with("requesters = [\"developers\"]", "requesters = []")).unwrap();
-    assert!(closed.policy.targets.values().all(|target| target.requesters.is_empty()));
-    for key in ["auditors = []", "requesters = [\"developers\"]", "approvers = [\"leads\"]"] {
-        let name = key.split(' ').next().unwrap();
-        assert!(problems(&with(key, ""))[0].contains(&format!("{name}: is missing")), "{key}");
-    }
-    for bad in ["\"\"", "\" leads\"", "\"le\\nads\"", "\"le\\tads\"", "\"\\u202eleads\"", "1", "[\"leads\"]"]
-    {
-        refused(
-            &with("[\"leads\"]", &format!("[\"x\", {bad}]")),
-            "targets.orders-ro.approvers",
-            "entry 2 must be",
-        );
-    }
-    refused(&with("leads", &"x".repeat(257)), "targets.orders-ro.approvers", "256 bytes");
 }
 
 #[test]
@@ -736,239 +578,4 @@ fn the_documentation_has_a_row_for_every_key_and_for_no_other() {
         DOCUMENTATION.lines().filter_map(cell).filter(|key| key.contains('.')).collect();
     assert_eq!(rows, keys());
     assert!(DOCUMENTATION.contains("**64**"));
-}
-
-#[test]
-fn what_has_to_be_written_is_bounded() {
-    let line = "early_revocation = \"ends_sessions\"";
-    let set = |more: &str| with(line, &format!("{line}\n{more}"));
-    let writing = |more: &str| {
-        let config = Place::new().load(&set(more)).unwrap();
-        config.policy.targets.into_values().next().unwrap().writing
-    };
-    assert_eq!(writing(""), Writing::default());
-    let all = writing(
-        "reason_min = 20\nstatement_min = 10\nticket_required = true\nticket_pattern = \"OPS-[0-9]+\"",
-    );
-    assert_eq!((all.reason_min, all.statement_min, all.ticket_required), (20, 10, true));
-    assert_eq!(all.ticket_pattern.unwrap().as_str(), "OPS-[0-9]+");
-    for key in ["reason_min", "statement_min"] {
-        for bad in ["0", "1001", "-1", "\"20\""] {
-            let path = format!("targets.orders-ro.{key}");
-            refused(&set(&format!("{key} = {bad}")), &path, "must be a whole number from 1 to 1000");
-        }
-    }
-    let pattern = "targets.orders-ro.ticket_pattern";
-    refused(&set("ticket_pattern = \"OPS-[0-9\""), pattern, "is not a regular expression");
-    refused(&set("ticket_required = \"yes\""), "targets.orders-ro.ticket_required", "must be true or false");
-}
-
-/// A key, as a line of a list has it.
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIH0rDwJpvdSfvMjzJCCIy5gNbFLM4ucAqAGiM243CBw olivia\n";
-
-/// GOOD with lists of keys, and what its target demands.
-fn signed(lists: &str, demand: &str) -> String {
-    let line = "early_revocation = \"ends_sessions\"";
-    with(line, &format!("{line}\napproval_signed = \"{demand}\"\n[approvals]\n{lists}"))
-}
-
-#[test]
-fn signatures_are_demanded_only_where_keys_are_listed() {
-    let place = Place::new();
-    place.file("signers", &format!("vault:x {KEY}"), 0o644);
-    place.file("revoked", KEY, 0o644);
-    let both = "allowed_signers_file = \"credential:signers\"\nrevoked_keys_file = \"credential:revoked\"";
-    for (word, meant) in
-        [("no", Signing::Optional), ("yes", Signing::Required), ("present", Signing::Present)]
-    {
-        let config = place.load(&signed(both, word)).unwrap();
-        assert_eq!(config.policy.targets.values().next().unwrap().writing.signing, meant);
-        assert_eq!(config.signers.allowed_file, Some(place.path("signers")));
-        assert_eq!(config.signers.revoked_file, Some(place.path("revoked")));
-    }
-    assert_eq!(place.load(GOOD).unwrap().signers, Signers::default());
-    assert!(place.load(&signed("", "no")).is_ok());
-    for demand in ["yes", "present"] {
-        let printed = place.printed(&signed("", demand));
-        let expected = "hallpassd.toml:27: targets.orders-ro.approval_signed: demands signatures, but nobody's keys are known";
-        assert!(printed.contains(expected) && printed.ends_with("1 problem"), "{printed}");
-    }
-    let bad = place.printed(&signed(both, "maybe"));
-    assert!(bad.contains("approval_signed: must be one of \"no\", \"yes\", \"present\""), "{bad}");
-    let alone = place.printed(&signed("revoked_keys_file = \"credential:revoked\"", "no"));
-    assert!(alone.contains("revoked_keys_file: is of no use without allowed_signers_file"), "{alone}");
-}
-
-/// A list that can't be used is reported once, with its own line, and not as if there were none.
-#[test]
-fn lists_of_keys_are_read_at_once() {
-    let place = Place::new();
-    let lists = "allowed_signers_file = \"credential:signers\"\nrevoked_keys_file = \"credential:revoked\"";
-    place.file("revoked", "", 0o644);
-    let cases = [
-        (format!("vault:x {KEY}* cert-authority {KEY}"), 0o644, "signers:2: has cert-authority"),
-        ("vault:x\n".to_owned(), 0o644, "signers:1: has nothing behind its principals"),
-        (format!("vault:x {KEY}"), 0o666, "signers is writable by everybody"),
-    ];
-    for (text, mode, part) in cases {
-        place.file("signers", &text, mode);
-        let printed = place.printed(&signed(lists, "yes"));
-        assert!(printed.contains("approvals.allowed_signers_file: ") && printed.contains(part), "{printed}");
-        assert!(printed.ends_with("1 problem"), "{printed}");
-    }
-    place.file("signers", &format!("vault:x {KEY}"), 0o644);
-    place.file("revoked", "SSHKRL\n\0", 0o644);
-    let printed = place.printed(&signed(lists, "yes"));
-    assert!(printed.contains("approvals.revoked_keys_file: revoked: is a binary list (KRL)"), "{printed}");
-}
-
-#[test]
-fn the_usual_window_is_not_longer_than_the_longest() {
-    let line = "window_max = \"8h\"";
-    let set = |usual: &str| with(line, &format!("{line}\nwindow_default = \"{usual}\""));
-    let config = Place::new().load(&set("8h")).unwrap();
-    assert_eq!(
-        config.policy.targets.into_values().next().unwrap().window_default,
-        Some(Duration::from_hours(8))
-    );
-    let key = "targets.orders-ro.window_default";
-    refused(&set("8h 1s"), key, "must not be longer than window_max");
-    refused(&set("0s"), key, "must be from 1s");
-}
-
-#[test]
-fn limits_are_bounded() {
-    let line = "early_revocation = \"ends_sessions\"";
-    let set = |more: &str| with(line, &format!("{line}\n{more}"));
-    let limits = |more: &str| {
-        let config = Place::new().load(&set(more)).unwrap();
-        config.policy.targets.into_values().next().unwrap().limits
-    };
-    assert!(limits("").is_none());
-    let all = limits("grants_per_person_max = 1\ngrants_max = 3\npause = \"10m\"");
-    assert_eq!((all.per_person_max.unwrap().get(), all.grants_max.unwrap().get()), (1, 3));
-    assert_eq!(all.pause, Some(Duration::from_mins(10)));
-    for key in ["grants_per_person_max", "grants_max"] {
-        for bad in ["0", "1001", "\"1\""] {
-            let path = format!("targets.orders-ro.{key}");
-            refused(&set(&format!("{key} = {bad}")), &path, "must be a whole number from 1 to 1000");
-        }
-    }
-    refused(&set("pause = \"31days\""), "targets.orders-ro.pause", "must be from 1s to 30days");
-}
-
-#[test]
-fn a_socket_has_a_door_and_people() {
-    let text = format!("{GOOD}{SOCKET}");
-    let config = Place::new().load(&text).unwrap();
-    let path = "/run/hallpass/hallpass.sock".into();
-    assert_eq!(config.server.socket, Some(SocketPlace { path, mode: 0o660, owner: None, group: None }));
-    let SocketSettings { people, groups } = config.identity.socket.unwrap();
-    assert_eq!((people["1000"].as_str(), people["olivia"].as_str()), ("alice", "olivia"));
-    assert_eq!(groups["leads"], BTreeSet::from(["lead".to_owned(), "200".to_owned()]));
-
-    let (door, people) = SOCKET.split_at(SOCKET.find("[identity").unwrap());
-    refused(&format!("{GOOD}{door}"), "identity.socket", "is missing; write who may come in");
-    refused(&format!("{GOOD}{people}"), "identity.socket", "takes a socket");
-    let path = "path = \"/run/hallpass/hallpass.sock\"";
-    let with_path = |other: &str| text.replace(path, other);
-    refused(&with_path(""), "server.socket.path", "is missing");
-    refused(&with_path("path = \"hallpass.sock\""), "server.socket.path", "must be an absolute path");
-    for bad in ["660", "\"66\"", "\"0888\"", "\"4660\"", "\"rw-rw----\"", "\"+660\"", "\"-660\""] {
-        refused(&with_path(&format!("{path}\nmode = {bad}")), "server.socket.mode", "must be permissions");
-    }
-    let owned = with_path(&format!("{path}\nmode = \"600\"\nowner = \"root\"\ngroup = \"50\""));
-    let place = Place::new().load(&owned).unwrap().server.socket.unwrap();
-    assert_eq!(
-        (place.mode, place.owner.as_deref(), place.group.as_deref()),
-        (0o600, Some("root"), Some("50"))
-    );
-
-    for everybody in ["65534", "nobody"] {
-        let text = text.replace("1000 =", &format!("{everybody} ="));
-        refused(&text, &format!("identity.socket.people.{everybody}"), "stands for everybody");
-    }
-    refused(&text.replace("= \"alice\"", "= 7"), "identity.socket.people.1000", "must be a text");
-    refused(
-        &text.replace("[\"lead\", \"200\"]", "\"lead\""),
-        "identity.socket.groups.leads",
-        "must be a list of",
-    );
-    refused(&text.replace("\"200\"", "\" 200\""), "identity.socket.groups.leads", "must be a list of");
-}
-
-#[test]
-fn certificates_take_tls_authorities_and_a_rule() {
-    let text = format!("{GOOD}{CERTIFICATES}").replace(PLAINTEXT, TLS);
-    let place = Place::new();
-    let CertificateSettings { ca_file, crl_file, person, groups } =
-        place.load(&text).unwrap().identity.certificates.unwrap();
-    assert_eq!((ca_file, crl_file), (place.path("tls-cert"), None));
-    assert_eq!(person.to_string(), "email:*@corp.example");
-    assert_eq!(groups["leads"], BTreeSet::from(["olivia".to_owned()]));
-    refused(&text.replace(TLS, PLAINTEXT), "identity.certificates", "takes TLS");
-    refused(
-        &text.replace("ca_file = \"credential:tls-cert\"\n", ""),
-        "identity.certificates.ca_file",
-        "is missing",
-    );
-    let rule = "person = \"email:*@corp.example\"\n";
-    refused(&text.replace(rule, ""), "identity.certificates.person", "is missing");
-    for bad in ["email:*", "cn:*", "uri:*"] {
-        let text = text.replace("email:*@corp.example", bad);
-        refused(&text, "identity.certificates.person", "must be one of");
-    }
-    let lists = text.replace(rule, &format!("{rule}crl_file = \"credential:nothing\"\n"));
-    refused(&lists, "identity.certificates.crl_file", "can't be read");
-}
-
-#[test]
-fn somebody_must_be_able_to_call_and_any_source_will_do() {
-    let begin = GOOD.find("[identity").unwrap();
-    let end = GOOD.find("[roles]").unwrap();
-    let without = format!("{}{}", &GOOD[..begin], &GOOD[end..]);
-    refused(&without, "identity.oidc", "so that nobody could call");
-    let socket_only = Place::new().load(&format!("{without}{SOCKET}")).unwrap();
-    assert!(socket_only.identity.issuers.is_empty() && socket_only.identity.socket.is_some());
-    let certificates_only = format!("{without}{CERTIFICATES}").replace(PLAINTEXT, TLS);
-    assert!(Place::new().load(&certificates_only).unwrap().identity.certificates.is_some());
-}
-
-/// Which identities are one person may be said of all sources, and of those that there are.
-#[test]
-fn persons_come_in_by_any_source() {
-    let person =
-        "[identity.persons.olivia]\nidentities = [\"vault:e1\", \"cert:olivia\", \"socket:olivia\"]\n";
-    let text = format!("{GOOD}{SOCKET}{CERTIFICATES}{person}").replace(PLAINTEXT, TLS);
-    let persons = Place::new().load(&text).unwrap().identity.persons;
-    for identity in ["vault:e1", "cert:olivia", "socket:olivia"] {
-        assert_eq!(persons.subject(identity), "person:olivia");
-    }
-    let key = "identity.persons.olivia.identities";
-    refused(&format!("{GOOD}{CERTIFICATES}{person}").replace(PLAINTEXT, TLS), key, "entry 3 must be");
-    refused(&format!("{GOOD}{SOCKET}{person}"), key, "entry 2 must be");
-    for name in ["cert", "socket"] {
-        let text = GOOD.replace("[identity.oidc.vault]", &format!("[identity.oidc.{name}]"));
-        refused(&text, &format!("identity.oidc.{name}"), "is not a name for an issuer");
-    }
-}
-
-#[test]
-fn how_much_may_be_asked_for_is_bounded() {
-    assert_eq!(Place::new().load(GOOD).unwrap().server.limits, Limits::default());
-    let set = |line: &str| format!("{GOOD}[server.limits]\n{line}\n");
-    for (key, min, max) in [
-        ("connections_max", 1, 7000),
-        ("connections_per_peer_max", 1, 7000),
-        ("calls_per_minute_max", 10, 100_000),
-        ("watches_per_person_max", 1, 256),
-    ] {
-        for good in [min, max] {
-            assert!(Place::new().load(&set(&format!("{key} = {good}"))).is_ok(), "{key} = {good}");
-        }
-        for bad in [min - 1, max + 1] {
-            let part = format!("must be a whole number from {min} to {max}");
-            refused(&set(&format!("{key} = {bad}")), &format!("server.limits.{key}"), &part);
-        }
-    }
 }
