@@ -24,7 +24,7 @@ CREATE TRIGGER freezes_move BEFORE UPDATE ON freezes
 WHEN OLD.thawed_at IS NOT NULL OR NEW.revision <> OLD.revision + 1 OR NEW.ends_grants < OLD.ends_grants
 BEGIN SELECT RAISE(ABORT, 'freezes_move: the freeze can not move so'); END;
 
-CREATE TRIGGER freezes_terms_never_change BEFORE UPDATE OF id, extent, by_subject, by_name, reason, frozen_at ON freezes
+CREATE TRIGGER freezes_terms_never_change BEFORE UPDATE OF id, extent, frozen_at ON freezes
 BEGIN SELECT RAISE(ABORT, 'freezes_terms_never_change: a freeze is what it was begun as'); END;
 
 CREATE TRIGGER freezes_never_go BEFORE DELETE ON freezes

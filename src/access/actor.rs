@@ -32,10 +32,12 @@ impl Person {
     }
 }
 
-/// What a name looks like. In lower case twice, since what is confusable with a small letter may be a capital one.
+/// What a name looks like. In lower case twice, since what is confusable with a small letter may be a capital one; and with
+/// one letter for `i` and `l`, since a capital `I` is confusable with the one and is the other.
 fn look(name: &str) -> impl Iterator<Item = char> {
     let small: String = skeleton(&name.to_lowercase()).collect();
-    skeleton(&small.to_lowercase()).collect::<Vec<_>>().into_iter()
+    let look: Vec<char> = skeleton(&small.to_lowercase()).collect();
+    look.into_iter().map(|c| if c == 'i' { 'l' } else { c })
 }
 
 /// Which identities are one person: people who come in by several ways, each of which calls them something else.
@@ -106,6 +108,8 @@ mod tests {
             "\u{ff4f}livia",
             "o\u{4cf}ivia",
             "oliv\u{456}a",
+            "oIivia",
+            "OLlVlA",
             "0livia",
         ] {
             assert!(olivia.is(&person("b", alike)) && person("b", alike).is(&olivia), "{alike}");

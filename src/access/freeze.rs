@@ -62,9 +62,9 @@ pub struct Freeze {
     pub id: FreezeId,
     /// What it covers.
     pub extent: Extent,
-    /// Who froze it.
+    /// Who froze it, or had it end what is held.
     pub by: Person,
-    /// Why.
+    /// What he wrote.
     pub reason: Prose,
     /// Since when.
     pub frozen_at: DateTime<Utc>,
@@ -135,9 +135,9 @@ impl Freeze {
             return None;
         }
         let from = self.state.name();
-        let event = self.frozen(now, by, reason, true);
-        let state = State::Frozen { ends_grants: true };
-        Some(Change::next(from, Self { state, revision: self.revision + 1, ..self }, event))
+        let event = self.frozen(now, by.clone(), reason, true);
+        let (state, revision) = (State::Frozen { ends_grants: true }, self.revision + 1);
+        Some(Change::next(from, Self { by, reason: reason.clone(), state, revision, ..self }, event))
     }
 
     /// Ends it; `None` if it is over.
@@ -200,7 +200,9 @@ mod tests {
     fn a_freeze_goes_forward_only() {
         let freeze = begun("orders", false);
         assert!(freeze.is_frozen() && !freeze.ends(&"orders".parse().unwrap()));
-        let ending = freeze.end_grants(olivia(), &why("worse"), at(2)).unwrap().into_after();
+        let oscar = Person { subject: "s-oscar".into(), name: "oscar".into() };
+        let ending = freeze.end_grants(oscar.clone(), &why("worse"), at(2)).unwrap().into_after();
+        assert_eq!((&ending.by, ending.reason.as_str()), (&oscar, "worse"), "who ends grants answers for it");
         assert!(ending.ends(&"orders".parse().unwrap()) && !ending.ends(&"other".parse().unwrap()));
         assert!(ending.clone().end_grants(olivia(), &why("again"), at(3)).is_none());
         let thaw = ending.thaw(olivia(), &why("over"), at(4)).unwrap();

@@ -201,7 +201,9 @@ impl Policy {
     /// The identity by which a person is on record as an approver of the request, or the one that he has now.
     #[must_use]
     pub fn approver<'a>(&self, person: &'a Person, request: &'a Request) -> &'a Person {
-        approvers(request).find(|known| !self.are_two(person, known)).unwrap_or(person)
+        let subject = self.persons.subject(&person.subject);
+        let is_his = |known: &&Person| self.persons.subject(&known.subject) == subject;
+        approvers(request).find(is_his).unwrap_or(person)
     }
 
     /// Whether enough people have approved the request, of the groups that they have to be of, who may approve it now: by
@@ -210,7 +212,9 @@ impl Policy {
     pub fn is_approved(&self, request: &Request, target: &Target) -> bool {
         let mut people: Vec<&Person> = vec![&request.ask.requester];
         let mut groups = Vec::new();
-        for decision in request.approvals.iter().map(Approval::decision) {
+        let digest = request.digest();
+        let decisions = request.approvals.iter().map(Approval::decision);
+        for decision in decisions.filter(|decision| decision.digest == digest) {
             let is_new = people.iter().all(|person| self.are_two(&decision.approver, person));
             if is_new && target.approvers.included(&decision.approver, &decision.groups, &self.persons) {
                 people.push(&decision.approver);

@@ -257,7 +257,9 @@ impl Request {
     fn after_approval(&self, now: DateTime<Utc>, target: &Target) -> State {
         let terms = self.terms();
         let in_time = |at: DateTime<Utc>| terms.not_after.map_or(at, |end| end.min(at));
-        let enough = self.approvals.len() >= self.ask.approvals_required as usize;
+        // As the claim will count them: the target may demand more by now than when the request was submitted.
+        let required = self.ask.approvals_required.max(target.approvals_required.get());
+        let enough = self.approvals.len() >= required as usize;
         match self.state {
             State::Pending { lapses_at } if !enough || !self.missing(target).is_empty() => {
                 State::Pending { lapses_at: in_time(lapses_at) }

@@ -56,6 +56,14 @@ impl Prose {
         check(text, PROSE_MAX_BYTES, |c| matches!(c, '\n' | '\t')).map(|text| Self(text.to_owned()))
     }
 
+    /// A text as it is on record, perhaps from when less was refused. `None` if it never can have been taken: reading
+    /// repairs nothing.
+    #[must_use]
+    pub fn recorded(text: &str) -> Option<Self> {
+        let fits = is_recorded(text, PROSE_MAX_BYTES, |c| matches!(c, '\n' | '\t'));
+        fits.then(|| Self(text.to_owned()))
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -103,6 +111,12 @@ impl Ticket {
         }
     }
 
+    /// A ticket as it is on record, like [`Prose::recorded`].
+    #[must_use]
+    pub fn recorded(text: &str) -> Option<Self> {
+        is_recorded(text, LINE_MAX_BYTES, |_| false).then(|| Self(text.to_owned()))
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -146,6 +160,12 @@ fn check(text: &str, max: usize, allowed: impl Fn(char) -> bool) -> Result<&str,
         Some(c) => Err(BadText::ControlCharacter { found: c.into() }),
         None => Ok(text),
     }
+}
+
+/// Whether a text was taken at some time: what was refused from the first, and no more.
+fn is_recorded(text: &str, max: usize, allowed: impl Fn(char) -> bool) -> bool {
+    let is_plain = |c: char| !c.is_control() || allowed(c);
+    !text.is_empty() && text.trim() == text && text.len() <= max && text.chars().all(is_plain)
 }
 
 /// Control characters, line and paragraph separators, what reorders text on a screen, and what takes no room there, so
@@ -201,6 +221,16 @@ mod tests {
                 "{c:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_on_record_is_read_even_if_it_would_not_be_taken_today() {
+        assert_eq!(Prose::recorded("a\u{200b}b\n\tc").unwrap().as_str(), "a\u{200b}b\n\tc");
+        assert_eq!(Ticket::recorded("OPS\u{ad}-7").unwrap().as_str(), "OPS\u{ad}-7");
+        for never in ["", " a", "a ", "a\r\nb", "a\0b", &"x".repeat(PROSE_MAX_BYTES + 1)] {
+            assert!(Prose::recorded(never).is_none(), "{never:?}");
+        }
+        assert!(Ticket::recorded("a\nb").is_none());
     }
 
     #[test]

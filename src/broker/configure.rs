@@ -313,7 +313,11 @@ impl Broker {
                 removed: change.added.clone(),
                 ..change.clone()
             };
-            *self.in_force.untold.lock().await = self.event_of(Some(kept), 0);
+            // What is in force already waits to be told of, perhaps since the start: that is the truer word.
+            let mut untold = self.in_force.untold.lock().await;
+            if untold.is_none() {
+                *untold = self.event_of(Some(kept), 0);
+            }
         }
         done
     }

@@ -85,7 +85,7 @@ pub enum Error {
     #[error("others changed the same record at the same time; try again")]
     Conflict,
     /// The configuration changed between the check and the record.
-    #[error("the configuration was changed at the same time, so nothing was done; try again")]
+    #[error("the configuration was changed at the same time, so this wasn't done; try again")]
     Reconfigured,
     /// The audit log can't be written, so nothing may change.
     #[error(

@@ -6,17 +6,21 @@ use std::sync::Arc;
 use super::{Broker, Error};
 use crate::{
     access::{
-        actor::Caller,
+        actor::{Actor, Caller},
         event::About,
         freeze::{Extent, Freeze},
         id::FreezeId,
         policy::{Subject, Verb},
         refusal::Refusal,
+        revocation::Cause,
         target::TargetName,
         text::Prose,
     },
     store::Write,
 };
+
+/// How many grants are read at a time.
+const PAGE: u32 = 500;
 
 impl Broker {
     /// Freezes what the extent covers. If it is frozen already, that stands; unless what is held is to end, too, and
@@ -37,7 +41,11 @@ impl Broker {
         self.must_be_configured(&extent)?;
         let (broker, caller) = (Arc::clone(self), caller.clone());
         self.to_its_end(async move {
-            let freeze = again_on_conflict!(broker.freeze_once(&caller, &extent, &reason, end_grants))?;
+            let frozen = again_on_conflict!(broker.freeze_once(&caller, &extent, &reason, end_grants));
+            if end_grants && matches!(frozen, Err(Error::StoreUnavailable(_))) {
+                broker.end_all(&caller, &extent, &reason).await;
+            }
+            let freeze = frozen?;
             if end_grants && let Err(failure) = broker.sweep().await {
                 let failure: &dyn std::error::Error = &failure;
                 tracing::error!(
@@ -49,6 +57,21 @@ impl Broker {
             Ok(freeze)
         })
         .await
+    }
+
+    /// Ends what is held although the freeze can't be recorded (I7); the ends are recorded when the store is back. What
+    /// can't be read isn't ended: the caller hears that the record failed, and tries again.
+    async fn end_all(&self, caller: &Caller, extent: &Extent, reason: &Prose) {
+        let (mut after, actor) = (None, Actor::Person(caller.person.clone()));
+        while let Ok(page) = self.store.open_grants(after, PAGE).await
+            && let Some(last) = page.last()
+        {
+            after = Some(last.id);
+            for grant in page.into_iter().filter(|grant| extent.covers(&grant.target)) {
+                // It fails like the freeze did, after it has ended what it could.
+                let _ = self.begin_as_read(grant, Cause::Frozen, &actor, Some(reason)).await;
+            }
+        }
     }
 
     async fn freeze_once(

@@ -191,6 +191,13 @@ impl Broker {
         &self,
         verb: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        self.tasks.spawn(verb).await.map_err(|failure| Error::Internal(Box::new(failure)))?
+        match self.tasks.spawn(verb).await {
+            Ok(done) => done,
+            // A panic goes on to whoever counts those of calls; what it says is nobody else's.
+            Err(failure) => match failure.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::Stopping),
+            },
+        }
     }
 }

@@ -87,7 +87,7 @@ impl Broker {
         Error::Refused { name: name.to_owned(), refusal }
     }
 
-    /// Records that a call came with a token that isn't to be trusted, and from which address. It is refused whether or
+    /// Records that a call came with an identity that isn't to be trusted, and from which address. It is refused whether or
     /// not this succeeds.
     pub async fn identity_refused(&self, method: &str, client: Option<String>, error: &str) {
         warn!(
@@ -96,7 +96,7 @@ impl Broker {
             "url.path" = method,
             "client.address" = client,
             "error.message" = error,
-            "a token was refused"
+            "an identity was refused"
         );
         if let Some(unrecorded) = self.refusals.take(self.clock.now()) {
             let (method, error) = (method.to_owned(), error.to_owned());

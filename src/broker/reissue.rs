@@ -56,6 +56,9 @@ impl Broker {
         if opened {
             self.tell_opened(&earlier, &actor).await?;
         }
+        if !self.is_in_force() {
+            return Err(Error::Reconfigured);
+        }
         let grant = earlier.id;
         self.begin_ending(grant, Cause::Reissued, actor, None).await?;
         match self.pursue(grant).await {

@@ -89,5 +89,7 @@ fn verify(
 fn counts(lists: &Lists, signed: &Signed, decision: &Decision) -> bool {
     let at = [signed.text.signed_at, decision.decided_at];
     let by = Signer { principal: &decision.approver.subject, at: &at };
-    lists.verify(&signed.text.to_string(), &signed.signature, &by).is_ok()
+    // What the record says of the key is looked at again as well.
+    let verified = lists.verify(&signed.text.to_string(), &signed.signature, &by);
+    verified.is_ok_and(|verified| verified.key == signed.key && verified.present == signed.present)
 }

@@ -95,7 +95,11 @@ impl Broker {
             return Ok(None);
         };
         let duration = submission.duration.unwrap_or(earlier.ask.duration);
-        let ask = ask(caller, submission, target, duration, earlier.ask.submitted_at);
+        let asked = ask(caller, submission, target, duration, earlier.ask.submitted_at);
+        // What the target was then isn't what the person wrote.
+        let (credential_path, approvals_required) =
+            (earlier.ask.credential_path.clone(), earlier.ask.approvals_required);
+        let ask = Ask { credential_path, approvals_required, ..asked };
         if ask.asks_same_as(&earlier.ask) {
             return Ok(Some(earlier));
         }

@@ -161,10 +161,14 @@ impl Broker {
     /// If the store fails; a failure to record one grant's end doesn't keep the others from being looked at.
     pub async fn sweep(&self) -> Result<(), Error> {
         let (mut after, mut recorded): (Option<GrantId>, _) = (None, Ok(()));
-        let freezes = self.store.freezes().await?;
         loop {
             let page = self.store.open_grants(after, PAGE).await?;
             let is_last = page.len() < PAGE as usize;
+            // After the page, so that what was granted since a thaw isn't ended. If they can't be read, all else goes on.
+            let freezes = self.store.freezes().await.unwrap_or_else(|failure| {
+                recorded = std::mem::replace(&mut recorded, Ok(())).and(Err(failure.into()));
+                Vec::new()
+            });
             for grant in page {
                 after = Some(grant.id);
                 let frozen = freezes.iter().find(|freeze| freeze.ends(&grant.target));

@@ -125,8 +125,8 @@ fn read_certificates(
         );
     }
     let write = "the file of the authorities that clients' certificates come from";
-    let ca_file = section.required("ca_file", write, |found| files.public(&value::text(found)?));
-    let crl_file = section.optional("crl_file", |found| files.public(&value::text(found)?));
+    let ca_file = section.required("ca_file", write, |found| files.public(&value::file(found)?));
+    let crl_file = section.optional("crl_file", |found| files.public(&value::file(found)?));
     let write = "which name in a certificate says who somebody is, like \"email:*@corp.example\"";
     let person = section.required("person", write, value::parsed);
     let groups = members(section.section("groups"), "the people in it, like [\"alice\"]");

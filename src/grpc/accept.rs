@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    bounds::{Limits, Places},
+    bounds::{Limits, Places, Rates},
     connection::{Connection, Io, Taken},
     door::SocketDoor,
     peer::{Counted, Origin, Peer},
@@ -30,6 +30,9 @@ const SOCKET_CONNECTIONS_MAX: usize = 256;
 
 /// How long a peer may take for TLS and the preface: some round trips over a bad line.
 const SETUP_MAX: Duration = Duration::from_secs(10);
+
+/// How many lines a minute strangers can cause in the log here: what floods it takes others' lines along.
+const TOLD_A_MINUTE: NonZeroU32 = NonZeroU32::new(60).unwrap();
 
 /// How long to wait after a failed accept: out of file descriptors, for example, stays so for a while.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -65,11 +68,12 @@ pub(super) fn incoming(
     let each_max = number(limits.connections_per_peer_max);
     let network = (Door::Network { listener, tls }, number(limits.connections_max));
     let socket = socket.map(|socket| (Door::Socket(socket), SOCKET_CONNECTIONS_MAX));
+    let told = Arc::new(Rates::new(TOLD_A_MINUTE, Arc::clone(clock)));
     for (door, max) in [network].into_iter().chain(socket) {
-        let (sender, clock) = (sender.clone(), Arc::clone(clock));
+        let (sender, clock, told) = (sender.clone(), Arc::clone(clock), Arc::clone(&told));
         tokio::spawn(async move {
             let peers = Places::new(usize::MAX, each_max);
-            let accepting = Accepting { door, max, peers, clock, sender: sender.clone() };
+            let accepting = Accepting { door, max, peers, clock, told, sender: sender.clone() };
             tokio::select! {
                 () = sender.closed() => {}
                 () = accepting.run() => {}
@@ -84,6 +88,7 @@ struct Accepting {
     max: usize,
     peers: Places<Counted>,
     clock: Arc<dyn Clock>,
+    told: Arc<Rates<()>>,
     sender: mpsc::Sender<Result<Connection, Infallible>>,
 }
 
@@ -97,12 +102,13 @@ impl Accepting {
                 Ok((raw, origin)) => {
                     // Whoever has as many as one may have is let go at once: waiting would keep others out.
                     let Some(own) = self.peers.take(&origin.counted()) else {
-                        too_many(origin);
+                        self.too_many(origin);
                         continue;
                     };
                     let (clock, sender) = (Arc::clone(&self.clock), self.sender.clone());
+                    let told = Arc::clone(&self.told);
                     setups.spawn(async move {
-                        if let Some(connection) = set_up(raw, origin, clock, (place, own)).await {
+                        if let Some(connection) = set_up(raw, origin, clock, &told, (place, own)).await {
                             // If nobody takes it, the daemon is stopping.
                             let _ = sender.send(Ok(connection)).await;
                         }
@@ -111,6 +117,17 @@ impl Accepting {
                 Err(error) => self.pause(&error).await,
             }
             while setups.try_join_next().is_some() {}
+        }
+    }
+
+    fn too_many(&self, origin: Origin) {
+        if self.told.take(&()).is_ok() {
+            tracing::warn!(
+                event.action = "connection-accepted",
+                event.outcome = "failure",
+                client.address = %origin,
+                "a peer has too many connections; this one is closed"
+            );
         }
     }
 
@@ -144,16 +161,13 @@ impl Door {
     }
 }
 
-fn too_many(origin: Origin) {
-    tracing::warn!(
-        event.action = "connection-accepted",
-        event.outcome = "failure",
-        client.address = %origin,
-        "a peer has too many connections; this one is closed"
-    );
-}
-
-async fn set_up(raw: Raw, origin: Origin, clock: Arc<dyn Clock>, places: Taken) -> Option<Connection> {
+async fn set_up(
+    raw: Raw,
+    origin: Origin,
+    clock: Arc<dyn Clock>,
+    told: &Rates<()>,
+    places: Taken,
+) -> Option<Connection> {
     let prefaced = tokio::select! {
         prefaced = prefaced(raw) => prefaced,
         () = clock.sleep(SETUP_MAX) => Err(io::ErrorKind::TimedOut.into()),
@@ -164,15 +178,24 @@ async fn set_up(raw: Raw, origin: Origin, clock: Arc<dyn Clock>, places: Taken) 
             Some(Connection::new(io, peer, clock, places))
         }
         Err(error) => {
-            failed(origin, &error);
+            failed(origin, &error, told);
             None
         }
     }
 }
 
-fn failed(origin: Origin, error: &io::Error) {
+fn failed(origin: Origin, error: &io::Error, told: &Rates<()>) {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    if let Some(rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidCertRevocationList(_)) = tls {
+    // General is what a certificate ends with while the authorities can't be read.
+    let refused = matches!(
+        tls,
+        Some(
+            rustls::Error::InvalidCertificate(_)
+                | rustls::Error::InvalidCertRevocationList(_)
+                | rustls::Error::General(_)
+        )
+    );
+    if refused && told.take(&()).is_ok() {
         // Somebody who should have been let in, or somebody who tries.
         tracing::warn!(
             event.action = "certificate-refused",

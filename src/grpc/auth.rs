@@ -43,7 +43,7 @@ use crate::clock::Clock;
 
 /// How many calls of verified callers run at once, and how many of one person's. Streams count until they begin.
 const CALLS_MAX: usize = 256;
-const CALLS_PER_PERSON_MAX: usize = 64;
+const CALLS_PER_PERSON_MAX: usize = 16;
 
 /// How many open calls there are at once, streams (watches of the health, reflection) included, and how many of one peer's:
 /// they cost nobody a name, so there are few.
@@ -67,6 +67,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     calls: Places<String>,
     open_calls: Places<Counted>,
+    checks: Places<Counted>,
     rates: Rates<String>,
     refusals: Rates<Counted>,
 }
@@ -77,6 +78,7 @@ impl Gate {
             fronts,
             calls: Places::new(CALLS_MAX, CALLS_PER_PERSON_MAX),
             open_calls: Places::new(OPEN_CALLS_MAX, OPEN_CALLS_PER_PEER_MAX),
+            checks: Places::new(OPEN_CALLS_MAX, OPEN_CALLS_PER_PEER_MAX),
             rates: Rates::new(limits.calls_per_minute_max, Arc::clone(&clock)),
             refusals: Rates::new(REFUSALS_PER_PEER_A_MINUTE, Arc::clone(&clock)),
             clock,
@@ -166,7 +168,9 @@ impl Shared {
         let (method, access) = find(request.uri().path()).ok_or_else(status::unknown_method)?;
         let counted = peer.origin.counted();
         if access == Access::Open {
-            let place = self.open_calls.take(&counted).ok_or_else(|| status::too_many("calls"))?;
+            // Whoever asks whether the daemon is well is answered also if others hold all the streams.
+            let places = if method.ends_with("/Check") { &self.checks } else { &self.open_calls };
+            let place = places.take(&counted).ok_or_else(|| status::too_many("calls"))?;
             return Ok(Pass::Open { place });
         }
         let Front { broker, verifier } = self.fronts.now();

@@ -40,6 +40,7 @@ pub use self::{
     bounds::Limits,
     door::{SocketDoor, SocketError, SocketPlace},
     front::{Front, Fronts},
+    panics::panicked,
     server::{Doors, ServeError, serve},
     tls::{Tls, TlsError},
 };

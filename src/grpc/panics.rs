@@ -10,6 +10,12 @@ use super::status;
 /// How many calls panicked since the start. Of the process, as the panics are.
 static CAUGHT: AtomicU64 = AtomicU64::new(0);
 
+/// How many calls have panicked since the process began.
+#[must_use]
+pub fn panicked() -> u64 {
+    CAUGHT.load(Ordering::Relaxed)
+}
+
 /// Counts a panic, and says what the caller is told.
 pub(super) fn caught(method: &str) -> Status {
     let count = CAUGHT.fetch_add(1, Ordering::Relaxed) + 1;

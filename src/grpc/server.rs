@@ -38,8 +38,11 @@ const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 /// How often a silent peer is asked whether it is there, and how long it may take to answer.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// After how long a connection is asked to go, so that none is held for ever. Open calls finish, and clients reconnect.
+/// After how long a connection is asked to go, so that none is held for ever. Open calls go on for a
+/// while, and clients reconnect.
 const CONNECTION_AGE_MAX: Duration = Duration::from_hours(1);
+/// How long after that its open calls, streams included, are cut.
+const CONNECTION_GRACE: Duration = Duration::from_mins(5);
 /// How long a stop waits for calls in flight. A little less than the process waits for its tasks
 /// ([`DRAIN`](crate::lifecycle::DRAIN)), so that a peer who won't go doesn't make a clean stop look like a stuck one.
 const DRAIN_MAX: Duration = Duration::from_secs(25);
@@ -184,6 +187,7 @@ fn bounded() -> tonic::transport::Server {
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_connection_age(CONNECTION_AGE_MAX)
+        .max_connection_age_grace(CONNECTION_GRACE)
 }
 
 fn reflection() -> Reflection<'static> {

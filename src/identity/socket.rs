@@ -121,13 +121,16 @@ fn look_up(uid: u32) -> io::Result<Account> {
         groups.insert(gid.to_string());
         groups.extend(name_of(gid)?);
     }
-    Ok(Account { user: Some(user.name), groups })
+    Ok(Account { user: Some(user.name).filter(|name| is_name(name)), groups })
+}
+
+/// An entry of digits in the configuration is an id, whatever a user or a group calls itself.
+fn is_name(name: &str) -> bool {
+    !name.chars().all(|c| c.is_ascii_digit())
 }
 
 fn name_of(gid: Gid) -> io::Result<Option<String>> {
-    // An entry of digits in the configuration is an id, whatever a group calls itself.
-    let is_name = |name: &String| !name.chars().all(|c| c.is_ascii_digit());
-    Ok(Group::from_gid(gid)?.map(|group| group.name).filter(is_name))
+    Ok(Group::from_gid(gid)?.map(|group| group.name).filter(|name| is_name(name)))
 }
 
 #[cfg(test)]
@@ -170,6 +173,11 @@ mod tests {
         assert_eq!(who(1001, &lead), Some(("socket:olivia".to_owned(), vec!["leads".to_owned()])));
         assert_eq!(who(1003, &account(Some("mallory"), &["dev", "lead"])), None);
         assert_eq!(who(0, &account(Some("root"), &["dev"])), None, "root is nobody unless it is listed");
+    }
+
+    #[test]
+    fn a_name_of_digits_is_no_id() {
+        assert!(!is_name("1000") && is_name("u1000") && is_name("1000x"));
     }
 
     #[test]

@@ -117,7 +117,9 @@ impl NameRule {
     fn matched(&self, name: &GeneralName<'_>) -> Option<String> {
         match (self.kind, name) {
             (Kind::Uri, GeneralName::URI(uri)) => self.between(uri),
-            (Kind::Dns, GeneralName::DNSName(host)) => self.between(&host.to_ascii_lowercase()),
+            (Kind::Dns, GeneralName::DNSName(host)) => {
+                self.between(&host.to_ascii_lowercase()).filter(|label| !label.contains('.'))
+            }
             (Kind::Email, GeneralName::RFC822Name(address)) => {
                 let (mailbox, domain) = address.rsplit_once('@')?;
                 self.between(&format!("{mailbox}@{}", domain.to_ascii_lowercase()))

@@ -28,7 +28,8 @@ const INSERT: &str = "\
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
 
 const UPDATE: &str = "\
-    UPDATE freezes SET ends_grants = max(ends_grants, ?), thawed_at = ?, revision = ? \
+    UPDATE freezes SET by_subject = ?, by_name = ?, reason = ?, ends_grants = max(ends_grants, ?), thawed_at = ?, \
+                       revision = ? \
      WHERE id = ? AND revision = ? AND thawed_at IS NULL";
 
 #[derive(FromRow)]
@@ -60,7 +61,7 @@ impl Row {
             id: id(&self.id)?,
             extent: self.extent.parse().map_err(|_| "its extent is no target's name")?,
             by: person(self.by_subject, self.by_name),
-            reason: Prose::new(&self.reason).map_err(|_| "its reason breaks the rules for texts")?,
+            reason: Prose::recorded(&self.reason).ok_or("its reason breaks the rules for texts")?,
             frozen_at: instant(self.frozen_at)?,
             state: State::Frozen { ends_grants: self.ends_grants },
             revision: self.revision,
@@ -108,6 +109,9 @@ async fn update(
         State::Frozen { .. } => None,
     };
     sqlx::query(UPDATE)
+        .bind(freeze.by.subject.as_str())
+        .bind(freeze.by.name.as_str())
+        .bind(freeze.reason.as_str())
         .bind(ends_grants(freeze))
         .bind(thawed_at)
         .bind(freeze.revision)

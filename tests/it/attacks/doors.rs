@@ -281,6 +281,7 @@ async fn a_call_that_panics_is_answered_and_the_daemon_goes_on() {
         };
         attacked.alice(ask)
     };
+    let before = hallpass::grpc::panicked();
     for _ in 0..3 {
         mine.armed.store(true, Ordering::SeqCst);
         let error = super::attacked::requests(&channel).submit_request(submit()).await.unwrap_err();
@@ -289,6 +290,10 @@ async fn a_call_that_panics_is_answered_and_the_daemon_goes_on() {
         let sent = format!("{error:?} {}", String::from_utf8_lossy(error.details()));
         assert!(!sent.contains("shadow") && !sent.contains("SELECT") && !sent.contains(".rs"), "{sent}");
     }
+    assert!(
+        hallpass::grpc::panicked() >= before + 3,
+        "each is counted, also where the verb has a task of its own"
+    );
     assert_eq!(attacked.sim.store.last_sequence().await.unwrap(), 0, "nothing is half done");
     super::attacked::requests(&channel).submit_request(submit()).await.expect("on the same connection");
     attacked.still_serves().await;

@@ -47,8 +47,7 @@ impl Change {
                 State::Revoking(_) | State::Revoked { .. } | State::Failed { .. } => true,
                 State::Issuing { .. } | State::Active { .. } => false,
             },
-            // It stops what is being granted.
-            Self::Freeze(_) => true,
+            Self::Freeze(change) => change.after().is_frozen(),
             Self::Request(_) | Self::Fact(_) => false,
         }
     }
