@@ -314,6 +314,7 @@ fn exactly_one_name_that_fits_the_rule_is_the_person() {
         (by_uri, vec![uri(&"x".repeat(65))], "can't be used"),
         (by_host, vec![dns("people.corp.example")], "doesn't say who"),
         (by_host, vec![dns("*.people.corp.example")], "can't be used"),
+        (by_host, vec![dns("web.alice.people.corp.example")], "doesn't say who"),
         (by_mail, vec![email("alice@corp.example.evil")], "doesn't say who"),
         (by_mail, vec![email("alice@evil@corp.example")], "can't be used"),
         (by_mail, vec![email("corp.example")], "doesn't say who"),

@@ -6,7 +6,7 @@ use hallpass::{
         grant::State,
         policy::Policy,
         refusal::Refusal,
-        request::Request,
+        request::{self, Request},
         target::Target,
         text::Prose,
     },
@@ -91,4 +91,17 @@ async fn what_was_asked_before_is_ones_own_all_the_same() {
     let world = world.configured(Policy { persons, ..policy([two()]) });
     let refused = approve(&world, &ann("person:dev"), &request).await.unwrap_err();
     assert!(matches!(refused, Error::Refused { refusal: Refusal::SelfApproval, .. }), "{refused:?}");
+}
+
+/// Who can't be told apart by name isn't put down as the other.
+#[tokio::test]
+async fn who_looks_like_an_approver_denies_as_himself() {
+    let world = world_with(two());
+    let request = world.submit().await.unwrap();
+    approve(&world, &caller(person("corp:olivia", "olivia"), "leads"), &request).await.unwrap();
+    let written = Written { digest: request.digest(), statement: Prose::new(STATEMENT).unwrap() };
+    let alike = caller(person("vault:olivia", "0livia"), "leads");
+    let denied = world.broker.deny(&alike, request.id, written).await.unwrap().request;
+    let request::State::Denied { denial } = &denied.state else { panic!("{denied:?}") };
+    assert_eq!(denial.decision().approver, alike.person);
 }

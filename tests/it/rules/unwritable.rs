@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use hallpass::{
-    access::{grant::State, revocation::Cause, text::Prose},
+    access::{freeze::Extent, grant::State, revocation::Cause, text::Prose},
     broker::{Error, Tried},
     store::Store,
 };
@@ -112,6 +112,27 @@ async fn i7_whoever_ends_a_grant_ends_it_without_the_record() {
         let State::Revoked { cause, .. } = world.grant(grant).await.state else { panic!("it is over") };
         assert_eq!(cause, if by_operator { Cause::RevokedByOperator } else { Cause::Released });
     }
+}
+
+#[tokio::test]
+async fn i7_a_freeze_that_ends_grants_ends_them_without_the_record() {
+    let world = world();
+    let request = world.approved().await;
+    let grant = world.claim(request, false).await.unwrap().grant.id;
+    let oren = caller(person("sub-oren", "oren"), "operators");
+    world.store.fail_commits(0, FOR_GOOD);
+    let why = || Prose::new("a breach").unwrap();
+    let elsewhere = Extent::Target("elsewhere".parse().unwrap());
+    assert!(matches!(world.broker.freeze(&oren, elsewhere, why(), true).await, Err(Error::NotFound { .. })));
+    let only_frozen = world.broker.freeze(&oren, Extent::Everything, why(), false).await;
+    assert!(matches!(only_frozen, Err(Error::StoreUnavailable(_))), "{only_frozen:?}");
+    assert_eq!(world.vault.leases_left(), 1, "what wasn't to end goes on");
+    let ended = world.broker.freeze(&oren, Extent::Everything, why(), true).await;
+    assert!(matches!(ended, Err(Error::StoreUnavailable(_))), "{ended:?}");
+    assert_eq!(world.vault.leases_left(), 0);
+    world.store.fail_commits(0, 0);
+    swept(&world).await;
+    assert!(matches!(world.grant(grant).await.state, State::Revoked { cause: Cause::Frozen, .. }));
 }
 
 /// An ending that was begun on record goes on when no further step can be recorded.
