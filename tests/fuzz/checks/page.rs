@@ -2,7 +2,8 @@
 //! is one that the daemon gives out, to the byte, and for this list with this filter alone.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hallpass::grpc::fuzzing::List;
+use hallpass::{grpc::fuzzing::List, wire};
+use prost::Message as _;
 
 /// What comes before the id in a token: a version and a hash.
 const HEAD_BYTES: usize = 9;
@@ -32,9 +33,20 @@ fn must_be_ours(list: List, filter: &[u8], token: &str) {
     for other in List::ALL.into_iter().filter(|other| *other != list) {
         assert!(!matches!(other.read(filter, token), Some(Ok(_))), "taken by {other:?}");
     }
-    // Another filter is one that says more: `target`, which is the second field of both messages.
+    // `target`, which is the second field of both messages.
     let other = [filter, b"\x12\x09targets/x"].concat();
-    if list != List::Targets && !filter.ends_with(b"\x12\x09targets/x") {
+    if differ(list, filter, &other) {
         assert!(!matches!(list.read(&other, token), Some(Ok(_))), "taken with another filter");
+    }
+}
+
+/// Whether the two are different filters of this list.
+fn differ(list: List, one: &[u8], other: &[u8]) -> bool {
+    match list {
+        List::Targets => false,
+        List::Grants => wire::GrantFilter::decode(one) != wire::GrantFilter::decode(other),
+        List::Requests | List::Exceptions => {
+            wire::RequestFilter::decode(one) != wire::RequestFilter::decode(other)
+        }
     }
 }
