@@ -52,12 +52,12 @@ impl List {
 
     /// The token of the page after this thing; `None` if it can't be in the list, or the filter's message isn't one.
     #[must_use]
-    pub fn token(self, filter: &[u8], last: &str) -> Option<String> {
+    pub fn token(self, filter: &[u8], shown: &str) -> Option<String> {
         match self {
-            Self::Targets => token::<TargetName>("targets", &(), last),
-            Self::Requests => token::<RequestId>("requests", &request_filter(filter)?, last),
-            Self::Exceptions => token::<RequestId>("exceptions", &request_filter(filter)?, last),
-            Self::Grants => token::<GrantId>("grants", &grant_filter(filter)?, last),
+            Self::Targets => token::<TargetName>("targets", &(), shown),
+            Self::Requests => token::<RequestId>("requests", &request_filter(filter)?, shown),
+            Self::Exceptions => token::<RequestId>("exceptions", &request_filter(filter)?, shown),
+            Self::Grants => token::<GrantId>("grants", &grant_filter(filter)?, shown),
         }
     }
 }
@@ -78,12 +78,12 @@ fn read<Id: FromStr + Display>(list: &'static str, filter: &impl Message, token:
 fn token<Id: FromStr + Display + Clone>(
     list: &'static str,
     filter: &impl Message,
-    last: &str,
+    shown: &str,
 ) -> Option<String> {
-    let last: Id = last.parse().ok()?;
+    let shown: Id = shown.parse().ok()?;
     let (page, _) = Page::<Id>::parse(list, filter, 1, "");
     // Two things, and room for one.
-    let (_, token) = page.fill([(), ()], |()| last.clone(), |()| ());
+    let (_, token) = page.fill([(), ()], |()| shown.clone(), |()| ());
     Some(token)
 }
 

@@ -17,84 +17,16 @@ use prost::Message;
 pub fn check(input: &[u8]) {
     let Some((kind, message)) = input.split_first() else { return };
     match kind % 10 {
-        0 => read(message, |message: &wire::SubmitRequestRequest| {
-            let read = fuzzing::submission(message)?;
-            assert_eq!(format!("targets/{}", read.target), message.target);
-            let seconds = |length: std::time::Duration| i64::try_from(length.as_secs()).unwrap();
-            assert_eq!(read.duration.map(seconds), message.duration.map(|duration| duration.seconds));
-            assert_eq!(read.not_before.map(spelled), message.not_before);
-            must_be_prose(read.reason.as_str(), &message.reason);
-            assert_eq!(read.ticket.as_ref().map_or("", |ticket| ticket.as_str()), message.ticket.trim());
-            assert_eq!(read.key.as_ref().map_or("", |key| key.as_str()), message.idempotency_key);
-            Ok(())
-        }),
-        1 => read(message, |message: &wire::ApproveRequestRequest| {
-            let (id, read) = fuzzing::approval(message)?;
-            must_name("requests", &id.to_string(), &message.name);
-            assert_eq!(read.written.digest.to_string(), message.digest);
-            must_be_prose(read.written.statement.as_str(), &message.statement);
-            must_be_terms(read.terms, message);
-            let signature =
-                read.signature.map(|signature| (signature.text, signature.armored)).unwrap_or_default();
-            assert_eq!(signature, (message.signed_text.clone(), message.signature.clone()));
-            Ok(())
-        }),
-        2 => read(message, |message: &wire::DenyRequestRequest| {
-            let (id, read) = fuzzing::decision(message)?;
-            must_name("requests", &id.to_string(), &message.name);
-            must_be_prose(read.statement.as_str(), &message.statement);
-            Ok(())
-        }),
-        3 => read(message, |message: &wire::RevokeGrantRequest| {
-            let (id, reason) = fuzzing::revocation(message)?;
-            must_name("grants", &id.to_string(), &message.name);
-            must_be_prose(reason.as_str(), &message.reason);
-            Ok(())
-        }),
-        4 => read(message, |message: &wire::FreezeTargetsRequest| {
-            let (extent, reason) = fuzzing::freeze(message)?;
-            let target = match extent {
-                Extent::Everything => "-".to_owned(),
-                Extent::Target(target) => target.to_string(),
-            };
-            assert_eq!(format!("targets/{target}"), message.target);
-            must_be_prose(reason.as_str(), &message.reason);
-            Ok(())
-        }),
-        5 => read(message, |message: &wire::WatchRequestsRequest| {
-            let (request, after) = fuzzing::watched(message)?;
-            assert_eq!(request.is_none(), message.name.is_empty());
-            assert_eq!(after, message.after_sequence);
-            assert!(after.is_none_or(|after| after >= 0));
-            Ok(())
-        }),
-        6 => read(message, |message: &wire::ListTargetsRequest| {
-            let after = fuzzing::targets(message)?.map(|after| after.to_string());
-            must_be_page(List::Targets, &[], after, &message.page_token);
-            Ok(())
-        }),
-        7 => read(message, |message: &wire::ListRequestsRequest| {
-            let (filter, slice) = fuzzing::requests(message.clone())?;
-            must_be_requests(List::Requests, &filter, slice, &message.page_token, message.filter.clone());
-            Ok(())
-        }),
-        8 => read(message, |message: &wire::ListExceptionsRequest| {
-            let (filter, slice) = fuzzing::exceptions(message.clone())?;
-            must_be_requests(List::Exceptions, &filter, slice, &message.page_token, message.filter.clone());
-            Ok(())
-        }),
-        _ => read(message, |message: &wire::ListGrantsRequest| {
-            let (read, slice) = fuzzing::grants(message.clone())?;
-            let asked = message.filter.clone().unwrap_or_default();
-            must_be_states(&read.states, asked.states.len());
-            must_be_person(read.holder.as_deref(), &asked.holder);
-            assert_eq!(read.request.is_none(), asked.request.is_empty());
-            assert_eq!(read.target.map_or_else(String::new, |it| format!("targets/{it}")), asked.target);
-            assert!(read.overdue.is_none() && (2..=201).contains(&slice.limit));
-            let after = slice.after.map(|after| after.to_string());
-            must_be_page(List::Grants, &asked.encode_to_vec(), after, &message.page_token);
-            Ok(())
-        }),
+        0 => read(message, submission),
+        1 => read(message, approval),
+        2 => read(message, decision),
+        3 => read(message, revocation),
+        4 => read(message, freeze),
+        5 => read(message, watched),
+        6 => read(message, targets),
+        7 => read(message, requests),
+        8 => read(message, exceptions),
+        _ => read(message, grants),
     }
 }
 
@@ -110,6 +42,93 @@ fn read<M: Message + Default>(message: &[u8], read: impl FnOnce(&M) -> Result<()
         }
         Err(other) => panic!("reading refuses nothing but fields: {other:?}"),
     }
+}
+
+fn submission(message: &wire::SubmitRequestRequest) -> Result<(), Error> {
+    let read = fuzzing::submission(message)?;
+    assert_eq!(format!("targets/{}", read.target), message.target);
+    let seconds = |length: std::time::Duration| i64::try_from(length.as_secs()).unwrap();
+    assert_eq!(read.duration.map(seconds), message.duration.map(|duration| duration.seconds));
+    assert_eq!(read.not_before.map(spelled), message.not_before);
+    must_be_prose(read.reason.as_str(), &message.reason);
+    assert_eq!(read.ticket.as_ref().map_or("", |ticket| ticket.as_str()), message.ticket.trim());
+    assert_eq!(read.key.as_ref().map_or("", |key| key.as_str()), message.idempotency_key);
+    Ok(())
+}
+
+fn approval(message: &wire::ApproveRequestRequest) -> Result<(), Error> {
+    let (id, read) = fuzzing::approval(message)?;
+    must_name("requests", &id.to_string(), &message.name);
+    assert_eq!(read.written.digest.to_string(), message.digest);
+    must_be_prose(read.written.statement.as_str(), &message.statement);
+    must_be_terms(read.terms, message);
+    let signature = read.signature.map(|signature| (signature.text, signature.armored)).unwrap_or_default();
+    assert_eq!(signature, (message.signed_text.clone(), message.signature.clone()));
+    Ok(())
+}
+
+fn decision(message: &wire::DenyRequestRequest) -> Result<(), Error> {
+    let (id, read) = fuzzing::decision(message)?;
+    must_name("requests", &id.to_string(), &message.name);
+    must_be_prose(read.statement.as_str(), &message.statement);
+    Ok(())
+}
+
+fn revocation(message: &wire::RevokeGrantRequest) -> Result<(), Error> {
+    let (id, reason) = fuzzing::revocation(message)?;
+    must_name("grants", &id.to_string(), &message.name);
+    must_be_prose(reason.as_str(), &message.reason);
+    Ok(())
+}
+
+fn freeze(message: &wire::FreezeTargetsRequest) -> Result<(), Error> {
+    let (extent, reason) = fuzzing::freeze(message)?;
+    let target = match extent {
+        Extent::Everything => "-".to_owned(),
+        Extent::Target(target) => target.to_string(),
+    };
+    assert_eq!(format!("targets/{target}"), message.target);
+    must_be_prose(reason.as_str(), &message.reason);
+    Ok(())
+}
+
+fn watched(message: &wire::WatchRequestsRequest) -> Result<(), Error> {
+    let (request, after) = fuzzing::watched(message)?;
+    assert_eq!(request.is_none(), message.name.is_empty());
+    assert_eq!(after, message.after_sequence);
+    assert!(after.is_none_or(|after| after >= 0));
+    Ok(())
+}
+
+fn targets(message: &wire::ListTargetsRequest) -> Result<(), Error> {
+    let after = fuzzing::targets(message)?.map(|after| after.to_string());
+    must_be_page(List::Targets, &[], after, &message.page_token);
+    Ok(())
+}
+
+fn requests(message: &wire::ListRequestsRequest) -> Result<(), Error> {
+    let (filter, slice) = fuzzing::requests(message.clone())?;
+    must_be_requests(List::Requests, &filter, slice, &message.page_token, message.filter.clone());
+    Ok(())
+}
+
+fn exceptions(message: &wire::ListExceptionsRequest) -> Result<(), Error> {
+    let (filter, slice) = fuzzing::exceptions(message.clone())?;
+    must_be_requests(List::Exceptions, &filter, slice, &message.page_token, message.filter.clone());
+    Ok(())
+}
+
+fn grants(message: &wire::ListGrantsRequest) -> Result<(), Error> {
+    let (read, slice) = fuzzing::grants(message.clone())?;
+    let asked = message.filter.clone().unwrap_or_default();
+    must_be_states(&read.states, asked.states.len());
+    must_be_person(read.holder.as_deref(), &asked.holder);
+    assert_eq!(read.request.is_none(), asked.request.is_empty());
+    assert_eq!(read.target.map_or_else(String::new, |it| format!("targets/{it}")), asked.target);
+    assert!(read.overdue.is_none() && (2..=201).contains(&slice.limit));
+    let after = slice.after.map(|after| after.to_string());
+    must_be_page(List::Grants, &asked.encode_to_vec(), after, &message.page_token);
+    Ok(())
 }
 
 /// Ids may be written in either case.

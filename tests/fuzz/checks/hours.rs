@@ -10,8 +10,8 @@ use hallpass::{
     schedule::{Schedule, minutes},
 };
 
-/// Some minutes after 1970, and before 2099: the calendar of the `cron` crate ends in 2100.
-const MINUTES: u32 = 67_800_000;
+/// From 1971 to 2099: the calendar of the `cron` crate goes from 1970 to 2100, in any zone.
+const MINUTES: std::ops::Range<u32> = 525_600..67_800_000;
 /// Two days, so that a thousand inputs take no minute.
 const BEFORE_MAX: u16 = 2 * 24 * 60;
 
@@ -19,7 +19,7 @@ pub fn check(input: &[u8]) {
     let Some((head, text)) = input.split_first_chunk::<12>() else { return };
     let Ok(text) = std::str::from_utf8(text) else { return };
     let [m0, m1, m2, m3, ms0, ms1, len0, len1, ahead0, ahead1, other0, other1] = *head;
-    let minute = u32::from_le_bytes([m0, m1, m2, m3]) % MINUTES;
+    let minute = MINUTES.start + u32::from_le_bytes([m0, m1, m2, m3]) % (MINUTES.end - MINUTES.start);
     let millis = u16::from_le_bytes([ms0, ms1]) % 60_000;
     let from = at(minute) + TimeDelta::milliseconds(i64::from(millis));
     let length = Duration::from_secs(u64::from(u16::from_le_bytes([len0, len1]).max(1)) * 3);
@@ -28,7 +28,9 @@ pub fn check(input: &[u8]) {
     let mut lines = text.split('\n');
     let zone = lines.next().unwrap_or_default().parse::<Tz>();
     let expressions: Vec<&str> = lines.take(4).collect();
-    expressions.iter().for_each(|expression| check_schedule(expression, from));
+    for expression in &expressions {
+        check_schedule(expression, from);
+    }
     let read = |text: &&str| minutes(text).map(|read| ((*text).to_owned(), read));
     let (Ok(zone), Ok(open)) = (zone, expressions.iter().map(read).collect::<Result<Vec<_>, _>>()) else {
         return;
@@ -66,7 +68,7 @@ fn check_minute(zone: Tz, open: &[(String, cron::Schedule)], minute: u32) {
         return;
     }
     let is_open = open.iter().any(|(_, schedule)| schedule.includes(there));
-    let window = Window::open(at(minute), Duration::from_secs(60));
+    let window = Window::open(at(minute), Duration::from_mins(1));
     assert_eq!(Hours::new(zone, open.to_vec()).contain(window), is_open, "{there}");
 }
 

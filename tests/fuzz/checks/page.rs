@@ -28,8 +28,8 @@ pub fn check(input: &[u8]) {
 }
 
 fn must_be_ours(list: List, filter: &[u8], token: &str) {
-    let Some(Ok(last)) = list.read(filter, token) else { return };
-    assert_eq!(list.token(filter, &last).as_deref(), Some(token), "this token was never given out");
+    let Some(Ok(shown)) = list.read(filter, token) else { return };
+    assert_eq!(list.token(filter, &shown).as_deref(), Some(token), "this token was never given out");
     for other in List::ALL.into_iter().filter(|other| *other != list) {
         assert!(!matches!(other.read(filter, token), Some(Ok(_))), "taken by {other:?}");
     }
