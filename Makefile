@@ -1,7 +1,7 @@
 # The ways in; `make` alone lists them. Each installs what it needs (.ci/setup) and isn't there yet.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench mutants check release
+.PHONY: help demo test bench mutants fuzz check release
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -24,6 +24,20 @@ bench: ## how fast an exception is
 mutants: ## what the tests of the rules don't notice: some hours
 	@.ci/setup mutants
 	SIM_SEEDS=400 target/tools/bin/cargo-mutants mutants --output target
+
+# With the stable compiler, which has to be told that it may. What is found stays below target/fuzz until it is kept
+# (docs/architecture.md, "The seams, and testing with them"); the first input that fails ends it.
+FUZZ_SECONDS = 600
+FUZZ_TARGETS = configuration filter hours page signature token
+CARGO_FUZZ = RUSTC_BOOTSTRAP=1 target/tools/bin/cargo-fuzz
+fuzz: ## any bytes against all that is read: an hour
+	@.ci/setup fuzz
+	@set -e; for name in $(FUZZ_TARGETS); do \
+		mkdir -p target/fuzz/corpus/$$name; \
+		$(CARGO_FUZZ) run --fuzz-dir tests/fuzz --target-dir target/fuzz $$name \
+			target/fuzz/corpus/$$name tests/fuzz/corpus/$$name -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1; \
+	done
 
 check: ## format, lints, documentation, dependencies, protos
 	@.ci/setup check

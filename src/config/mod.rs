@@ -108,6 +108,20 @@ impl Config {
     }
 }
 
+/// Reads a text as [`Config::load`] reads a file, for the fuzz targets (`tests/fuzz`). In no other build than theirs and the
+/// tests'.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub fn of_text(text: &str) -> Result<Config, Problems> {
+    let file = Path::new("hallpassd.toml");
+    let (config, problems) = examine(text, Files { credentials: None }, Origin::new(file, None, text));
+    config.filter(|_| problems.is_empty()).ok_or_else(|| Problems::new(file, problems))
+}
+
 /// Where a file says that the records are, whatever else is wrong with it: for whoever only looks for the daemon.
 #[must_use]
 pub fn store_path(file: &Path) -> Option<PathBuf> {

@@ -20,6 +20,9 @@ mod exceptions;
 mod freezes;
 mod from_proto;
 mod front;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grants;
 mod health;
 mod held;

@@ -106,13 +106,15 @@ impl<Id: FromStr + Display> Page<Id> {
     }
 }
 
-/// What the token names, if it is one of this list and filter.
-fn last<Id: FromStr>(token: &str, hash: [u8; HASH_BYTES]) -> Option<Id> {
+/// What the token names, if it is one of this list and filter. Ids have more than one spelling; in a token is the one that
+/// was put there.
+fn last<Id: FromStr + Display>(token: &str, hash: [u8; HASH_BYTES]) -> Option<Id> {
     let bytes = URL_SAFE_NO_PAD.decode(Some(token).filter(|token| token.len() <= TOKEN_MAX_BYTES)?).ok()?;
     let (version, rest) = bytes.split_first()?;
     let (bound, id) = rest.split_at_checked(HASH_BYTES)?;
     let fits = *version == VERSION && bound == hash;
-    fits.then(|| std::str::from_utf8(id).ok()?.parse().ok()).flatten()
+    let last: Id = std::str::from_utf8(id).ok().filter(|_| fits)?.parse().ok()?;
+    (last.to_string().as_bytes() == id).then_some(last)
 }
 
 fn hash(list: &'static str, filter: &impl Message) -> [u8; HASH_BYTES] {
@@ -197,6 +199,18 @@ mod tests {
             assert_eq!(wrong("requests", "dana", 1, bad), ["page_token"], "{bad}");
         }
         assert_eq!(wrong("requests", "dana", -1, "x"), ["page_size", "page_token"], "all at once");
+    }
+
+    /// There is one token for one place in a list.
+    #[test]
+    fn a_token_has_one_spelling() {
+        let (_, token) = page(1, "").fill([u128::MAX, 8], |n| id(*n), request);
+        let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+        let (head, shown) = bytes.split_at(1 + HASH_BYTES);
+        assert_ne!(shown, shown.to_ascii_uppercase());
+        let other = URL_SAFE_NO_PAD.encode([head, &shown.to_ascii_uppercase()].concat());
+        assert_eq!(wrong("requests", "dana", 1, &token), [""; 0]);
+        assert_eq!(wrong("requests", "dana", 1, &other), ["page_token"]);
     }
 
     #[test]

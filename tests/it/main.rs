@@ -30,6 +30,8 @@ mod faults;
 #[cfg(test)]
 mod foreign;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod identity;
