@@ -64,7 +64,11 @@ async fn an_operator_ends_anybodys_grant_and_nobody_else_does() {
         assert_eq!(reason(&error), (Code::PermissionDenied, "ROLE_MISSING".to_owned()), "{name}");
     }
     let error = world.person("bob").await.grants.revoke_grant(revoke()).await.unwrap_err();
-    assert_eq!(reason(&error), (Code::NotFound, "NOT_FOUND".to_owned()), "who may not read it learns nothing of it");
+    assert_eq!(
+        reason(&error),
+        (Code::NotFound, "NOT_FOUND".to_owned()),
+        "who may not read it learns nothing of it"
+    );
     assert!(lets_in(&world, &credential).await);
     world.person("oren").await.grants.revoke_grant(revoke()).await.unwrap();
     let revoked = alice.sees(&grant, GrantState::Revoked).await;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use hallpass::access::{
     actor::{Caller, Person, Persons},
-    approval::{Approval, Decision, Digest},
+    approval::{Approval, Decision},
     id::RequestId,
     limits::Limits,
     policy::{Policy, Scope, Subject, Verb},
@@ -319,18 +319,6 @@ fn a_person_counts_once_under_however_many_identities() {
     assert!(persons.add("ann", "corp:00u1") && persons.add("ann", "vault:e1"));
     let policy = Policy { persons, ..policy() };
     let by = |approvers: &[&str]| {
-        let approval = |(number, subject): (usize, &&str)| {
-            let decision = Decision {
-                approver: person(subject, &format!("name {number}")),
-                statement: Prose::new("read-only").unwrap(),
-                digest: Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap(),
-                decided_at: chrono::DateTime::UNIX_EPOCH,
-                groups: set(&["leads"]),
-                terms: Terms::default(),
-                signed: None,
-            };
-            Approval::recorded(decision)
-        };
         let ask = Ask {
             target: TARGET.parse().unwrap(),
             credential_path: "database/creds/orders".to_owned(),
@@ -345,7 +333,20 @@ fn a_person_counts_once_under_however_many_identities() {
         };
         let id = RequestId::new(chrono::DateTime::UNIX_EPOCH, 1);
         let request = Request::submit(id, ask, Duration::from_mins(1)).into_after();
-        Request { approvals: approvers.iter().enumerate().map(approval).collect(), ..request }
+        let approval = |(number, subject): (usize, &&str)| {
+            let decision = Decision {
+                approver: person(subject, &format!("name {number}")),
+                statement: Prose::new("read-only").unwrap(),
+                digest: request.digest(),
+                decided_at: chrono::DateTime::UNIX_EPOCH,
+                groups: set(&["leads"]),
+                terms: Terms::default(),
+                signed: None,
+            };
+            Approval::recorded(decision)
+        };
+        let approvals = approvers.iter().enumerate().map(approval).collect();
+        Request { approvals, ..request }
     };
     for (approvers, people) in [
         (&["corp:00u1", "vault:e2"][..], 2),

@@ -64,6 +64,14 @@ impl Configured {
         }
     }
 
+    /// How many approvals are enough when this is configured, of a request that asked for the threshold.
+    const fn required(self, threshold: usize) -> usize {
+        match self {
+            Self::Stricter => threshold + 1,
+            _ => threshold,
+        }
+    }
+
     const fn fits(self) -> bool {
         matches!(self, Self::Same | Self::Stricter)
     }
@@ -162,7 +170,7 @@ impl Model {
                     return self.to("DENIED");
                 }
                 self.approvers.push(who);
-                if self.approvers.len() < self.threshold {
+                if self.approvers.len() < configured.required(self.threshold) {
                     return self.to("PENDING");
                 }
                 self.deadline = now + CLAIM_WITHIN;
@@ -185,9 +193,11 @@ impl Model {
     fn claim(&mut self, configured: Configured) -> Outcome {
         match configured {
             _ if self.state == "PENDING" => Outcome::Refused("REQUEST_STATE"),
-            Configured::Same => self.to("CLAIMED"),
-            Configured::Stricter => Outcome::Refused("APPROVAL_INVALID"),
-            _ => Outcome::Refused("TARGET_CHANGED"),
+            _ if !configured.fits() => Outcome::Refused("TARGET_CHANGED"),
+            _ if self.approvers.len() < configured.required(self.threshold) => {
+                Outcome::Refused("APPROVAL_INVALID")
+            }
+            _ => self.to("CLAIMED"),
         }
     }
 
@@ -312,10 +322,13 @@ fn check_approvals(request: &Request) {
     people.sort_unstable();
     people.dedup();
     assert_eq!(people.len(), request.approvals.len(), "one person counts twice");
-    let enough = people.len() >= request.ask.approvals_required as usize;
+    let required = request.ask.approvals_required as usize;
     match request.state {
-        State::Approved { .. } | State::Claimed { .. } => assert!(enough, "too few approved"),
-        State::Pending { .. } => assert!(!enough, "enough approved, and nothing came of it"),
+        State::Approved { .. } | State::Claimed { .. } => {
+            assert!(people.len() >= required, "too few approved")
+        }
+        // The target may have demanded one more than the request when the last of them came.
+        State::Pending { .. } => assert!(people.len() <= required, "enough approved, and nothing came of it"),
         State::Denied { .. } | State::Withdrawn { .. } | State::Lapsed { .. } => {}
     }
 }
