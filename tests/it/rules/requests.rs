@@ -325,7 +325,7 @@ fn check_approvals(request: &Request) {
     let required = request.ask.approvals_required as usize;
     match request.state {
         State::Approved { .. } | State::Claimed { .. } => {
-            assert!(people.len() >= required, "too few approved")
+            assert!(people.len() >= required, "too few approved");
         }
         // The target may have demanded one more than the request when the last of them came.
         State::Pending { .. } => assert!(people.len() <= required, "enough approved, and nothing came of it"),
