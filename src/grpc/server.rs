@@ -38,8 +38,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 /// How often a silent peer is asked whether it is there, and how long it may take to answer.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// After how long a connection is asked to go, so that none is held for ever. Open calls go on for a
-/// while, and clients reconnect.
+/// After how long a connection is asked to go, so that none is held for ever. Open calls go on for a while,
+/// and clients reconnect.
 const CONNECTION_AGE_MAX: Duration = Duration::from_hours(1);
 /// How long after that its open calls, streams included, are cut.
 const CONNECTION_GRACE: Duration = Duration::from_mins(5);
