@@ -351,11 +351,14 @@ async fn the_browser_logs_in_through_vault() {
     let left = tokens_of(&world, &format!("auth/{mount}/oidc/callback")).await;
     assert_eq!(left, [] as [Value; 0], "the login's token is revoked");
 
-    let elsewhere = ["--callback-host", "127.0.0.1", "--callback-port", &port];
+    // Ports of their own: what was used a moment ago may be somebody else's by now.
+    let ports = [free_port(), free_port()].map(|port| port.to_string());
+    let elsewhere = ["--callback-host", "127.0.0.1", "--callback-port", &ports[0]];
     let (code, said) = shell.fails(&[&["login"], &words[..], &elsewhere].concat());
     assert_eq!(code, 1);
     assert!(said.contains("allowed_redirect_uris"), "{said}");
-    let (code, said) = shell.fails(&[&["login"], &words[..], &["--login-role", "nobodys"]].concat());
+    let nobodys = ["--login-role", "nobodys", "--callback-port", &ports[1]];
+    let (code, said) = shell.fails(&[&["login"], &words[..], &nobodys].concat());
     assert_eq!(code, 1);
     assert!(said.contains("--login-role"), "{said}");
 }
