@@ -181,22 +181,6 @@ impl Served {
         last - self.recorded().await.iter().filter(|kind| *kind != "IdentityRefused").count()
     }
 
-    /// Moves the clock on, again and again, until `happened`: a task that begins to wait later than we think is met as
-    /// well.
-    async fn as_time_goes_by<T>(&self, step: TimeDelta, happened: impl Future<Output = T>) -> T {
-        let mut look = tokio::time::interval(Duration::from_millis(20));
-        let moving = async {
-            loop {
-                look.tick().await;
-                self.sim.clock.advance(step);
-            }
-        };
-        tokio::select! {
-            happened = tokio::time::timeout(PATIENCE, happened) => happened.expect("it happens"),
-            () = moving => unreachable!("time goes on"),
-        }
-    }
-
     /// How the server ended, within real seconds.
     async fn ended(self) -> Result<(), ServeError> {
         tokio::time::timeout(PATIENCE, self.server).await.expect("it ends").unwrap()
@@ -471,7 +455,7 @@ async fn a_stop_does_not_wait_for_ever() {
     served.sim.stopping.cancel();
     let stopped_at = served.sim.clock.now();
     let finished = eventually("the server ends", async || served.server.is_finished());
-    served.as_time_goes_by(TimeDelta::seconds(1), finished).await;
+    served.sim.as_time_goes_by(TimeDelta::seconds(1), finished).await;
     assert!(served.sim.clock.now() - stopped_at >= TimeDelta::seconds(25), "it waited for the stream");
     served.ended().await.unwrap();
     drop(open);
@@ -485,7 +469,7 @@ async fn silent_and_strange_peers_are_let_go() {
     strange.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let _ = strange.read_to_end(&mut Vec::new()).await;
     let closed = async { silent.read(&mut [0; 1]).await.unwrap() };
-    assert_eq!(served.as_time_goes_by(TimeDelta::seconds(1), closed).await, 0);
+    assert_eq!(served.sim.as_time_goes_by(TimeDelta::seconds(1), closed).await, 0);
     assert_eq!(served.list_targets(&served.token("alice", "developers")).await.unwrap(), 2, "it goes on");
 }
 

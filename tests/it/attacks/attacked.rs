@@ -54,9 +54,6 @@ use crate::support::{
 
 pub const ISSUER: &str = "https://vault.test/v1/identity/oidc";
 
-/// How long anything may take to come true, in real time.
-const PATIENCE: Duration = Duration::from_mins(1);
-
 /// What a test may want otherwise.
 pub struct Wishes {
     pub tls: bool,
@@ -209,22 +206,6 @@ impl Attacked {
         let call = with_token(ListTargetsRequest::default(), &self.token("bob", "developers"));
         let answer = TargetServiceClient::new(channel).list_targets(call).await.unwrap().into_inner();
         assert_eq!(answer.targets.len(), 2, "somebody else is served");
-    }
-
-    /// Moves the clock on, again and again, until `happened`: a task that begins to wait later than we think is met as
-    /// well.
-    pub async fn as_time_goes_by<T>(&self, step: TimeDelta, happened: impl Future<Output = T>) -> T {
-        let mut look = tokio::time::interval(Duration::from_millis(20));
-        let moving = async {
-            loop {
-                look.tick().await;
-                self.sim.clock.advance(step);
-            }
-        };
-        tokio::select! {
-            happened = tokio::time::timeout(PATIENCE, happened) => happened.expect("it happens"),
-            () = moving => unreachable!("time goes on"),
-        }
     }
 
     /// A list of what is revoked, in place of the one before, for so long.

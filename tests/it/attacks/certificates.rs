@@ -63,7 +63,7 @@ async fn certificates_of_others_expired_or_revoked_ones_stay_outside() {
     assert_eq!(lists(&channel).await.unwrap(), 2);
     attacked.revoke(&[4], TimeDelta::hours(1));
     let noticed = eventually("the revocation is noticed", async || lists(&channel).await.is_err());
-    attacked.as_time_goes_by(TimeDelta::seconds(1), noticed).await;
+    attacked.sim.as_time_goes_by(TimeDelta::seconds(1), noticed).await;
     kept_out(&attacked, &revoked).await;
     attacked.still_serves().await;
 }
@@ -82,7 +82,7 @@ async fn an_open_connection_is_looked_at_again_at_each_call() {
         refusal = lists(&alice).await.err();
         refusal.is_some()
     });
-    attacked.as_time_goes_by(TimeDelta::seconds(1), refused).await;
+    attacked.sim.as_time_goes_by(TimeDelta::seconds(1), refused).await;
     let refusal = refusal.unwrap();
     assert_eq!((reason(&refusal), refusal.message()), (invalid(), "the client's certificate is revoked"));
     lists(&bob).await.expect("others' certificates hold");
@@ -93,7 +93,7 @@ async fn an_open_connection_is_looked_at_again_at_each_call() {
     assert_eq!(reason(&error), unknown, "a list that is out of date says nothing");
     attacked.revoke(&[], TimeDelta::days(7));
     let mended = eventually("the list is taken up", async || lists(&bob).await.is_ok());
-    attacked.as_time_goes_by(TimeDelta::seconds(1), mended).await;
+    attacked.sim.as_time_goes_by(TimeDelta::seconds(1), mended).await;
     attacked.sim.clock.advance(TimeDelta::hours(24));
     let error = lists(&bob).await.unwrap_err();
     assert_eq!((reason(&error), error.message()), (invalid(), "the client's certificate is expired"));
@@ -108,7 +108,7 @@ async fn a_broken_list_lets_no_certificate_in() {
     lists(&alice).await.unwrap();
     fs::write(attacked.dir.join("crl.pem"), "half a li").unwrap();
     let refused = eventually("the broken list counts", async || lists(&alice).await.is_err());
-    attacked.as_time_goes_by(TimeDelta::seconds(1), refused).await;
+    attacked.sim.as_time_goes_by(TimeDelta::seconds(1), refused).await;
     assert_eq!(reason(&lists(&alice).await.unwrap_err()).1, "KEYS_UNAVAILABLE");
     kept_out(&attacked, &own).await;
     attacked.still_serves().await;
@@ -122,7 +122,7 @@ async fn a_watch_ends_soon_after_its_certificate_is_revoked() {
     let watch = requests(&alice).watch_requests(WatchRequestsRequest::default()).await.unwrap();
     let mut watch = watch.into_inner();
     attacked.revoke(&[1], TimeDelta::days(7));
-    let end = attacked.as_time_goes_by(TimeDelta::seconds(5), watch.next()).await;
+    let end = attacked.sim.as_time_goes_by(TimeDelta::seconds(5), watch.next()).await;
     let end = end.unwrap().unwrap_err();
     assert_eq!((reason(&end), end.message()), (invalid(), "the client's certificate is revoked"));
 }
@@ -196,7 +196,7 @@ async fn a_renewed_certificate_is_shown_to_the_next_who_comes() {
     renew(&attacked.dir);
     // The client trusts what stands in the file by now, and nothing else.
     let renewed = eventually("the new certificate is shown", async || attacked.handshake(None).await.is_ok());
-    attacked.as_time_goes_by(TimeDelta::seconds(1), renewed).await;
+    attacked.sim.as_time_goes_by(TimeDelta::seconds(1), renewed).await;
     attacked.still_serves().await;
 }
 

@@ -60,7 +60,7 @@ async fn handshakes_that_take_too_long_are_cut() {
         closed(&mut slow).await;
         closed(&mut prefaceless).await;
     };
-    attacked.as_time_goes_by(TimeDelta::seconds(1), all).await;
+    attacked.sim.as_time_goes_by(TimeDelta::seconds(1), all).await;
     assert!(attacked.now() - began >= TimeDelta::seconds(10));
     attacked.still_serves().await;
 }
@@ -81,7 +81,7 @@ async fn who_never_calls_is_let_go() {
         closed(&mut endless).await;
         let _ = connection.await;
     };
-    attacked.as_time_goes_by(TimeDelta::seconds(1), all).await;
+    attacked.sim.as_time_goes_by(TimeDelta::seconds(1), all).await;
     assert!(attacked.now() - began >= TimeDelta::seconds(30));
     drop(polite);
     attacked.still_serves().await;
@@ -145,7 +145,7 @@ async fn a_message_that_does_not_come_ends_its_call_and_gives_its_place_back() {
             assert_eq!(answer.headers()["grpc-status"], "4", "DEADLINE_EXCEEDED");
         }
     };
-    attacked.as_time_goes_by(TimeDelta::seconds(1), all).await;
+    attacked.sim.as_time_goes_by(TimeDelta::seconds(1), all).await;
     assert!(attacked.now() - began < TimeDelta::minutes(2), "before the call's own limit");
     list_targets(channel, attacked.alice(ListTargetsRequest::default()))
         .await
@@ -167,7 +167,7 @@ async fn a_callers_own_limit_counts_and_ours_above_it() {
         let began = attacked.now();
         let mut grants = GrantServiceClient::new(attacked.channel());
         let claiming = grants.claim_grant(call);
-        let error = attacked.as_time_goes_by(TimeDelta::milliseconds(500), claiming).await.unwrap_err();
+        let error = attacked.sim.as_time_goes_by(TimeDelta::milliseconds(500), claiming).await.unwrap_err();
         assert_eq!(reason(&error), (Code::DeadlineExceeded, "TIMED_OUT".to_owned()), "{asked:?}");
         let took = attacked.now() - began;
         let limit = TimeDelta::seconds(seconds);

@@ -39,6 +39,9 @@ pub const HOUR: Duration = Duration::from_hours(1);
 /// The targets that there are; each has its own path.
 pub const TARGETS: [&str; 2] = ["orders-ro", "payroll-ro"];
 
+/// How long anything may take to come true, in real time.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// A broker with its surroundings.
 #[derive(Debug)]
 pub struct Sim {
@@ -51,6 +54,22 @@ pub struct Sim {
 }
 
 impl Sim {
+    /// Moves the clock on, again and again, until `happened`: a task that begins to wait later than we think is met as
+    /// well.
+    pub async fn as_time_goes_by<T>(&self, step: TimeDelta, happened: impl Future<Output = T>) -> T {
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        let moving = async {
+            loop {
+                look.tick().await;
+                self.clock.advance(step);
+            }
+        };
+        tokio::select! {
+            happened = tokio::time::timeout(PATIENCE, happened) => happened.expect("it happens"),
+            () = moving => unreachable!("time goes on"),
+        }
+    }
+
     pub async fn start() -> Self {
         let dir = Dir::new("sim");
         let clock = Arc::new(ManualClock::new(DateTime::from_timestamp_millis(1_790_000_000_123).unwrap()));
