@@ -58,6 +58,8 @@ pub enum Fact {
         /// The ticket.
         #[serde(skip_serializing_if = "Option::is_none")]
         ticket: Option<String>,
+        /// The groups that made him a requester.
+        groups: Vec<String>,
         /// The digest that decisions have to name.
         digest: String,
     },

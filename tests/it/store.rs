@@ -4,6 +4,7 @@
 mod durable;
 mod freezes;
 mod lists;
+mod matching;
 mod memory;
 mod random;
 mod sqlite;

@@ -3,6 +3,7 @@
 //! One connection writes, a few only read, some for people and some for the daemon, and a lock file keeps a second daemon
 //! out. A connection is used only after its settings were read back.
 
+mod condition;
 mod connect;
 mod due;
 mod events;
@@ -11,6 +12,7 @@ mod freezes;
 mod grant_row;
 pub mod holder;
 pub mod inspect;
+mod listing;
 mod migrations;
 mod open;
 mod read;
@@ -18,6 +20,8 @@ mod readers;
 mod request_row;
 mod rows;
 mod settings;
+mod stream;
+mod totals;
 mod upkeep;
 mod write;
 mod writer;
@@ -40,9 +44,10 @@ use crate::{
         request::Request,
         target::TargetName,
         text::IdempotencyKey,
+        totals::Totals,
     },
     clock::Clock,
-    store::{Due, GrantFilter, RequestFilter, Slice, Store, StoreError, Write},
+    store::{Due, GrantFilter, Part, RequestFilter, Slice, Store, StoreError, Write},
 };
 
 pub use self::open::OpenError;
@@ -69,6 +74,8 @@ pub enum Migrate {
 pub struct SqliteStore {
     /// For what people ask.
     people: readers::Readers,
+    /// For what goes through the whole history, so that it delays no other read.
+    reports: readers::Readers,
     /// For what the daemon does by itself, so that people's reads can't delay it.
     daemon: readers::Readers,
     writer: writer::Writer,
@@ -101,7 +108,7 @@ impl SqliteStore {
     /// Closes the connections, which moves everything into the one file. Calls that come later fail. Dropping the store
     /// instead loses nothing: the next start finds the rest in the `-wal` file.
     pub async fn close(&self) {
-        let readers = async { tokio::join!(self.people.close(), self.daemon.close()) };
+        let readers = async { tokio::join!(self.people.close(), self.reports.close(), self.daemon.close()) };
         drop(timeout(CLOSE_MAX, readers).await);
         // Last, because only what is closed last can move everything.
         self.writer.close().await;
@@ -131,8 +138,17 @@ impl Store for SqliteStore {
         scope: &Scope,
         filter: &RequestFilter,
         slice: Slice<RequestId>,
-    ) -> Result<Vec<Request>, StoreError> {
-        read::requests(&self.people, scope, filter, slice).await
+    ) -> Result<Part<Request>, StoreError> {
+        listing::requests(&self.people, scope, filter, slice).await
+    }
+
+    async fn totals(
+        &self,
+        scope: &Scope,
+        filter: &RequestFilter,
+        now: DateTime<Utc>,
+    ) -> Result<Totals, StoreError> {
+        totals::totals(&self.reports, scope, filter, now).await
     }
 
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {

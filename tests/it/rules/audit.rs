@@ -34,6 +34,7 @@ fn every_fact() -> Vec<Fact> {
             not_before: Some(at(0)),
             reason: REASON.to_owned(),
             ticket: Some("OPS-7".to_owned()),
+            groups: vec!["dev".to_owned()],
             digest: digest.clone(),
         },
         Fact::RequestApproved {
