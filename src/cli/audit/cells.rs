@@ -78,10 +78,6 @@ mod tests {
 
     use super::*;
 
-    fn line(cell: &str) -> String {
-        lines([[text(cell)]]).unwrap()
-    }
-
     #[test]
     fn what_a_spreadsheet_would_compute_is_put_behind_an_apostrophe() {
         let cases = [
@@ -123,10 +119,9 @@ mod tests {
         /// However a reader splits the line, no cell begins with what is computed.
         #[test]
         fn no_cell_begins_a_formula(written in "[=+@;,\t\n\r \"'a-c＝－\u{feff}-]{0,12}") {
-            let line = line(&written);
+            let line = lines([[text("x"), text(&written)]]).unwrap();
             let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line.as_bytes());
-            let Some(record) = reader.records().next() else { return Ok(()) };
-            let cell = record.unwrap()[0].to_owned();
+            let cell = reader.records().next().unwrap().unwrap()[1].to_owned();
             prop_assert_eq!(cell.replace('\'', ""), written.replace('\'', ""));
             for piece in cell.split([';', '\t', '\r', '\n']) {
                 prop_assert!(!piece.trim_start_matches(is_passed_over).starts_with(is_dangerous), "{:?}", cell);
