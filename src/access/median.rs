@@ -24,14 +24,6 @@ impl Median {
         *self.buckets.entry(bucket(length.as_secs())).or_default() += 1;
     }
 
-    /// Counts all that another one counted.
-    pub fn merge(&mut self, other: &Self) {
-        self.count += other.count;
-        for (bucket, count) in &other.buckets {
-            *self.buckets.entry(*bucket).or_default() += count;
-        }
-    }
-
     /// The length that half of them don't exceed; the shorter of the two in the middle, if they are even in number. `None`
     /// if there are none.
     #[must_use]
@@ -61,7 +53,9 @@ mod tests {
 
     fn median(lengths: &[u64]) -> Option<u64> {
         let mut median = Median::default();
-        lengths.iter().for_each(|length| median.add(Duration::from_secs(*length)));
+        for length in lengths {
+            median.add(Duration::from_secs(*length));
+        }
         median.get().map(|length| length.as_secs())
     }
 
@@ -80,21 +74,6 @@ mod tests {
             lengths.sort_unstable();
             let exact = lengths[(lengths.len() - 1) / 2];
             prop_assert!(found <= exact && exact - found <= exact / 64, "{found} for {exact}");
-        }
-
-        #[test]
-        fn merged_is_counted_together(
-            one in proptest::collection::vec(0_u64..1000, 0..20),
-            other in proptest::collection::vec(0_u64..1000, 0..20),
-        ) {
-            let counted = |lengths: &[u64]| {
-                let mut median = Median::default();
-                lengths.iter().for_each(|length| median.add(Duration::from_secs(*length)));
-                median
-            };
-            let mut merged = counted(&one);
-            merged.merge(&counted(&other));
-            prop_assert_eq!(merged, counted(&[one, other].concat()));
         }
     }
 }

@@ -8,6 +8,7 @@ mod matching;
 mod memory;
 mod random;
 mod sqlite;
+mod texts;
 mod values;
 
 use std::{collections::BTreeSet, future::Future, sync::Arc};

@@ -138,6 +138,7 @@ mod tests {
     use super::*;
     use crate::wire::{GrantState, Request, RequestState, RevocationCause};
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is a field of a message")]
     fn seconds(seconds: i64) -> Option<Timestamp> {
         Some(Timestamp { seconds, nanos: 0 })
     }
