@@ -102,6 +102,11 @@ impl Block {
         self
     }
 
+    /// The labels with their values.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str, Tone)> {
+        self.0.iter().map(|(label, value, tone)| (label.as_str(), value.as_str(), *tone))
+    }
+
     /// The lines. A value of several lines goes on below itself, so that it can't pass for a label.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
@@ -148,6 +153,18 @@ impl Grid {
             (cell, tone)
         });
         self.rows.push(cells.collect());
+    }
+
+    /// The columns' titles.
+    #[must_use]
+    pub fn head(&self) -> &[&'static str] {
+        &self.head
+    }
+
+    /// The rows.
+    #[must_use]
+    pub fn rows(&self) -> &[Vec<(String, Tone)>] {
+        &self.rows
     }
 
     /// The lines; without rows just a word that says so.

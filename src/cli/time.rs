@@ -17,20 +17,29 @@ const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"
 pub struct Times {
     now: DateTime<Utc>,
     zone: fn(DateTime<Utc>) -> DateTime<FixedOffset>,
+    /// Whether it is said how far a time is from the present.
+    relative: bool,
 }
 
 impl Times {
     /// Shows times in the local zone.
     #[must_use]
     pub fn local(now: DateTime<Utc>) -> Self {
-        Self { now, zone: |at| at.with_timezone(&Local).fixed_offset() }
+        Self { now, zone: |at| at.with_timezone(&Local).fixed_offset(), relative: true }
+    }
+
+    /// Shows times in UTC, for what is read long after it was made.
+    #[must_use]
+    pub fn utc(now: DateTime<Utc>) -> Self {
+        Self { now, zone: |at| at.fixed_offset(), relative: false }
     }
 
     /// `2026-11-23 14:05:09 +01:00 (in 42m)`, or nothing if the time isn't set.
     #[must_use]
     pub fn show(&self, at: Option<&Timestamp>) -> Option<String> {
         let at = instant(at)?;
-        Some(format!("{} ({})", self.absolute(at), relative(at, self.now, 2)))
+        let absolute = self.absolute(at);
+        Some(if self.relative { format!("{absolute} ({})", relative(at, self.now, 2)) } else { absolute })
     }
 
     /// `in 23h` or `3m ago`, for narrow columns: one unit only; empty if the time isn't set.
@@ -165,7 +174,7 @@ pub(super) mod tests {
     /// Times an hour ahead of UTC.
     pub fn times(now: &str) -> Times {
         let zone = |at: DateTime<Utc>| at.with_timezone(&FixedOffset::east_opt(3600).unwrap());
-        Times { now: now.parse().unwrap(), zone }
+        Times { now: now.parse().unwrap(), zone, relative: true }
     }
 
     fn at(text: &str) -> Timestamp {

@@ -13,8 +13,9 @@ use crate::{
         error::Failure,
         evidence, output,
         show::{fetch, timeline},
-        table::Block,
-        time, view,
+        table::{Block, Grid},
+        time::{self, Times},
+        view,
     },
     wire::{AuditEvent, Decision, Exception, Grant},
 };
@@ -54,33 +55,47 @@ pub async fn run(app: &App, args: DossierArgs) -> Result<(), Failure> {
 }
 
 fn print(app: &App, exception: &Exception) -> Result<(), Failure> {
-    let times = app.times();
-    let request = exception.request.clone().unwrap_or_default();
     app.out.block(&Block::new().field("exception", &exception.name))?;
-    heading(app, "What was asked")?;
-    app.out.block(&view::request(&request, &times).field("requester's groups", request.groups.join(", ")))?;
-    for decision in &request.decisions {
-        heading(app, "Decision")?;
-        app.out.block(&signature(view::decision(decision, &times), decision))?;
+    for (title, part) in dossier(exception, &Times::utc(app.clock.now())) {
+        app.out.text(&format!("\n{title}\n{}", "-".repeat(title.len())))?;
+        match part {
+            Part::Block(block) => app.out.block(&block)?,
+            Part::Grid(grid) => app.out.grid(&grid)?,
+            Part::Text(text) => app.out.text(&text)?,
+        }
     }
-    if request.decisions.is_empty() {
-        heading(app, "Decision")?;
-        app.out.text("nobody decided on it")?;
-    }
-    for grant in exception.grants.iter().rev() {
-        heading(app, "Access")?;
-        app.out.block(&access(app, grant, &exception.timeline))?;
-    }
-    if exception.grants.is_empty() {
-        heading(app, "Access")?;
-        app.out.text("none was given")?;
-    }
-    heading(app, "What happened, by its place in the log")?;
-    app.out.grid(&timeline(&times, &exception.timeline))
+    Ok(())
 }
 
-fn heading(app: &App, title: &str) -> Result<(), Failure> {
-    app.out.text(&format!("\n{title}\n{}", "-".repeat(title.len())))
+/// What stands below a title.
+pub(super) enum Part {
+    /// Labelled values.
+    Block(Block),
+    /// A table.
+    Grid(Grid),
+    /// A sentence.
+    Text(String),
+}
+
+/// The dossier, part by part, each with its title.
+pub(super) fn dossier(exception: &Exception, times: &Times) -> Vec<(&'static str, Part)> {
+    let request = exception.request.clone().unwrap_or_default();
+    let asked = view::request(&request, times).field("requester's groups", request.groups.join(", "));
+    let mut parts = vec![("What was asked", Part::Block(asked))];
+    for decision in &request.decisions {
+        parts.push(("Decision", Part::Block(signature(view::decision(decision, times), decision))));
+    }
+    if request.decisions.is_empty() {
+        parts.push(("Decision", Part::Text("nobody decided on it".to_owned())));
+    }
+    for grant in exception.grants.iter().rev() {
+        parts.push(("Access", Part::Block(access(grant, &exception.timeline, times))));
+    }
+    if exception.grants.is_empty() {
+        parts.push(("Access", Part::Text("none was given".to_owned())));
+    }
+    parts.push(("What happened, by its place in the log", Part::Grid(timeline(times, &exception.timeline))));
+    parts
 }
 
 /// The groups that counted, and what was signed, byte by byte.
@@ -92,7 +107,7 @@ fn signature(block: Block, decision: &Decision) -> Block {
 }
 
 /// When access really began and ended, and how that compares with what was allowed.
-fn access(app: &App, grant: &Grant, timeline: &[AuditEvent]) -> Block {
+fn access(grant: &Grant, timeline: &[AuditEvent], times: &Times) -> Block {
     let (began, ended) = (time::instant(grant.activated_at.as_ref()), time::instant(grant.ended_at.as_ref()));
     let closed = time::instant(grant.closes_at.as_ref());
     let held = began.zip(ended).map(|(began, ended)| length(ended - began));
@@ -101,7 +116,7 @@ fn access(app: &App, grant: &Grant, timeline: &[AuditEvent]) -> Block {
         early => format!("{} before the window closed", length(-early)),
     });
     let began = if began.is_none() { "it never did: no credential was delivered" } else { "" };
-    view::grant(grant, &app.times())
+    view::grant(grant, times)
         .field("access began", began)
         .field("access was held for", held.unwrap_or_default())
         .field("it ended", planned.unwrap_or_default())

@@ -83,7 +83,7 @@ pub async fn run(app: &App, args: ListArgs) -> Result<(), Failure> {
 }
 
 /// Fetches a page.
-fn page<'a>(
+pub(super) fn page<'a>(
     server: &'a Server,
     filter: &'a RequestFilter,
     order: ListOrder,

@@ -4,6 +4,7 @@ mod cells;
 mod dossier;
 mod filter;
 mod list;
+mod report;
 mod sheet;
 mod summary;
 
@@ -14,7 +15,8 @@ use super::{App, error::Failure};
 const AFTER_HELP: &str = "\
 Examples:
   hallpass audit list --since 2026-01-01 --target orders-ro
-  hallpass audit show 01kb0x3v9m2d4e5f6g7h8j9kab";
+  hallpass audit show 01kb0x3v9m2d4e5f6g7h8j9kab
+  hallpass audit report --month 2026-10";
 
 /// The arguments.
 #[derive(Args, Debug)]
@@ -32,6 +34,8 @@ pub enum AuditVerb {
     List(Box<list::ListArgs>),
     /// Print the dossier of one exception, to be handed over.
     Show(dossier::DossierArgs),
+    /// Write the report of a month as one HTML page, fit to print.
+    Report(report::ReportArgs),
 }
 
 /// Runs the verb.
@@ -43,5 +47,6 @@ pub async fn run(app: &App, args: AuditArgs) -> Result<(), Failure> {
     match args.verb {
         AuditVerb::List(args) => list::run(app, *args).await,
         AuditVerb::Show(args) => dossier::run(app, args).await,
+        AuditVerb::Report(args) => report::run(app, args).await,
     }
 }

@@ -31,9 +31,7 @@ const HEAD: [&str; 7] =
 ///
 /// If the server refuses, or the numbers can't be printed.
 pub async fn run(app: &App, filter: RequestFilter) -> Result<(), Failure> {
-    let server = Server::new(&app.options, app.options.timeout.unwrap_or(TIMEOUT))?;
-    let message = SummarizeExceptionsRequest { filter: Some(filter) };
-    let totals = server.answer(server.exceptions().summarize_exceptions(server.call(message))).await?;
+    let totals = fetch(app, filter).await?;
     match app.out.mode {
         Mode::Json => app.out.json(&to_json(&totals)?),
         Mode::Jsonl => app.out.json_line(&to_json(&totals)?),
@@ -42,7 +40,28 @@ pub async fn run(app: &App, filter: RequestFilter) -> Result<(), Failure> {
     }
 }
 
+/// Has what matches counted.
+///
+/// # Errors
+///
+/// If the server refuses.
+pub(super) async fn fetch(app: &App, filter: RequestFilter) -> Result<SummarizeExceptionsResponse, Failure> {
+    let server = Server::new(&app.options, app.options.timeout.unwrap_or(TIMEOUT))?;
+    let message = SummarizeExceptionsRequest { filter: Some(filter) };
+    server.answer(server.exceptions().summarize_exceptions(server.call(message))).await
+}
+
 fn print(app: &App, totals: &SummarizeExceptionsResponse) -> Result<(), Failure> {
+    app.out.block(&block(totals))?;
+    for (title, named) in [("TARGET", &totals.targets), ("GROUP", &totals.groups)] {
+        app.out.text("")?;
+        app.out.grid(&grid(title, named))?;
+    }
+    Ok(())
+}
+
+/// What there is in all, and by state.
+pub(super) fn block(totals: &SummarizeExceptionsResponse) -> Block {
     let all = totals.all.unwrap_or_default();
     let mut block = Block::new()
         .field("exceptions", all.count.to_string())
@@ -53,15 +72,11 @@ fn print(app: &App, totals: &SummarizeExceptionsResponse) -> Result<(), Failure>
     for state in &totals.states {
         block = block.field(&word(state.state()).to_ascii_lowercase(), state.count.to_string());
     }
-    app.out.block(&block)?;
-    for (title, named) in [("TARGET", &totals.targets), ("GROUP", &totals.groups)] {
-        app.out.text("")?;
-        app.out.grid(&grid(title, named))?;
-    }
-    Ok(())
+    block
 }
 
-fn grid(title: &'static str, named: &[NamedTotals]) -> Grid {
+/// What there is by name.
+pub(super) fn grid(title: &'static str, named: &[NamedTotals]) -> Grid {
     let mut grid =
         Grid::new(&[title, "EXCEPTIONS", "GRANTED", "GRANTED HOURS", "HELD HOURS", "MEDIAN TO DECIDE"]);
     for one in named {
@@ -112,7 +127,7 @@ fn word(state: RequestState) -> &'static str {
 }
 
 /// Hours with two digits behind the point.
-fn hours(length: Option<&prost_types::Duration>) -> String {
+pub(super) fn hours(length: Option<&prost_types::Duration>) -> String {
     let seconds = length.map_or(0, |length| length.seconds);
     let hundredths = (seconds * 100 + 1800) / 3600;
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
