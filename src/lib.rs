@@ -65,6 +65,7 @@ pub mod failpoint;
 pub mod grpc;
 pub mod http;
 pub mod identity;
+pub mod ledger;
 pub mod lifecycle;
 pub mod memory;
 pub mod reload;
