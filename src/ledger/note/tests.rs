@@ -219,11 +219,9 @@ fn what_looks_strange_and_is_a_note_is_taken() {
 
 #[test]
 fn a_note_doesn_t_grow_beyond_its_bounds() {
-    let full = parse(&format!(
-        "{TEXT}\n{}",
-        (0..SIGNATURES_MAX).map(|n| format!("— n{n} x08goww=\n")).collect::<String>()
-    ));
-    assert!(full.clone().with(key("n0x", 1).sign(TEXT)).is_err());
+    let lines: Vec<_> = (0..SIGNATURES_MAX).map(|n| format!("— n{n} x08goww=\n")).collect();
+    let full = parse(&format!("{TEXT}\n{}", lines.concat()));
+    assert!(full.with(key("n0x", 1).sign(TEXT)).is_err());
     let long = Note::new(format!("{}\n", "x".repeat(NOTE_MAX_BYTES - 50))).unwrap();
     assert!(long.with(key("n", 1).sign("")).is_err());
     assert!(Note::new("no newline".to_owned()).is_err());
@@ -246,7 +244,7 @@ fn only_known_keys_count() {
 fn a_known_key_s_bad_signature_spoils_the_note() {
     let forged = || Err(Untrusted::Forged("PeterNeumann+c74f20a3".to_owned()));
     let enoch = VerifierKey::parse(ENOCH_VKEY).unwrap();
-    let keys = [enoch.clone(), peter()];
+    let keys = [enoch, peter()];
     let good = format!("{TEXT}\n{ENOCH}{PETER}");
     assert!(parse(&good).verify(&keys).is_ok());
     let bad = [
@@ -259,7 +257,7 @@ fn a_known_key_s_bad_signature_spoils_the_note() {
     ];
     for note in bad {
         assert_eq!(parse(&note).verify(&keys), forged(), "{note}");
-        assert!(parse(&note).verify(&[enoch.clone()]).is_ok(), "whoever doesn't know him isn't concerned");
+        assert!(parse(&note).verify(&keys[..1]).is_ok(), "whoever doesn't know him isn't concerned");
     }
 }
 
