@@ -5,7 +5,9 @@
 //! verifies with the same code, offline. What is on the wire, on disk and in exports is specified byte by byte in
 //! `docs/ledger.md`.
 
+mod canonical;
 pub mod checkpoint;
+pub mod leaf;
 pub mod note;
 pub mod tree;
 pub mod witness;

@@ -56,10 +56,7 @@ const NEVER: &[(&[&str], &[&str])] = &[
             "crate::sweep",
         ],
     ),
-    (
-        &["store"],
-        &["crate::broker", "crate::grpc", "crate::vault", "crate::ledger", "crate::cli", "crate::daemon"],
-    ),
+    (&["store"], &["crate::broker", "crate::grpc", "crate::vault", "crate::cli", "crate::daemon"]),
     (
         &["vault"],
         &["crate::broker", "crate::grpc", "crate::store", "crate::ledger", "crate::cli", "crate::daemon"],

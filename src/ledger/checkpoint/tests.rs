@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use tlog_tiles::checkpoint::Checkpoint as TheirCheckpoint;
 
 use super::*;
-use crate::ledger::note::{Kind, Note, Signature, SigningKey, Untrusted, VerifierKey, cosigned_text};
+use crate::ledger::{
+    note::{Kind, Note, Signature, SigningKey, Untrusted, VerifierKey, cosigned_text},
+    tree::Frontier,
+};
 
 /// The example of the specification of cosignatures, whose keys aren't published.
 const EXAMPLE: &str = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n\
@@ -55,6 +58,17 @@ fn at(seconds: i64) -> chrono::DateTime<chrono::Utc> {
 fn block(heading: &str, number: usize) -> &'static str {
     let (_, section) = DOCUMENTATION.split_once(&format!("\n{heading}\n")).unwrap();
     section.split("```text\n").nth(number).unwrap().split_once("```").unwrap().0
+}
+
+/// Of the documentation's three leaves.
+fn documented_root() -> Hash {
+    let mut frontier = Frontier::default();
+    let hashes = DOCUMENTATION.lines().filter_map(|line| line.strip_prefix("hash: "));
+    for hash in hashes {
+        frontier.push(Hash(hex::decode(hash).unwrap().try_into().unwrap()), |_| {});
+    }
+    assert_eq!(frontier.size(), 3);
+    frontier.root()
 }
 
 #[test]
@@ -110,9 +124,7 @@ fn nothing_of_a_published_checkpoint_can_be_changed() {
 fn the_documentation_s_checkpoint_is_made() {
     let key = SigningKey::parse(block("## Checkpoints", 4)).unwrap();
     let (text, note) = (block("## Checkpoints", 3), block("## Checkpoints", 6));
-    let root = "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328";
-    let root = Hash(hex::decode(root).unwrap().try_into().unwrap());
-    let checkpoint = Checkpoint::new("hallpass", 8, root).unwrap();
+    let checkpoint = Checkpoint::new("hallpass", 3, documented_root()).unwrap();
     assert_eq!(checkpoint.to_string(), text);
     assert_eq!(Signed::sign(checkpoint, &key).unwrap().to_string(), note);
     assert_eq!(format!("{}\n", key.verifier(Kind::Plain)), block("## Checkpoints", 5));

@@ -3,6 +3,8 @@
 //! One connection writes, a few only read, some for people and some for the daemon, and a lock file keeps a second daemon
 //! out. A connection is used only after its settings were read back.
 
+mod adopt;
+mod checkpoints;
 mod connect;
 mod due;
 mod events;
@@ -42,7 +44,13 @@ use crate::{
         text::IdempotencyKey,
     },
     clock::Clock,
-    store::{Due, GrantFilter, RequestFilter, Slice, Store, StoreError, Write},
+    ledger::{
+        leaf::Leaf,
+        tree::{Hash, Node},
+    },
+    store::{
+        Checkpoint, Cosignature, Due, GrantFilter, Ledger, RequestFilter, Slice, Store, StoreError, Write,
+    },
 };
 
 pub use self::open::OpenError;
@@ -166,6 +174,10 @@ impl Store for SqliteStore {
         events::after(&self.people, scope, request, sequence, limit).await
     }
 
+    fn ledger(&self) -> &dyn Ledger {
+        self
+    }
+
     async fn last_sequence(&self) -> Result<i64, StoreError> {
         events::last_sequence(&self.daemon).await
     }
@@ -217,5 +229,32 @@ impl Store for SqliteStore {
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {
         settings::digest_key(&self.daemon).await
+    }
+}
+
+#[async_trait]
+impl Ledger for SqliteStore {
+    async fn leaves(&self, sequence: i64, limit: u32) -> Result<Vec<Leaf>, StoreError> {
+        events::leaves(&self.daemon, sequence, limit).await
+    }
+
+    async fn nodes(&self, nodes: &[Node]) -> Result<Vec<Hash>, StoreError> {
+        events::nodes(&self.daemon, nodes).await
+    }
+
+    async fn last_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        checkpoints::last(&self.daemon).await
+    }
+
+    async fn checkpoint_of(&self, size: u64) -> Result<Option<Checkpoint>, StoreError> {
+        checkpoints::first_of(&self.people, size).await
+    }
+
+    async fn cosignatures(&self, size: u64) -> Result<Vec<Cosignature>, StoreError> {
+        checkpoints::cosignatures(&self.people, size).await
+    }
+
+    async fn last_cosigned_at(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        checkpoints::last_cosigned_at(&self.daemon).await
     }
 }

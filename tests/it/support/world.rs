@@ -171,8 +171,10 @@ impl World {
         let options =
             sqlx::sqlite::SqliteConnectOptions::new().filename(self.database_file()).read_only(true);
         let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        let query = "SELECT json_object('actor', actor_name, 'request', request_id, 'target', target, \
-                     'detail', json(detail)) FROM audit_events WHERE kind = ? ORDER BY sequence";
+        let query = "SELECT json_object('actor', leaf ->> '$.actor.name', 'request', request_id, \
+                     'target', leaf ->> '$.target', \
+                     'detail', json_patch(leaf -> '$.detail', coalesce(texts, '{}'))) \
+                     FROM audit_events WHERE kind = ? ORDER BY sequence";
         let rows =
             sqlx::query_scalar::<_, String>(query).bind(kind).fetch_all(&mut connection).await.unwrap();
         rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect()
