@@ -35,7 +35,7 @@
 //! | I5 | Nobody decides his own request, approvals count distinct people, and an empty list means nobody. |
 //! | I6 | No credential and no token in the database, a log, an error or an argument list. Vault's handles stand in the grant's row and nowhere else. |
 //! | I7 | An audit log that can't be written stops grants, never revocations. |
-//! | I8 | The audit log only grows. |
+//! | I8 | The audit log only grows. It is a Merkle tree ([`ledger`]), so whoever kept an old checkpoint notices anything else. |
 //! | I9 | What isn't listed is denied: a verb, a group, a target, a key in the configuration. |
 //!
 //! # Who may use what
@@ -65,6 +65,7 @@ pub mod failpoint;
 pub mod grpc;
 pub mod http;
 pub mod identity;
+pub mod ledger;
 pub mod lifecycle;
 pub mod memory;
 pub mod reload;

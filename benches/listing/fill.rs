@@ -59,12 +59,11 @@ fn rows(path: &str) -> [String; 6] {
         "INSERT INTO request_groups (name, request_id)
          SELECT json_extract(groups, '$[0]') AS name, id FROM requests ORDER BY name, id"
             .to_owned(),
-        format!(
-            "NUMBERED INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement,
+        "NUMBERED INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement,
                  digest, decided_at)
              SELECT id, 1, iif(i % 10 = 8, 'DENIED', 'APPROVED'), 'corp:00a' || i % 20, 'lead-' || i % 20,
                     'read only, as discussed in the morning', 'sha256:' || printf('%064d', i), at + 60000 FROM e"
-        ),
+            .to_owned(),
         format!(
             "NUMBERED INSERT INTO grants (id, request_id, target, credential_path, holder_subject, holder_name, opens_at,
                  closes_at, opened_at, state, revision, activated_at, cause, begun_at, revoked_at)

@@ -4,9 +4,9 @@
 use std::{collections::BTreeSet, fmt};
 
 use chrono::{DateTime, Utc};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 
-use super::{actor::Person, signing::Signed, terms::Terms, text::Prose};
+use super::{actor::Person, event::Fact, signing::Signed, terms::Terms, text::Prose};
 
 /// What a decision is bound to: SHA-256 over everything that makes up a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,28 @@ pub struct Decision {
     pub terms: Terms,
     /// What he signed, if he did. Only approvals are.
     pub signed: Option<Box<Signed>>,
+}
+
+impl Decision {
+    /// What the log says of it as an approval, the how-manieth of how many.
+    pub(super) fn approved(&self, approvals: usize, approvals_required: u32) -> Fact {
+        let signed = self.signed.as_deref();
+        Fact::RequestApproved {
+            statement: self.statement.to_string(),
+            digest: self.digest.to_string(),
+            approvals,
+            approvals_required,
+            groups: self.groups.iter().cloned().collect(),
+            duration_seconds: self.terms.duration.map(|duration| duration.as_secs()),
+            not_before: self.terms.not_before,
+            not_after: self.terms.not_after,
+            signed_with: signed.map(|signed| signed.key.clone()),
+            user_present: signed.map(|signed| signed.present),
+            signed_text: signed.map(|signed| signed.text.to_string()),
+            signed_text_sha512: signed.map(|signed| hex::encode(Sha512::digest(signed.text.to_string()))),
+            signature: signed.map(|signed| signed.signature.clone()),
+        }
+    }
 }
 
 impl Approval {

@@ -184,6 +184,8 @@ impl Request {
             reason: ask.reason.to_string(),
             ticket: ask.ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
             groups: ask.groups.iter().cloned().collect(),
+            approvals_required: ask.approvals_required,
+            credential_path: ask.credential_path.clone(),
             digest: ask.digest(id).to_string(),
         };
         let actor = Actor::Person(ask.requester.clone());
@@ -245,18 +247,7 @@ impl Request {
         // Before somebody approves what could never be claimed.
         self.signed_as_demanded(target)?;
         let (now, actor) = (decision.decided_at, Actor::Person(decision.approver.clone()));
-        let fact = Fact::RequestApproved {
-            statement: decision.statement.to_string(),
-            digest: decision.digest.to_string(),
-            approvals: self.approvals.len() + 1,
-            approvals_required: self.ask.approvals_required,
-            groups: decision.groups.iter().cloned().collect(),
-            duration_seconds: decision.terms.duration.map(|duration| duration.as_secs()),
-            not_before: decision.terms.not_before,
-            not_after: decision.terms.not_after,
-            signed_with: decision.signed.as_ref().map(|signed| signed.key.clone()),
-            user_present: decision.signed.as_ref().map(|signed| signed.present),
-        };
+        let fact = decision.approved(self.approvals.len() + 1, self.ask.approvals_required);
         let mut after = self;
         after.approvals.push(Approval::mint(decision));
         let state = after.after_approval(now, target);

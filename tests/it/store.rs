@@ -1,9 +1,11 @@
 //! What every store must do, whatever is behind it. A second database runs through the same suite: it implements
 //! [`Backend`] and gets a place beside `on_sqlite`. So does the store in memory that simulations stand on.
 
+mod adopting;
 mod durable;
 mod freezes;
 mod lists;
+mod log;
 mod matching;
 mod memory;
 mod random;
@@ -38,6 +40,10 @@ use tokio::task::JoinSet;
 use self::{
     freezes::{a_freeze_is_changed_by_one_at_a_time, no_grant_is_opened_of_what_is_frozen},
     lists::{lists_show_the_scope, lists_show_what_matches, pages_stay_while_rows_are_added},
+    log::{
+        a_witness_later_word_counts, checkpoints_are_kept_in_order, many_at_once_make_one_tree,
+        the_log_is_one_tree,
+    },
     values::{World, beginning, person, target},
 };
 
@@ -78,6 +84,10 @@ conformance!(
         a_key_names_one_submission,
         a_commit_is_all_or_nothing,
         the_log_has_no_gaps,
+        the_log_is_one_tree,
+        many_at_once_make_one_tree,
+        checkpoints_are_kept_in_order,
+        a_witness_later_word_counts,
         a_person_may_deny_what_he_approved,
         pages_stay_while_rows_are_added,
         lists_show_the_scope,

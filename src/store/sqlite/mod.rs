@@ -3,6 +3,8 @@
 //! One connection writes, a few only read, some for people and some for the daemon, and a lock file keeps a second daemon
 //! out. A connection is used only after its settings were read back.
 
+mod adopt;
+mod checkpoints;
 mod condition;
 mod connect;
 mod due;
@@ -47,7 +49,14 @@ use crate::{
         totals::Totals,
     },
     clock::Clock,
-    store::{Due, GrantFilter, Part, RequestFilter, Slice, Store, StoreError, Write},
+    ledger::{
+        leaf::Leaf,
+        tree::{Hash, Node},
+    },
+    store::{
+        Checkpoint, Cosignature, Due, GrantFilter, Ledger, Part, RequestFilter, Slice, Store, StoreError,
+        Write,
+    },
 };
 
 pub use self::open::OpenError;
@@ -182,6 +191,10 @@ impl Store for SqliteStore {
         events::after(&self.people, scope, request, sequence, limit).await
     }
 
+    fn ledger(&self) -> &dyn Ledger {
+        self
+    }
+
     async fn last_sequence(&self) -> Result<i64, StoreError> {
         events::last_sequence(&self.daemon).await
     }
@@ -233,5 +246,32 @@ impl Store for SqliteStore {
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {
         settings::digest_key(&self.daemon).await
+    }
+}
+
+#[async_trait]
+impl Ledger for SqliteStore {
+    async fn leaves(&self, sequence: i64, limit: u32) -> Result<Vec<Leaf>, StoreError> {
+        events::leaves(&self.people, sequence, limit).await
+    }
+
+    async fn nodes(&self, nodes: &[Node]) -> Result<Vec<Hash>, StoreError> {
+        events::nodes(&self.people, nodes).await
+    }
+
+    async fn last_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        checkpoints::last(&self.daemon).await
+    }
+
+    async fn checkpoint_of(&self, size: u64) -> Result<Option<Checkpoint>, StoreError> {
+        checkpoints::first_of(&self.people, size).await
+    }
+
+    async fn cosignatures(&self, size: u64) -> Result<Vec<Cosignature>, StoreError> {
+        checkpoints::cosignatures(&self.people, size).await
+    }
+
+    async fn last_cosigned_at(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        checkpoints::last_cosigned_at(&self.daemon).await
     }
 }

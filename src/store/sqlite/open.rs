@@ -7,8 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Migrate, SqliteStore, connect, files, migrations, readers::Readers, settings, writer::Writer};
-use crate::clock::Clock;
+use super::{
+    Migrate, SqliteStore, adopt, connect, files, migrations,
+    readers::Readers,
+    settings,
+    writer::{Pen, Writer},
+};
+use crate::{clock::Clock, store::StoreError};
 
 /// Why the database can't be used as it is.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +98,9 @@ pub enum OpenError {
         /// How many.
         count: usize,
     },
+    /// What is stored can't be read.
+    #[error(transparent)]
+    Unreadable(StoreError),
     /// SQLite failed.
     #[error("{operation}: the database failed; check the file, its disk and its permissions")]
     Database {
@@ -122,12 +130,14 @@ pub(super) async fn open(
     let options = connect::writing(file);
     let mut connection = connect::writer(&options).await?;
     let applied = migrations::run(&mut connection, migrate).await?;
+    adopt::run(&mut connection, migrate).await?;
     if migrate == Migrate::Yes {
         settings::make(&mut connection, clock).await.map_err(OpenError::database("make the digest key"))?;
     }
     let (people, daemon) = (Readers::for_people(file).await?, Readers::for_daemon(file).await?);
     let reports = Readers::for_reports(file).await?;
-    let writer = Writer::new(file, options, connection)
+    let pen = Pen::of(connection).await?;
+    let writer = Writer::new(file, options, pen)
         .map_err(|source| OpenError::File { file: file.to_owned(), source })?;
     Ok((SqliteStore { people, reports, daemon, writer, _lock: lock }, applied))
 }

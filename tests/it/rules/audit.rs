@@ -23,32 +23,45 @@ use super::{
 
 const DOCUMENTATION: &str = include_str!("../../../docs/audit.md");
 
+fn submitted(digest: String) -> Fact {
+    Fact::RequestSubmitted {
+        duration_seconds: 1,
+        not_before: Some(at(0)),
+        reason: REASON.to_owned(),
+        ticket: Some("OPS-7".to_owned()),
+        groups: vec!["dev".to_owned()],
+        approvals_required: 1,
+        credential_path: "database/creds/x".to_owned(),
+        digest,
+    }
+}
+
+fn signed(statement: String, digest: String) -> Fact {
+    Fact::RequestApproved {
+        statement,
+        digest,
+        approvals: 1,
+        approvals_required: 1,
+        groups: vec!["leads".to_owned()],
+        duration_seconds: Some(1),
+        not_before: Some(at(0)),
+        not_after: Some(at(1)),
+        signed_with: Some(format!("SHA256:{}", "x".repeat(43))),
+        user_present: Some(true),
+        signed_text: Some(STATEMENT.to_owned()),
+        signed_text_sha512: Some("0".repeat(128)),
+        signature: Some("-----BEGIN SSH SIGNATURE-----".to_owned()),
+    }
+}
+
 /// One fact of each kind, with every field given.
 fn every_fact() -> Vec<Fact> {
     let digest = Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap().to_string();
     let (cause, confirmation) = (Cause::Released, Confirmation::LeaseGone.name());
     let statement = STATEMENT.to_owned();
     vec![
-        Fact::RequestSubmitted {
-            duration_seconds: 1,
-            not_before: Some(at(0)),
-            reason: REASON.to_owned(),
-            ticket: Some("OPS-7".to_owned()),
-            groups: vec!["dev".to_owned()],
-            digest: digest.clone(),
-        },
-        Fact::RequestApproved {
-            statement: statement.clone(),
-            digest: digest.clone(),
-            approvals: 1,
-            approvals_required: 1,
-            groups: vec!["leads".to_owned()],
-            duration_seconds: Some(1),
-            not_before: Some(at(0)),
-            not_after: Some(at(1)),
-            signed_with: Some(format!("SHA256:{}", "x".repeat(43))),
-            user_present: Some(true),
-        },
+        submitted(digest.clone()),
+        signed(statement.clone(), digest.clone()),
         Fact::RequestDenied { statement, digest },
         Fact::RequestWithdrawn {},
         Fact::RequestLapsed { while_in: "PENDING" },

@@ -282,6 +282,9 @@ fn check_event(before: &Request, after: &Request, event: &Event, now: DateTime<U
                 not_after: None,
                 signed_with: None,
                 user_present: None,
+                signed_text: None,
+                signed_text_sha512: None,
+                signature: None,
             },
             State::Pending { .. } | State::Approved { .. },
         ) => {

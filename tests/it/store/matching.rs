@@ -322,8 +322,8 @@ fn what_matches_is_what_the_filter_says() {
     let store = &**backend.store();
     let world = World::new(store);
     for _ in 0..250 {
-        let story = story().new_tree(&mut runner).unwrap().current();
-        runtime.block_on(play(&world, &story));
+        let one = story().new_tree(&mut runner).unwrap().current();
+        runtime.block_on(play(&world, &one));
     }
     let (rows, now) = (runtime.block_on(rows(store)), world.clock.now());
     assert_eq!(rows.requests.len(), 250);
@@ -337,7 +337,9 @@ fn what_matches_is_what_the_filter_says() {
                 .cloned()
                 .collect();
             let mut totals = Totals::default();
-            expected.iter().for_each(|request| totals.add(&rows.counted(request, now)));
+            for request in &expected {
+                totals.add(&rows.counted(request, now));
+            }
             if !filter.oldest_first {
                 expected.reverse();
             }

@@ -171,8 +171,10 @@ impl World {
         let options =
             sqlx::sqlite::SqliteConnectOptions::new().filename(self.database_file()).read_only(true);
         let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        let query = "SELECT json_object('actor', actor_name, 'request', request_id, 'target', target, \
-                     'detail', json(detail)) FROM audit_events WHERE kind = ? ORDER BY sequence";
+        let query = "SELECT json_object('actor', leaf ->> '$.actor.name', 'request', request_id, \
+                     'target', leaf ->> '$.target', \
+                     'detail', json_patch(leaf -> '$.detail', coalesce(texts, '{}'))) \
+                     FROM audit_events WHERE kind = ? ORDER BY sequence";
         let rows =
             sqlx::query_scalar::<_, String>(query).bind(kind).fetch_all(&mut connection).await.unwrap();
         rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect()
@@ -187,7 +189,17 @@ impl World {
     pub async fn start_daemon_with(&self, variables: &[(&str, &str)]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hallpassd"));
         command.args(["serve", "--config"]).arg(self.config_file()).envs(variables.iter().copied());
-        let mut process = Process::start(&command, "KILL", None, &self.dir.join("hallpassd.log"));
+        self.start_process(&command).await;
+    }
+
+    /// Starts the daemon by a program that is given it and its arguments, and becomes it.
+    pub async fn start_daemon_under(&self, mut program: Command) {
+        program.arg(env!("CARGO_BIN_EXE_hallpassd")).args(["serve", "--config"]).arg(self.config_file());
+        self.start_process(&program).await;
+    }
+
+    async fn start_process(&self, command: &Command) {
+        let mut process = Process::start(command, "KILL", None, &self.dir.join("hallpassd.log"));
         let address = self.address.clone();
         eventually("the daemon serves", async || {
             assert!(process.runs(), "the daemon ended: {}", self.log());

@@ -12,7 +12,7 @@ use crate::{
         grant::{Grant, State},
         request::Request,
     },
-    store::{StoreError, Write},
+    store::{Checkpoint, Cosignature, StoreError, Write},
 };
 
 /// What a caller is told.
@@ -28,6 +28,8 @@ pub(super) enum Change {
     Grant(change::Change<Grant>),
     Freeze(change::Change<Freeze>),
     Fact(Event),
+    Checkpoint(Checkpoint),
+    Cosignature(Cosignature),
 }
 
 impl Change {
@@ -37,6 +39,8 @@ impl Change {
             Write::Grant(change) => Self::Grant(change.clone()),
             Write::Freeze(change) => Self::Freeze(change.clone()),
             Write::Fact(event) => Self::Fact(event.clone()),
+            Write::Checkpoint(checkpoint) => Self::Checkpoint(checkpoint.clone()),
+            Write::Cosignature(cosignature) => Self::Cosignature(cosignature.clone()),
         }
     }
 
@@ -48,7 +52,7 @@ impl Change {
                 State::Issuing { .. } | State::Active { .. } => false,
             },
             Self::Freeze(change) => change.after().is_frozen(),
-            Self::Request(_) | Self::Fact(_) => false,
+            Self::Request(_) | Self::Fact(_) | Self::Checkpoint(_) | Self::Cosignature(_) => false,
         }
     }
 }

@@ -81,7 +81,7 @@ impl Rows {
             && fits(filter.submitted_until.as_ref(), |until| ask.submitted_at < *until)
             && fits(filter.approver.as_ref(), |name| {
                 let is_his = |by: &&Decision| by.approver.subject == *name || by.approver.name == *name;
-                decisions.iter().any(|decision| is_his(&decision))
+                decisions.iter().any(is_his)
             })
             && fits(filter.group.as_ref(), |group| ask.groups.contains(group))
             && fits(filter.ticket.as_ref(), |ticket| {

@@ -27,7 +27,14 @@ use hallpass::{
         text::IdempotencyKey,
         totals::Totals,
     },
-    store::{Due, GrantFilter, Overdue, Part, RequestFilter, Slice, Store, StoreError, Write},
+    ledger::{
+        leaf::Leaf,
+        tree::{Frontier, Hash, Node},
+    },
+    store::{
+        Checkpoint, Cosignature, Due, GrantFilter, Ledger, Overdue, Part, RequestFilter, Slice, Store,
+        StoreError, Write,
+    },
 };
 
 pub use self::rows::Rows;
@@ -230,6 +237,10 @@ impl Store for MemoryStore {
         Ok(later.filter(seen).take(limit as usize).cloned().collect())
     }
 
+    fn ledger(&self) -> &dyn Ledger {
+        self
+    }
+
     async fn last_sequence(&self) -> Result<i64, StoreError> {
         Ok(self.rows().events.last().map_or(0, |event| event.sequence))
     }
@@ -334,5 +345,45 @@ impl Store for MemoryStore {
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {
         Ok([7; 32])
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryStore {
+    async fn leaves(&self, sequence: i64, limit: u32) -> Result<Vec<Leaf>, StoreError> {
+        let rows = self.rows();
+        let later = rows.events.iter().skip(usize::try_from(sequence).unwrap_or_default());
+        Ok(later.take(limit as usize).map(Leaf::of).collect())
+    }
+
+    async fn nodes(&self, nodes: &[Node]) -> Result<Vec<Hash>, StoreError> {
+        let (mut frontier, mut kept) = (Frontier::default(), Vec::new());
+        for event in &self.rows().events {
+            let mut hashes = Vec::new();
+            frontier.push(Leaf::of(event).hash(), |hash| hashes.push(hash));
+            kept.push(hashes);
+        }
+        let of = |node: &Node| {
+            let (leaf, number) = node.place();
+            kept.get(usize::try_from(leaf).unwrap()).and_then(|hashes| hashes.get(number)).copied()
+        };
+        let corrupt = || StoreError::Corrupt { operation: "nodes", what: "the tree".into(), problem: "gaps" };
+        nodes.iter().map(of).collect::<Option<_>>().ok_or_else(corrupt)
+    }
+
+    async fn last_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        Ok(self.rows().checkpoints.values().last().cloned())
+    }
+
+    async fn checkpoint_of(&self, size: u64) -> Result<Option<Checkpoint>, StoreError> {
+        Ok(self.rows().checkpoints.range(size..).next().map(|(_, checkpoint)| checkpoint.clone()))
+    }
+
+    async fn cosignatures(&self, size: u64) -> Result<Vec<Cosignature>, StoreError> {
+        Ok(self.rows().cosignatures.values().filter(|one| one.size == size).cloned().collect())
+    }
+
+    async fn last_cosigned_at(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(self.rows().cosignatures.values().map(|one| one.cosigned_at).max())
     }
 }

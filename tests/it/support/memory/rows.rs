@@ -13,7 +13,7 @@ use hallpass::{
         id::{FreezeId, GrantId, RequestId},
         request::{Request, State as RequestState},
     },
-    store::{StoreError, Write},
+    store::{Checkpoint, Cosignature, StoreError, Write},
 };
 
 /// Requests, grants and events.
@@ -23,6 +23,8 @@ pub struct Rows {
     pub grants: BTreeMap<GrantId, Grant>,
     pub freezes: BTreeMap<FreezeId, Freeze>,
     pub events: Vec<Recorded>,
+    pub checkpoints: BTreeMap<u64, Checkpoint>,
+    pub cosignatures: BTreeMap<(u64, String), Cosignature>,
 }
 
 /// What a write replaced, to be put back if a later one of its commit is refused.
@@ -30,6 +32,8 @@ enum Undo {
     Request(RequestId, Option<Request>),
     Grant(GrantId, Option<Grant>),
     Freeze(FreezeId, Option<Freeze>),
+    Checkpoint(u64),
+    Cosignature((u64, String), Option<Cosignature>),
 }
 
 /// The lease that is on record for a grant. What is over has none.
@@ -65,6 +69,14 @@ impl Rows {
                 Write::Grant(change) => self.put_grant(change, &mut undo).map(|()| change.event()),
                 Write::Freeze(change) => self.put_freeze(change, &mut undo).map(|()| change.event()),
                 Write::Fact(event) => Ok(*event),
+                Write::Checkpoint(checkpoint) => match self.put_checkpoint(checkpoint, &mut undo) {
+                    Ok(()) => continue,
+                    Err(refusal) => Err(refusal),
+                },
+                Write::Cosignature(cosignature) => match self.put_cosignature(cosignature, &mut undo) {
+                    Ok(()) => continue,
+                    Err(refusal) => Err(refusal),
+                },
             };
             match event {
                 Ok(event) => self.append(event),
@@ -93,6 +105,9 @@ impl Rows {
                 Undo::Grant(id, None) => drop(self.grants.remove(&id)),
                 Undo::Freeze(id, Some(before)) => drop(self.freezes.insert(id, before)),
                 Undo::Freeze(id, None) => drop(self.freezes.remove(&id)),
+                Undo::Checkpoint(size) => drop(self.checkpoints.remove(&size)),
+                Undo::Cosignature(key, Some(before)) => drop(self.cosignatures.insert(key, before)),
+                Undo::Cosignature(key, None) => drop(self.cosignatures.remove(&key)),
             }
         }
         self.events.truncate(length);
@@ -124,6 +139,30 @@ impl Rows {
         };
         let again = ask.key.is_some() && self.requests.values().any(same);
         if again { Err(conflict()) } else { Ok(()) }
+    }
+
+    fn put_checkpoint(&mut self, checkpoint: &Checkpoint, undo: &mut Vec<Undo>) -> Result<(), StoreError> {
+        let last = self.checkpoints.keys().last().copied().unwrap_or_default();
+        if checkpoint.size <= last || checkpoint.size > self.events.len() as u64 {
+            return Err(refused("checkpoints_append"));
+        }
+        undo.push(Undo::Checkpoint(checkpoint.size));
+        self.checkpoints.insert(checkpoint.size, checkpoint.clone());
+        Ok(())
+    }
+
+    fn put_cosignature(&mut self, cosignature: &Cosignature, undo: &mut Vec<Undo>) -> Result<(), StoreError> {
+        if !self.checkpoints.contains_key(&cosignature.size) {
+            return Err(refused("cosignatures_checkpoint"));
+        }
+        let key = (cosignature.size, cosignature.witness.clone());
+        let before = self.cosignatures.get(&key).cloned();
+        if before.as_ref().is_some_and(|before| before.cosigned_at > cosignature.cosigned_at) {
+            return Err(conflict());
+        }
+        self.cosignatures.insert(key.clone(), cosignature.clone());
+        undo.push(Undo::Cosignature(key, before));
+        Ok(())
     }
 
     fn put_freeze(&mut self, change: &Change<Freeze>, undo: &mut Vec<Undo>) -> Result<(), StoreError> {
