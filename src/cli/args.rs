@@ -13,8 +13,8 @@ use clap::{
 };
 
 use super::{
-    claim, decide, freeze, list, login, output::Mode, release, request, revoke, show, targets, time, watch,
-    withdraw,
+    audit, claim, decide, freeze, list, login, output::Mode, release, request, revoke, show, targets, time,
+    watch, withdraw,
 };
 
 /// Where hallpassd is if nobody says so: on this machine, at its default port.
@@ -76,7 +76,7 @@ pub struct Options {
     /// How long one call may take [default: 30s, claim 120s].
     #[arg(long, global = true, value_name = "DURATION", env = "HALLPASS_TIMEOUT", value_parser = time::parse_length)]
     pub timeout: Option<Duration>,
-    /// Tables for people or JSON for programs.
+    /// Tables for people or JSON for programs; `audit list` also has JSON lines and CSV.
     #[arg(
         long,
         global = true,
@@ -200,10 +200,20 @@ pub enum Verb {
     Freezes(freeze::FreezesArgs),
     /// Show everything about a request or a grant: decisions, grants and timeline.
     Show(show::ShowArgs),
-    /// List requests, grants or exceptions, the newest first.
+    /// List requests or grants, the newest first.
     List(list::ListArgs),
     /// Follow what happens, one line per event.
     Watch(watch::WatchArgs),
+    /// Look through past exceptions: list them, or print the dossier of one.
+    Audit(audit::AuditArgs),
+}
+
+impl Verb {
+    /// Whether this is the list that can be printed for spreadsheets and line by line.
+    #[must_use]
+    pub const fn lists_exceptions(&self) -> bool {
+        matches!(self, Self::Audit(audit::AuditArgs { verb: audit::AuditVerb::List(_) }))
+    }
 }
 
 #[cfg(test)]
@@ -212,9 +222,9 @@ mod tests {
 
     use super::*;
 
-    const VERBS: [&str; 15] = [
+    const VERBS: [&str; 16] = [
         "login", "targets", "request", "withdraw", "approve", "deny", "claim", "release", "revoke", "freeze",
-        "thaw", "freezes", "show", "list", "watch",
+        "thaw", "freezes", "show", "list", "watch", "audit",
     ];
 
     #[test]

@@ -6,6 +6,7 @@
 mod address;
 mod answer;
 mod args;
+mod audit;
 mod claim;
 mod connect;
 mod decide;
@@ -17,6 +18,7 @@ mod list;
 mod login;
 mod name;
 mod output;
+mod pages;
 mod release;
 mod request;
 mod revoke;
@@ -104,6 +106,10 @@ fn run(app: &App, verb: Verb) -> Result<(), Failure> {
 }
 
 async fn dispatch(app: &App, verb: Verb) -> Result<(), Failure> {
+    if app.out.mode.is_for_lists_only() && !verb.lists_exceptions() {
+        let failure = Failure::usage("only `hallpass audit list` has the outputs `jsonl` and `csv`");
+        return Err(failure.hint("use `--output json`"));
+    }
     match verb {
         Verb::Login(args) => login::run(app, args).await,
         Verb::Targets(args) => targets::run(app, args).await,
@@ -120,5 +126,6 @@ async fn dispatch(app: &App, verb: Verb) -> Result<(), Failure> {
         Verb::Show(args) => show::run(app, args).await,
         Verb::List(args) => list::run(app, args).await,
         Verb::Watch(args) => watch::run(app, args).await,
+        Verb::Audit(args) => audit::run(app, args).await,
     }
 }
