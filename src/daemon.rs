@@ -141,6 +141,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         wrap_ttl: config.vault.wrap_ttl,
         alarm_after: config.alarm_after,
         revoke_unknown: config.reconcile.revoke_unknown,
+        texts_for: config.retention.texts_for,
         signers: config.signers.clone(),
         stopping: stopping(),
         tasks: lifecycle.tasks(),
@@ -160,7 +161,11 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         reconcile: lifecycle.reconcile(),
         stopping: stopping(),
     };
-    let schedules = Schedules::new(config.sweep.clone(), config.reconcile.schedule.clone());
+    let schedules = Schedules::new(
+        config.sweep.clone(),
+        config.reconcile.schedule.clone(),
+        config.retention.schedule.clone(),
+    );
     for (name, chore) in chores.all(&schedules) {
         lifecycle.supervise(name, chore);
     }
@@ -228,6 +233,7 @@ pub async fn reconcile(config: Config) -> Result<Value, StartError> {
         wrap_ttl: config.vault.wrap_ttl,
         alarm_after: config.alarm_after,
         revoke_unknown: config.reconcile.revoke_unknown,
+        texts_for: config.retention.texts_for,
         signers: config.signers,
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),

@@ -148,7 +148,7 @@ fn ask(
         requester: caller.person.clone(),
         duration,
         not_before: submission.not_before,
-        reason: submission.reason.clone(),
+        reason: submission.reason.clone().into(),
         ticket: submission.ticket.clone(),
         approvals_required: target.approvals_required.get(),
         submitted_at: now,

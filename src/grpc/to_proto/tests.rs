@@ -34,7 +34,7 @@ fn decided(by: &str, seconds: i64) -> Decision {
     let digest = Digest::parse(&format!("sha256:{}", "ab".repeat(32))).unwrap();
     Decision {
         approver: somebody(by),
-        statement: Prose::new("because").unwrap(),
+        statement: Prose::new("because").unwrap().into(),
         digest,
         decided_at: at(seconds),
         groups: BTreeSet::from(["leads".to_owned()]),
@@ -49,7 +49,7 @@ fn a_request(state: request::State) -> wire::Request {
         credential_path: "database/creds/x".into(),
         requester: somebody("dana"),
         duration: Duration::from_mins(30),
-        reason: Prose::new("a row is wrong").unwrap(),
+        reason: Prose::new("a row is wrong").unwrap().into(),
         ticket: None,
         approvals_required: 2,
         not_before: None,

@@ -136,7 +136,7 @@ pub(super) async fn open(
     }
     let (people, daemon) = (Readers::for_people(file).await?, Readers::for_daemon(file).await?);
     let pen = Pen::of(connection).await?;
-    let writer = Writer::new(file, options, pen)
+    let writer = Writer::new(file, options.clone(), pen)
         .map_err(|source| OpenError::File { file: file.to_owned(), source })?;
-    Ok((SqliteStore { people, daemon, writer, _lock: lock }, applied))
+    Ok((SqliteStore { people, daemon, writer, options, _lock: lock }, applied))
 }

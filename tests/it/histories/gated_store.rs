@@ -24,7 +24,7 @@ use hallpass::{
         target::TargetName,
         text::IdempotencyKey,
     },
-    store::{Due, GrantFilter, Ledger, RequestFilter, Slice, Store, StoreError, Write},
+    store::{Due, GrantFilter, Ledger, RequestFilter, Retention, Slice, Store, StoreError, Write},
 };
 use tokio::sync::Mutex;
 
@@ -136,6 +136,10 @@ impl Store for GatedStore {
         limit: u32,
     ) -> Result<Vec<Recorded>, StoreError> {
         self.read(self.inner.events_after(scope, request, sequence, limit)).await
+    }
+
+    fn retention(&self) -> &dyn Retention {
+        self.inner.retention()
     }
 
     fn ledger(&self) -> &dyn Ledger {

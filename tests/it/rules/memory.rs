@@ -26,7 +26,7 @@ use hallpass::{
         text::IdempotencyKey,
     },
     clock::{Clock, ManualClock},
-    store::{Due, GrantFilter, Ledger, RequestFilter, Slice, Store, StoreError, Write},
+    store::{Due, GrantFilter, Ledger, RequestFilter, Retention, Slice, Store, StoreError, Write},
     vault::{GrantToken, Issuer, LeaseSeen, MissingCapability, Outcome, VaultError, Wrapped},
 };
 use tokio::sync::Notify;
@@ -236,6 +236,10 @@ impl Store for SteppedStore {
         limit: u32,
     ) -> Result<Vec<Recorded>, StoreError> {
         self.inner.events_after(scope, request, sequence, limit).await
+    }
+
+    fn retention(&self) -> &dyn Retention {
+        self.inner.retention()
     }
 
     fn ledger(&self) -> &dyn Ledger {

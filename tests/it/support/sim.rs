@@ -180,7 +180,7 @@ pub fn at_work(
     let minutely: Schedule = "0 * * * * *".parse().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(sweeper);
-    for (_, chore) in chores.all(&Schedules::new(minutely.clone(), minutely)) {
+    for (_, chore) in chores.all(&Schedules::new(minutely.clone(), minutely.clone(), minutely)) {
         tasks.spawn(chore);
     }
     tokio::spawn(async move { while tasks.join_next().await.is_some() {} })
@@ -261,6 +261,7 @@ async fn broker_with(
         wrap_ttl: Duration::from_mins(5),
         alarm_after: Duration::from_mins(1),
         revoke_unknown: false,
+        texts_for: None,
         signers,
         stopping: stopping.clone(),
         tasks: TaskTracker::new(),

@@ -18,7 +18,7 @@ use hallpass::{
         text::IdempotencyKey,
         window::Window,
     },
-    store::{Due, GrantFilter, Ledger, RequestFilter, Slice, Store, StoreError, Write},
+    store::{Due, GrantFilter, Ledger, RequestFilter, Retention, Slice, Store, StoreError, Write},
 };
 
 use super::Mutant;
@@ -133,6 +133,10 @@ impl Store for LyingStore {
         limit: u32,
     ) -> Result<Vec<Recorded>, StoreError> {
         self.inner.events_after(scope, request, sequence, limit).await
+    }
+
+    fn retention(&self) -> &dyn Retention {
+        self.inner.retention()
     }
 
     fn ledger(&self) -> &dyn Ledger {
