@@ -80,7 +80,8 @@ BEGIN SELECT RAISE(ABORT, 'freezes_move: the freeze can not move so'); END;
 
 -- The leaf has the digests, so the log stays what it is.
 CREATE TRIGGER audit_events_texts_go_with_others BEFORE UPDATE OF texts ON audit_events
-WHEN NOT EXISTS (SELECT 1 FROM requests WHERE id = OLD.request_id AND texts_erased_at IS NOT NULL)
+WHEN NEW.texts IS NULL
+ AND NOT EXISTS (SELECT 1 FROM requests WHERE id = OLD.request_id AND texts_erased_at IS NOT NULL)
  AND NOT (OLD.kind IN ('TargetsFrozen', 'TargetsThawed')
           AND EXISTS (SELECT 1 FROM freezes
                        WHERE extent = (OLD.leaf ->> '$.detail.extent') AND texts_erased_at IS NOT NULL))

@@ -8,6 +8,8 @@ mod attacks;
 #[cfg(test)]
 mod authorization;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod cli;
@@ -25,6 +27,8 @@ mod defects;
 mod doctor;
 #[cfg(test)]
 mod endings;
+#[cfg(test)]
+mod erasing;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]

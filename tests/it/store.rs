@@ -3,6 +3,7 @@
 
 mod adopting;
 mod durable;
+mod erasing;
 mod freezes;
 mod lists;
 mod log;
