@@ -35,6 +35,7 @@ mod freeze;
 mod handles;
 mod issuing;
 mod journal;
+mod ledger;
 mod limits;
 mod query;
 mod reconcile;
@@ -61,6 +62,7 @@ pub use self::{
     end::Tried,
     erase::TextsErased,
     error::{BadField, Error},
+    ledger::Witnessed,
     query::{Exception, RequestView, TargetView},
     reconcile::Findings,
     signed::Signature,
