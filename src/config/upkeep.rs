@@ -18,7 +18,7 @@ const REVOKING_MAX: Duration = Duration::from_hours(24);
 /// At night, and not when everybody else's crons run.
 const ERASE: &str = "'0 40 3 * * *'";
 /// A century: whoever means for ever leaves the key out.
-const TEXTS_FOR_MAX: Duration = Duration::from_hours(100 * 366 * 24);
+const TEXTS_FOR_MAX: Duration = Duration::from_hours(876_600);
 
 /// How long the texts of what is over are kept.
 #[derive(Clone, Debug)]

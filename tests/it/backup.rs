@@ -99,9 +99,8 @@ async fn a_running_daemons_database_is_copied_whole() {
     }
     assert_eq!(copies.names(), ["copy.db"], "one file, and nothing beside it");
     assert_eq!(fs::metadata(copies.file()).unwrap().permissions().mode() & 0o7777, 0o600);
-    let copy =
-        SqliteStore::open(&copies.file(), Migrate::No, &ManualClock::new(chrono::DateTime::UNIX_EPOCH));
-    let copy = copy.await.unwrap();
+    let clock = ManualClock::new(chrono::DateTime::UNIX_EPOCH);
+    let copy = SqliteStore::open(&copies.file(), Migrate::No, &clock).await.unwrap();
     let id = request.name.strip_prefix("requests/").unwrap().parse().unwrap();
     assert!(copy.request(id).await.unwrap().is_some());
     copy.close().await;

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use hallpass::store::{Store as _, Write};
+use hallpass::store::Write;
 
 use super::{
     Backend,

@@ -148,9 +148,9 @@ pub async fn a_freeze_that_is_over_loses_its_texts(backend: impl Backend) {
     };
     let mut ids = Vec::new();
     for _ in 0..2 {
-        let begun = begin("orders");
-        world.store.commit(&[Write::Freeze(&begun)]).await.unwrap();
-        let more = begun.into_after().end_grants(opal.clone(), &why("worse"), world.tick()).unwrap();
+        let frozen = begin("orders");
+        world.store.commit(&[Write::Freeze(&frozen)]).await.unwrap();
+        let more = frozen.into_after().end_grants(opal.clone(), &why("worse"), world.tick()).unwrap();
         world.store.commit(&[Write::Freeze(&more)]).await.unwrap();
         let thaw = more.into_after().thaw(opal.clone(), &why("it is over"), world.tick()).unwrap();
         world.store.commit(&[Write::Freeze(&thaw)]).await.unwrap();

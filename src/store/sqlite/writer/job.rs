@@ -25,7 +25,7 @@ pub(super) type Failure = Arc<dyn Error + Send + Sync>;
 /// One thing to commit, which outlives its caller: he may be gone when its turn comes.
 #[derive(Debug)]
 pub(super) enum Change {
-    Request(change::Change<Request>),
+    Request(Box<change::Change<Request>>),
     Grant(change::Change<Grant>),
     Freeze(change::Change<Freeze>),
     Erasure(Erasure),
@@ -37,7 +37,7 @@ pub(super) enum Change {
 impl Change {
     pub(super) fn of(write: &Write<'_>) -> Self {
         match *write {
-            Write::Request(change) => Self::Request(change.clone()),
+            Write::Request(change) => Self::Request(Box::new(change.clone())),
             Write::Grant(change) => Self::Grant(change.clone()),
             Write::Freeze(change) => Self::Freeze(change.clone()),
             Write::Erasure(erasure) => Self::Erasure(erasure.clone()),

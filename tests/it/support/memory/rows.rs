@@ -32,7 +32,7 @@ pub struct Rows {
 
 /// What a write replaced, to be put back if a later one of its commit is refused.
 enum Undo {
-    Request(RequestId, Option<Request>),
+    Request(RequestId, Box<Option<Request>>),
     Grant(GrantId, Option<Grant>),
     Freeze(FreezeId, Option<Freeze>),
     ErasedFreeze(FreezeId),
@@ -105,8 +105,10 @@ impl Rows {
     fn roll_back(&mut self, undo: Vec<Undo>, length: usize) {
         for replaced in undo.into_iter().rev() {
             match replaced {
-                Undo::Request(id, Some(before)) => drop(self.requests.insert(id, before)),
-                Undo::Request(id, None) => drop(self.requests.remove(&id)),
+                Undo::Request(id, before) => match *before {
+                    Some(before) => drop(self.requests.insert(id, before)),
+                    None => drop(self.requests.remove(&id)),
+                },
                 Undo::Grant(id, Some(before)) => drop(self.grants.insert(id, before)),
                 Undo::Grant(id, None) => drop(self.grants.remove(&id)),
                 Undo::Freeze(id, Some(before)) => drop(self.freezes.insert(id, before)),
@@ -133,7 +135,7 @@ impl Rows {
             }
             _ => return Err(conflict()),
         }
-        undo.push(Undo::Request(after.id, self.requests.insert(after.id, after.clone())));
+        undo.push(Undo::Request(after.id, Box::new(self.requests.insert(after.id, after.clone()))));
         Ok(())
     }
 
@@ -200,7 +202,7 @@ impl Rows {
             if !self.requests.get(&after.id).is_some_and(fits) || self.grants.values().any(open) {
                 return Err(conflict());
             }
-            undo.push(Undo::Request(after.id, self.requests.insert(after.id, after.clone())));
+            undo.push(Undo::Request(after.id, Box::new(self.requests.insert(after.id, after.clone()))));
         }
         for freeze in erasure.freezes() {
             if self.freezes.get(&freeze.id) != Some(freeze) || self.erased_freezes.contains_key(&freeze.id) {
