@@ -60,7 +60,7 @@ pub enum Question {
         check: bool,
     },
     /// To sign a checkpoint of the log as it is: `hallpassd backup`, so that the copy has one.
-    Checkpoint,
+    Checkpoint {},
 }
 
 /// How it went.
@@ -179,7 +179,7 @@ async fn answer(mut peer: UnixStream, reloader: &Reloader) -> io::Result<()> {
             let removed = if end_removed { Removed::End } else { Removed::Refuse };
             reload(reloader, &config, Wish { occasion: Occasion::Command, removed, check }).await
         }
-        Question::Checkpoint => sign_checkpoint(),
+        Question::Checkpoint {} => sign_checkpoint(),
     };
     in_time(PEER_MAX, write(&mut peer, &done)).await
 }
@@ -268,8 +268,8 @@ mod tests {
         for other in [r#"{"ask":"checkpoint","more":1}"#, r#"{"ask":"password"}"#, "{}"] {
             assert!(serde_json::from_str::<Question>(other).is_err(), "{other}");
         }
-        write(&mut one, &Question::Checkpoint).await.unwrap();
-        assert!(matches!(read(&mut other, QUESTION_MAX_BYTES).await.unwrap(), Question::Checkpoint));
+        write(&mut one, &Question::Checkpoint {}).await.unwrap();
+        assert!(matches!(read(&mut other, QUESTION_MAX_BYTES).await.unwrap(), Question::Checkpoint {}));
         write(&mut one, &"x".repeat(100)).await.unwrap();
         assert!(read::<String>(&mut other, 50).await.is_err());
         drop(one);

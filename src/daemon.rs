@@ -330,7 +330,7 @@ pub async fn backup(
 ) -> Result<backup::Copy, backup::BackupError> {
     if holder::pid(database).is_some() {
         tell("asking hallpassd to sign a checkpoint");
-        match control::ask(database, &Question::Checkpoint).await {
+        match control::ask(database, &Question::Checkpoint {}).await {
             Ok(Answer { outcome: Outcome::Done, .. }) => {}
             Ok(Answer { text, .. }) => tell(&format!("there is no checkpoint of now: {}", text.trim_end())),
             Err(failure) => tell(&format!("hallpassd can't be asked for a checkpoint: {failure}")),
