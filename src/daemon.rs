@@ -317,8 +317,8 @@ pub async fn migrate(database: &Path) -> Result<Vec<i64>, OpenError> {
     SqliteStore::migrate(database, &SystemClock).await
 }
 
-/// Copies the database to a file, with a checkpoint of now if a daemon runs that signs some. `tell` hears what goes on, a line
-/// at a time.
+/// Copies the database to a file, with a checkpoint of now if a daemon runs that signs some. `tell` hears what goes on, a
+/// line at a time.
 ///
 /// # Errors
 ///

@@ -1,6 +1,7 @@
 -- Texts of what is over may be replaced by their digests: `sha256:` and hex. Whether that was done, `texts_erased_at` says,
--- and nothing else, because people may write what looks like a digest. All texts of a request go together, in one transaction
--- with the event that says so: first the request's, then those of its decisions and events, which the triggers demand.
+-- and nothing else, because people may write what looks like a digest. All texts of a request go together, in one
+-- transaction with the event that says so: first the request's, then those of its decisions and events, which the triggers
+-- demand.
 
 ALTER TABLE requests ADD COLUMN texts_erased_at INTEGER
     CONSTRAINT requests_texts_erased_when_settled

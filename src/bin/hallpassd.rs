@@ -67,7 +67,8 @@ enum Command {
     /// Copy the database to a new file, whether or not the daemon runs, and check the copy: every page, and the log's tree
     /// from its leaves. A daemon that runs is asked to sign a checkpoint first, so that the copy has one of now.
     ///
-    /// Nothing is written over, and there is no file unless it is whole. Run it as the user that hallpassd runs as, or as root.
+    /// Nothing is written over, and there is no file unless it is whole. Run it as the user that hallpassd runs as, or as
+    /// root.
     #[command(
         after_help = "Example: hallpassd backup --config /etc/hallpass/hallpassd.toml /var/backups/hallpass/2026-11-26.db\n\n\
                       Exit status: 0 the copy is there and sound; 1 there is none; 64 bad configuration."
@@ -174,8 +175,8 @@ fn reload(file: &Path, end_removed: bool, check: bool) -> Result<ExitCode, Box<d
     })
 }
 
-/// Where the database is, for commands that need nothing else of the file and may not have the daemon's credentials; or what
-/// is wrong.
+/// Where the database is, for commands that need nothing else of the file and may not have the daemon's credentials; or
+/// what is wrong.
 fn database_of(file: &Path) -> Option<PathBuf> {
     let database = config::store_path(file);
     if database.is_none() {

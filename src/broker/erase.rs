@@ -1,5 +1,5 @@
-//! Retention: the texts of what is long over are replaced by their digests, a batch at a time, each batch in one transaction
-//! with its event. By itself and without input, like all that the daemon does on a schedule.
+//! Retention: the texts of what is long over are replaced by their digests, a batch at a time, each batch in one
+//! transaction with its event. By itself and without input, like all that the daemon does on a schedule.
 
 use chrono::{DateTime, Utc};
 

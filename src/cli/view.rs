@@ -177,8 +177,8 @@ pub fn decision(decision: &Decision, times: &Times) -> Block {
         .field("digest", &decision.digest)
 }
 
-/// When a text was erased, and its digest; empty if it wasn't. It has a label of its own, so that nothing that somebody wrote
-/// looks like it.
+/// When a text was erased, and its digest; empty if it wasn't. It has a label of its own, so that nothing that somebody
+/// wrote looks like it.
 #[must_use]
 pub fn erased(erased: Option<&ErasedText>, times: &Times) -> String {
     let said = |erased: &ErasedText| format!("{}, {}", times.short(erased.erased_at.as_ref()), erased.digest);

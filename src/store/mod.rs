@@ -211,8 +211,8 @@ pub trait Ledger: Debug + Send + Sync {
 /// What is over for so long that its texts may go, and that nothing is left of them.
 #[async_trait]
 pub trait Retention: Debug + Send + Sync {
-    /// Exceptions that have their texts and were over before `until`, the oldest first, at most `limit`. Whether they really
-    /// were, the rule decides ([`Erasure::of`]).
+    /// Exceptions that have their texts and were over before `until`, the oldest first, at most `limit`. Whether they
+    /// really were, the rule decides ([`Erasure::of`]).
     async fn past(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<Past>, StoreError>;
 
     /// Freezes that have their texts and were thawed before `until`, the oldest thaw first, at most `limit`.

@@ -1,4 +1,5 @@
-//! A copy of the database in one file, while a daemon has it or not: consistent, checked, and there as a whole or not at all.
+//! A copy of the database in one file, while a daemon has it or not: consistent, checked, and there as a whole or not at
+//! all.
 //!
 //! ```text
 //! FILE.partial, made anew, 0600 --VACUUM INTO--> whole, synced --checked--> linked as FILE, which isn't there yet
@@ -6,8 +7,8 @@
 //! ```
 //!
 //! `VACUUM INTO` is one read of one moment, which neither waits for the daemon's commits nor makes them wait, and it leaves
-//! behind what was deleted. SQLite's backup functions do as well, but begin anew whenever somebody writes, and can't be called
-//! from Rust without unsafe code.
+//! behind what was deleted. SQLite's backup functions do as well, but begin anew whenever somebody writes, and can't be
+//! called from Rust without unsafe code.
 
 use std::{
     ffi::OsString,
@@ -133,7 +134,8 @@ pub enum BackupError {
     Database(#[from] OpenError),
     /// The copy has faults, so the database has them.
     #[error(
-        "the copy isn't sound, so neither is the database ({problem}); nothing was kept; see docs/operations.md, \"The store\""
+        "the copy isn't sound, so neither is the database ({problem}); nothing was kept; \
+         docs/store.md says how to restore an earlier one"
     )]
     Unsound {
         /// What is wrong.

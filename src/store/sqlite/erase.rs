@@ -1,5 +1,5 @@
-//! Texts that go: finding what is over, replacing its texts by their digests, and seeing that nothing of them is left in the
-//! files.
+//! Texts that go: finding what is over, replacing its texts by their digests, and seeing that nothing of them is left in
+//! the files.
 //!
 //! The request's row goes first. The triggers let a text of a decision or an event go only if that row says so.
 
