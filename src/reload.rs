@@ -189,7 +189,11 @@ impl Reloader {
         if let (Some(now), Some(tls)) = (&self.tls, tls) {
             now.replace(tls);
         }
-        self.schedules.replace(next.sweep.clone(), next.reconcile.schedule.clone());
+        self.schedules.replace(
+            next.sweep.clone(),
+            next.reconcile.schedule.clone(),
+            next.retention.schedule.clone(),
+        );
         // What Vault lets the daemon do for targets that are new; a claim that is faster asks by itself.
         tokio::spawn(async move { broker.refresh_blockers().await });
     }
@@ -203,6 +207,7 @@ pub fn settings(config: &Config) -> Settings {
         wrap_ttl: config.vault.wrap_ttl,
         alarm_after: config.alarm_after,
         revoke_unknown: config.reconcile.revoke_unknown,
+        texts_for: config.retention.texts_for,
         signers: config.signers.clone(),
     }
 }

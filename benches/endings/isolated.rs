@@ -57,6 +57,7 @@ pub async fn measure() {
         wrap_ttl: Duration::from_mins(5),
         alarm_after: Duration::from_mins(1),
         revoke_unknown: false,
+        texts_for: None,
         signers: Signers::default(),
         stopping: stopping.clone(),
         tasks: TaskTracker::new(),

@@ -262,6 +262,17 @@ pub enum Fact {
         /// Why.
         reason: String,
     },
+    /// Texts were replaced by their digests, because they were kept for as long as they are to be.
+    TextsErased {
+        /// What was over before this.
+        until: DateTime<Utc>,
+        /// The requests that are without their texts now, and those of their decisions and grants.
+        requests: Vec<String>,
+        /// The freezes that are.
+        freezes: Vec<String>,
+        /// How many texts of events are gone.
+        texts: u64,
+    },
     /// A known person tried what he may not do.
     AttemptRefused {
         /// What he tried.

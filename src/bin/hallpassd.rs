@@ -64,6 +64,22 @@ enum Command {
     /// Bring the database to this version's schema, and do nothing else.
     #[command(after_help = "Example: hallpassd migrate --config /etc/hallpass/hallpassd.toml")]
     Migrate(File),
+    /// Copy the database to a new file, whether or not the daemon runs, and check the copy: every page, and the log's tree
+    /// from its leaves. A daemon that runs is asked to sign a checkpoint first, so that the copy has one of now.
+    ///
+    /// Nothing is written over, and there is no file unless it is whole. Run it as the user that hallpassd runs as, or as
+    /// root.
+    #[command(
+        after_help = "Example: hallpassd backup --config /etc/hallpass/hallpassd.toml /var/backups/hallpass/2026-11-26.db\n\n\
+                      Exit status: 0 the copy is there and sound; 1 there is none; 64 bad configuration."
+    )]
+    Backup {
+        #[command(flatten)]
+        file: File,
+        /// The file to make. Its directory has to be there, and be private: the copy is as sensitive as the database.
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
+    },
     /// Compare Vault with the records now, and say what was found: leases that no grant knows of, grants that lost their
     /// lease, leases that Vault gave up revoking, and how far the clocks are apart. Asks the daemon if it runs.
     #[command(after_help = "Example: hallpassd reconcile --config /etc/hallpass/hallpassd.toml\n\n\
@@ -105,6 +121,7 @@ fn main() -> ExitCode {
         Command::Serve(file) => with(&file, serve),
         Command::Check(file) => with(&file, |_| Ok(checked(&file.path))),
         Command::Migrate(file) => with(&file, |config| migrate(&config.store.path)),
+        Command::Backup { file, to } => backup(&file.path, &to),
         Command::Reconcile(file) => with(&file, reconcile),
         Command::Doctor { file, output } => with(&file, |config| doctor(config, output)),
         Command::Reload { file, end_removed, check } => reload(&file.path, end_removed, check),
@@ -139,12 +156,8 @@ fn print_schema() -> Result<ExitCode, Box<dyn Error>> {
 
 /// Only the daemon can check the file as it sees it, with its credentials; so here it is only looked for the daemon.
 fn reload(file: &Path, end_removed: bool, check: bool) -> Result<ExitCode, Box<dyn Error>> {
-    let Some(database) = config::store_path(file) else {
-        let problems = Config::load(file, None).err();
-        eprintln!("{}", problems.map(|problems| problems.to_string()).unwrap_or_default());
-        return Ok(BAD_CONFIGURATION.into());
-    };
-    let question = Question { config: std::path::absolute(file)?, end_removed, check };
+    let Some(database) = database_of(file) else { return Ok(BAD_CONFIGURATION.into()) };
+    let question = Question::Reload { config: std::path::absolute(file)?, end_removed, check };
     let answer = Runtime::new()?.block_on(daemon::reload(&database, &question))?;
     Ok(match answer.outcome {
         Outcome::Done => {
@@ -155,11 +168,31 @@ fn reload(file: &Path, end_removed: bool, check: bool) -> Result<ExitCode, Box<d
             eprint!("{}", answer.text);
             BAD_CONFIGURATION.into()
         }
-        Outcome::Refused => {
+        Outcome::Refused | Outcome::Unavailable => {
             eprint!("{}", answer.text);
             ExitCode::FAILURE
         }
     })
+}
+
+/// Where the database is, for commands that need nothing else of the file and may not have the daemon's credentials; or
+/// what is wrong.
+fn database_of(file: &Path) -> Option<PathBuf> {
+    let database = config::store_path(file);
+    if database.is_none() {
+        let problems = Config::load(file, None).err();
+        eprintln!("{}", problems.map(|problems| problems.to_string()).unwrap_or_default());
+    }
+    database
+}
+
+fn backup(file: &Path, to: &Path) -> Result<ExitCode, Box<dyn Error>> {
+    let Some(database) = database_of(file) else { return Ok(BAD_CONFIGURATION.into()) };
+    let to = std::path::absolute(to)?;
+    let tell = |what: &str| eprintln!("hallpassd: {what}");
+    let copy = Runtime::new()?.block_on(daemon::backup(&database, &to, tell))?;
+    writeln!(io::stdout(), "{}: {} bytes, {}", to.display(), copy.bytes, copy.log)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn checked(path: &Path) -> ExitCode {

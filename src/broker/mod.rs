@@ -29,6 +29,7 @@ mod claim;
 mod configure;
 mod decide;
 mod end;
+mod erase;
 mod error;
 mod freeze;
 mod handles;
@@ -59,6 +60,7 @@ pub use self::{
     configure::{Change as ConfigurationChange, NotChanged, Occasion, Removed, Settings},
     decide::{Approving, Written},
     end::Tried,
+    erase::TextsErased,
     error::{BadField, Error},
     ledger::Witnessed,
     query::{Exception, RequestView, TargetView},
@@ -92,6 +94,8 @@ pub struct Parts {
     pub alarm_after: Duration,
     /// Whether leases that no grant knows of are revoked when they are found.
     pub revoke_unknown: bool,
+    /// For how long the texts of what is over are kept; for ever, if it isn't said.
+    pub texts_for: Option<Duration>,
     /// Whose keys sign approvals.
     pub signers: Signers,
     /// The secret that Vault's handles are digested with in events.
@@ -111,6 +115,7 @@ pub struct Broker {
     wrap_ttl_min: Duration,
     alarm_after: TimeDelta,
     revoke_unknown: bool,
+    texts_for: Option<TimeDelta>,
     signers: Arc<Signers>,
     shared: Arc<Shared>,
 }
@@ -158,8 +163,8 @@ impl Broker {
     /// Puts a broker together. Nothing is asked of anybody yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { policy, wrap_ttl, alarm_after, revoke_unknown, signers, .. } = parts;
-        let settings = Settings { policy, wrap_ttl, alarm_after, revoke_unknown, signers };
+        let Parts { policy, wrap_ttl, alarm_after, revoke_unknown, texts_for, signers, .. } = parts;
+        let settings = Settings { policy, wrap_ttl, alarm_after, revoke_unknown, texts_for, signers };
         Self::of(Arc::new(Shared {
             store: parts.store,
             issuer: parts.issuer,

@@ -19,11 +19,12 @@ use super::{
 };
 
 /// What takes effect without a restart: these keys, and all in these sections.
-const AT_ONCE: [&str; 10] = [
+const AT_ONCE: [&str; 11] = [
     "alarm",
     "approvals",
     "identity",
     "reconcile",
+    "retention",
     "roles",
     "schedule",
     "server.tls_cert_file",

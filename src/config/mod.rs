@@ -42,7 +42,7 @@ pub use self::{
     problem::{Problem, Problems},
     schema::schema,
     server::{Server, Tls},
-    upkeep::Reconcile,
+    upkeep::{Reconcile, Retention},
     vault::Vault,
 };
 use self::{
@@ -73,6 +73,8 @@ pub struct Config {
     pub sweep: Schedule,
     /// When Vault and the records are compared, and what is done about what is found.
     pub reconcile: Reconcile,
+    /// How long the texts of what is over are kept.
+    pub retention: Retention,
     /// How long an ending may take before an alarm is raised.
     pub alarm_after: Duration,
     /// What it logs.
@@ -179,6 +181,7 @@ fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Confi
     let identity = identity::read(root.section("identity"), files, server.as_ref());
     let sweep = upkeep::read_sweep(root.section("schedule"));
     let reconcile = upkeep::read_reconcile(root.section("reconcile"));
+    let retention = upkeep::read_retention(root.section("retention"));
     let alarm_after = upkeep::read_alarm(root.section("alarm"));
     let log = log::read(root.section("log"));
     let roles = read_roles(root.section("roles"));
@@ -198,6 +201,7 @@ fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Confi
         signers: signers?,
         sweep: sweep?,
         reconcile: reconcile?,
+        retention: retention?,
         alarm_after: alarm_after?,
         log: log?,
         policy,

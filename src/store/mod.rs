@@ -24,6 +24,7 @@ use crate::{
         limits::Held,
         policy::Scope,
         request::Request,
+        retention::{Erasure, Past, PastFreeze},
         target::TargetName,
         text::IdempotencyKey,
         totals::Totals,
@@ -43,6 +44,8 @@ pub enum Write<'a> {
     Grant(&'a Change<Grant>),
     /// A freeze's change, with its event.
     Freeze(&'a Change<Freeze>),
+    /// Texts that go, with the event that says so.
+    Erasure(&'a Erasure),
     /// A fact that changes nothing: an attempt that was refused.
     Fact(&'a Event),
     /// A statement about the log as it is. It isn't an event: it would change what it is about.
@@ -85,6 +88,7 @@ impl Write<'_> {
             Self::Request(change) => Self::Request(change),
             Self::Grant(change) => Self::Grant(change),
             Self::Freeze(change) => Self::Freeze(change),
+            Self::Erasure(erasure) => Self::Erasure(erasure),
             Self::Fact(event) => Self::Fact(event),
             Self::Checkpoint(checkpoint) => Self::Checkpoint(checkpoint),
             Self::Cosignature(cosignature) => Self::Cosignature(cosignature),
@@ -158,6 +162,20 @@ pub trait Ledger: Debug + Send + Sync {
     async fn last_cosigned_at(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
 }
 
+/// What is over for so long that its texts may go, and that nothing is left of them.
+#[async_trait]
+pub trait Retention: Debug + Send + Sync {
+    /// Exceptions that have their texts and were over before `until`, the oldest first, at most `limit`. Whether they
+    /// really were, the rule decides ([`Erasure::of`]).
+    async fn past(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<Past>, StoreError>;
+
+    /// Freezes that have their texts and were thawed before `until`, the oldest thaw first, at most `limit`.
+    async fn past_freezes(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<PastFreeze>, StoreError>;
+
+    /// Removes what erased texts left behind in the store's files. False if somebody reads, so that it must be tried again.
+    async fn scrub(&self) -> Result<bool, StoreError>;
+}
+
 /// Keeps requests, grants and the audit log. Every read sees all that was committed before it began.
 #[async_trait]
 pub trait Store: Debug + Send + Sync {
@@ -216,6 +234,9 @@ pub trait Store: Debug + Send + Sync {
         sequence: i64,
         limit: u32,
     ) -> Result<Vec<Recorded>, StoreError>;
+
+    /// What its texts may be erased of.
+    fn retention(&self) -> &dyn Retention;
 
     /// The log as a tree.
     fn ledger(&self) -> &dyn Ledger;

@@ -6,41 +6,47 @@ use std::{pin::Pin, sync::Arc};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Notify, watch as channel};
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, info, warn};
 
 use crate::{
-    broker::{Broker, Error},
+    broker::{Broker, Error, TextsErased},
     clock::Clock,
     schedule::Schedule,
 };
 
 /// The pause after something that the store refused.
 const STORE_PAUSE: TimeDelta = TimeDelta::seconds(1);
+/// How often it is tried to remove what erased texts left in files: whoever reads is done in a moment.
+const SCRUB_TRIES: u32 = 60;
 /// How long a chore sleeps at most: endings can begin, and clocks can be set, without anybody telling it.
 const LOOK_AGAIN: TimeDelta = TimeDelta::minutes(1);
 
 /// A loop that runs until the daemon stops, with its name.
 pub type Chore = (&'static str, Pin<Box<dyn Future<Output = ()> + Send>>);
 
-/// When the two chores run that have a schedule.
+/// When the chores run that have a schedule.
 #[derive(Debug)]
 pub struct Schedules {
     /// When every open grant is looked at.
     pub sweep: channel::Sender<Schedule>,
     /// When Vault and the records are compared.
     pub reconcile: channel::Sender<Schedule>,
+    /// When texts go that were kept for long enough.
+    pub retention: channel::Sender<Schedule>,
 }
 
 impl Schedules {
     /// Begins with these.
     #[must_use]
-    pub fn new(sweep: Schedule, reconcile: Schedule) -> Self {
-        Self { sweep: channel::Sender::new(sweep), reconcile: channel::Sender::new(reconcile) }
+    pub fn new(sweep: Schedule, reconcile: Schedule, retention: Schedule) -> Self {
+        let [sweep, reconcile, retention] = [sweep, reconcile, retention].map(channel::Sender::new);
+        Self { sweep, reconcile, retention }
     }
 
     /// Goes on with these.
-    pub fn replace(&self, sweep: Schedule, reconcile: Schedule) {
-        for (now, next) in [(&self.sweep, sweep), (&self.reconcile, reconcile)] {
+    pub fn replace(&self, sweep: Schedule, reconcile: Schedule, retention: Schedule) {
+        let all = [(&self.sweep, sweep), (&self.reconcile, reconcile), (&self.retention, retention)];
+        for (now, next) in all {
             now.send_if_modified(|now| {
                 let differs = *now != next;
                 *now = next;
@@ -64,10 +70,12 @@ pub struct Chores {
 }
 
 impl Chores {
-    /// All of them; the schedules say when two of them run, beside at once and when the schedules are changed.
+    /// All of them; the schedules say when the last ones run. The sweep and the reconciliation do so at once, too, and when
+    /// their schedules are changed.
     #[must_use]
     pub fn all(&self, schedules: &Schedules) -> Vec<Chore> {
-        let [sweep, reconcile] = [&schedules.sweep, &schedules.reconcile].map(channel::Sender::subscribe);
+        let Schedules { sweep, reconcile, retention } = schedules;
+        let [sweep, reconcile, retention] = [sweep, reconcile, retention].map(channel::Sender::subscribe);
         vec![
             ("deadlines", Box::pin(self.clone().load_deadlines())),
             ("rescan", Box::pin(self.clone().look_through())),
@@ -76,6 +84,7 @@ impl Chores {
             ("alarms", Box::pin(self.clone().raise_alarms())),
             ("sweep", Box::pin(self.clone().sweep(sweep))),
             ("reconciliation", Box::pin(self.clone().reconcile(reconcile))),
+            ("retention", Box::pin(self.clone().erase_texts(retention))),
         ]
     }
 
@@ -170,6 +179,54 @@ impl Chores {
                 () = self.rest_until_next(&mut schedule) => {}
             }
         }
+    }
+
+    /// Erases the texts that were kept for long enough. Never at once: whoever wrote too short a time has until then to
+    /// notice, and what is erased doesn't come back.
+    async fn erase_texts(self, mut schedule: channel::Receiver<Schedule>) {
+        loop {
+            let due_at = schedule.borrow_and_update().next_after(self.clock.now());
+            self.rest_until_next(&mut schedule).await;
+            if self.stopping.is_cancelled() {
+                return;
+            }
+            // Another schedule ends the rest, too.
+            if self.clock.now() >= due_at {
+                self.erase_texts_once(&self.broker()).await;
+            }
+        }
+    }
+
+    async fn erase_texts_once(&self, broker: &Broker) {
+        match broker.erase_texts().await {
+            Ok(TextsErased { requests: 0, freezes: 0, more: false }) => {}
+            Ok(TextsErased { requests, freezes, more }) => info!(
+                "event.action" = "texts-erased",
+                "hallpass.requests" = requests,
+                "hallpass.freezes" = freezes,
+                "the texts of {requests} requests and {freezes} freezes were erased{}",
+                if more { "; there are more for the next time" } else { "" }
+            ),
+            Err(failure) => failed(&failure, "texts that were kept for long enough could not be erased"),
+        }
+        self.scrub(broker).await;
+    }
+
+    /// Also when nothing was erased now: the last time may have been cut short.
+    async fn scrub(&self, broker: &Broker) {
+        for _ in 0..SCRUB_TRIES {
+            match broker.scrub().await {
+                Ok(true) => return,
+                Ok(false) => self.rest_until(self.clock.now() + STORE_PAUSE).await,
+                Err(failure) => {
+                    return failed(&failure, "what erased texts left in files could not be removed");
+                }
+            }
+        }
+        warn!(
+            "event.action" = "erased-texts-linger",
+            "somebody reads the database all the time, so its -wal file may still have texts that were erased"
+        );
     }
 
     async fn rest_until_next(&self, schedule: &mut channel::Receiver<Schedule>) {

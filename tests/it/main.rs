@@ -8,6 +8,8 @@ mod attacks;
 #[cfg(test)]
 mod authorization;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod cli;
@@ -27,6 +29,8 @@ mod doctor;
 mod durability;
 #[cfg(test)]
 mod endings;
+#[cfg(test)]
+mod erasing;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]

@@ -330,7 +330,7 @@ fn a_person_counts_once_under_however_many_identities() {
             requester: person("vault:dev", "dev"),
             groups: BTreeSet::from(["dev".to_owned()]),
             duration: Duration::from_mins(1),
-            reason: Prose::new("orders hang").unwrap(),
+            reason: Prose::new("orders hang").unwrap().into(),
             ticket: None,
             approvals_required: 1,
             not_before: None,
@@ -342,7 +342,7 @@ fn a_person_counts_once_under_however_many_identities() {
         let approval = |(number, subject): (usize, &&str)| {
             let decision = Decision {
                 approver: person(subject, &format!("name {number}")),
-                statement: Prose::new("read-only").unwrap(),
+                statement: Prose::new("read-only").unwrap().into(),
                 digest: request.digest(),
                 decided_at: chrono::DateTime::UNIX_EPOCH,
                 groups: set(&["leads"]),

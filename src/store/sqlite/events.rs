@@ -4,6 +4,7 @@
 //! A row is a leaf of the log's tree, with the hashes of the subtrees that it completes. So an event and its place in the
 //! tree are one statement of the transaction in which the change is that it tells of.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::{FromRow, QueryBuilder, Sqlite, sqlite::SqliteConnection};
 
 use super::{
@@ -14,6 +15,7 @@ use super::{
 use crate::{
     access::{
         event::{Event, Recorded},
+        freeze::Freeze,
         id::RequestId,
         policy::Scope,
     },
@@ -124,6 +126,35 @@ pub(super) async fn timeline(readers: &Readers, request: RequestId) -> Result<Ve
     let mut query = QueryBuilder::new(SELECT);
     query.push(" WHERE e.request_id = ").push_bind(request.to_string()).push(" ORDER BY e.sequence");
     all(readers, query, "read a timeline").await
+}
+
+/// What is recorded of a freeze that is over: from its beginning to the next thaw of what it covers, since no two freezes
+/// of the same stand at once.
+pub(super) async fn of_freeze(readers: &Readers, freeze: &Freeze) -> Result<Vec<Recorded>, StoreError> {
+    all(readers, select_of_freeze(freeze), "read a timeline").await
+}
+
+fn select_of_freeze(freeze: &Freeze) -> QueryBuilder<Sqlite> {
+    let of_extent = " INDEXED BY audit_events_of_freezes WHERE e.kind IN ('TargetsFrozen', 'TargetsThawed') \
+                     AND (e.leaf ->> '$.detail.extent') = ";
+    let (extent, at) = (freeze.extent.to_string(), as_in_leaves(freeze.frozen_at));
+    let mut query = QueryBuilder::new("WITH freeze AS (SELECT min(e.sequence) AS begun FROM audit_events e");
+    query.push(of_extent).push_bind(extent.clone());
+    query.push(" AND e.kind = 'TargetsFrozen' AND e.texts IS NOT NULL AND (e.leaf ->> '$.at') = ");
+    query.push_bind(at).push(") ").push(SELECT).push(of_extent).push_bind(extent.clone());
+    query.push(
+        " AND e.sequence BETWEEN (SELECT begun FROM freeze) AND (SELECT min(e.sequence) FROM audit_events e",
+    );
+    query.push(of_extent).push_bind(extent);
+    query.push(
+        " AND e.kind = 'TargetsThawed' AND e.sequence > (SELECT begun FROM freeze)) ORDER BY e.sequence",
+    );
+    query
+}
+
+/// An instant as leaves spell it, so that later is greater.
+pub(super) fn as_in_leaves(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// Events of requests in the scope after a place in the log, in order. Events of no request aren't among them.

@@ -1,5 +1,6 @@
-//! Freezes: the few that stand, and their changes.
+//! Freezes: the few that stand, those that are over, and their changes.
 
+use chrono::{DateTime, Utc};
 use sqlx::{
     FromRow,
     sqlite::{SqliteConnection, SqliteQueryResult},
@@ -20,8 +21,12 @@ use crate::{
 };
 
 const SELECT: &str = "\
-    SELECT id, extent, by_subject, by_name, reason, frozen_at, ends_grants, revision \
+    SELECT id, extent, by_subject, by_name, reason, frozen_at, ends_grants, thawed_at, revision \
       FROM freezes WHERE thawed_at IS NULL ORDER BY extent";
+
+const SELECT_THAWED: &str = "\
+    SELECT id, extent, by_subject, by_name, reason, frozen_at, ends_grants, thawed_at, revision FROM freezes \
+     WHERE texts_erased_at IS NULL AND thawed_at < ? ORDER BY thawed_at, id LIMIT ?";
 
 const INSERT: &str = "\
     INSERT INTO freezes (id, extent, by_subject, by_name, reason, frozen_at, ends_grants, revision) \
@@ -41,13 +46,31 @@ struct Row {
     reason: String,
     frozen_at: i64,
     ends_grants: bool,
+    thawed_at: Option<i64>,
     revision: i64,
 }
 
 /// The freezes that stand, in the order of what they cover.
 pub(super) async fn standing(readers: &Readers) -> Result<Vec<Freeze>, StoreError> {
+    all(readers, sqlx::query_as(SELECT).fetch_all(readers.pool())).await
+}
+
+/// Those that were thawed before then and have their texts, the oldest thaw first.
+pub(super) async fn thawed_with_texts(
+    readers: &Readers,
+    until: DateTime<Utc>,
+    limit: u32,
+) -> Result<Vec<Freeze>, StoreError> {
+    let query = sqlx::query_as(SELECT_THAWED).bind(millis(until)).bind(i64::from(limit));
+    all(readers, query.fetch_all(readers.pool())).await
+}
+
+async fn all(
+    readers: &Readers,
+    rows: impl Future<Output = Result<Vec<Row>, sqlx::Error>>,
+) -> Result<Vec<Freeze>, StoreError> {
     let operation = "read the freezes";
-    let rows: Vec<Row> = readers.answer(operation, sqlx::query_as(SELECT).fetch_all(readers.pool())).await?;
+    let rows = readers.answer(operation, rows).await?;
     let read = |row: Row| {
         let what = format!("freeze {}", row.id);
         row.read().map_err(|problem| corrupt(operation, what, problem))
@@ -63,7 +86,10 @@ impl Row {
             by: person(self.by_subject, self.by_name),
             reason: Prose::recorded(&self.reason).ok_or("its reason breaks the rules for texts")?,
             frozen_at: instant(self.frozen_at)?,
-            state: State::Frozen { ends_grants: self.ends_grants },
+            state: match self.thawed_at.map(instant).transpose()? {
+                Some(thawed_at) => State::Thawed { thawed_at },
+                None => State::Frozen { ends_grants: self.ends_grants },
+            },
             revision: self.revision,
         })
     }

@@ -4,10 +4,12 @@
 //! out. A connection is used only after its settings were read back.
 
 mod adopt;
+pub mod backup;
 mod checkpoints;
 mod condition;
 mod connect;
 mod due;
+mod erase;
 mod events;
 mod files;
 mod freezes;
@@ -32,6 +34,7 @@ use std::{collections::BTreeMap, fs::File, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqliteConnectOptions;
 use tokio::time::timeout;
 
 use crate::{
@@ -44,6 +47,7 @@ use crate::{
         limits::Held,
         policy::Scope,
         request::Request,
+        retention::{Past, PastFreeze},
         target::TargetName,
         text::IdempotencyKey,
         totals::Totals,
@@ -54,8 +58,8 @@ use crate::{
         tree::{Hash, Node},
     },
     store::{
-        Checkpoint, Cosignature, Due, GrantFilter, Ledger, Part, RequestFilter, Slice, Store, StoreError,
-        Write,
+        Checkpoint, Cosignature, Due, GrantFilter, Ledger, Part, RequestFilter, Retention, Slice, Store,
+        StoreError, Write,
     },
 };
 
@@ -88,6 +92,8 @@ pub struct SqliteStore {
     /// For what the daemon does by itself, so that people's reads can't delay it.
     daemon: readers::Readers,
     writer: writer::Writer,
+    /// For what takes a moment of a connection that writes.
+    options: SqliteConnectOptions,
     /// Held, not read: the lock ends with it.
     _lock: File,
 }
@@ -191,6 +197,10 @@ impl Store for SqliteStore {
         events::after(&self.people, scope, request, sequence, limit).await
     }
 
+    fn retention(&self) -> &dyn Retention {
+        self
+    }
+
     fn ledger(&self) -> &dyn Ledger {
         self
     }
@@ -246,6 +256,21 @@ impl Store for SqliteStore {
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {
         settings::digest_key(&self.daemon).await
+    }
+}
+
+#[async_trait]
+impl Retention for SqliteStore {
+    async fn past(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<Past>, StoreError> {
+        erase::past(&self.daemon, until, limit).await
+    }
+
+    async fn past_freezes(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<PastFreeze>, StoreError> {
+        erase::past_freezes(&self.daemon, until, limit).await
+    }
+
+    async fn scrub(&self) -> Result<bool, StoreError> {
+        erase::scrub(&self.options).await
     }
 }
 

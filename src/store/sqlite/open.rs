@@ -137,7 +137,7 @@ pub(super) async fn open(
     let (people, daemon) = (Readers::for_people(file).await?, Readers::for_daemon(file).await?);
     let reports = Readers::for_reports(file).await?;
     let pen = Pen::of(connection).await?;
-    let writer = Writer::new(file, options, pen)
+    let writer = Writer::new(file, options.clone(), pen)
         .map_err(|source| OpenError::File { file: file.to_owned(), source })?;
-    Ok((SqliteStore { people, reports, daemon, writer, _lock: lock }, applied))
+    Ok((SqliteStore { people, reports, daemon, writer, options, _lock: lock }, applied))
 }

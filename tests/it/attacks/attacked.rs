@@ -377,6 +377,7 @@ async fn broker(sim: &Sim, persons: Persons, clock: Arc<dyn Clock>) -> Arc<Broke
         wrap_ttl: Duration::from_mins(5),
         alarm_after: Duration::from_mins(1),
         revoke_unknown: false,
+        texts_for: None,
         signers: Signers::default(),
         stopping: sim.stopping.clone(),
         tasks: TaskTracker::new(),

@@ -81,6 +81,7 @@ impl Life {
             wrap_ttl: WRAP_TTL,
             alarm_after: ALARM_AFTER,
             revoke_unknown: ground.revoke_unknown,
+            texts_for: None,
             digest_key: [7; 32],
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),

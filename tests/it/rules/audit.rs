@@ -12,13 +12,14 @@ use hallpass::access::{
     grant::Grant,
     id::FreezeId,
     id::GrantId,
+    retention::{Erasure, Past},
     revocation::{Cause, Confirmation, Step},
     text::Prose,
 };
 
 use super::{
     DECIDE_WITHIN, LEASE, REASON, STATEMENT, TOKEN, WRAPPING, active, approved, at, claimed, decision,
-    developer, keyed, opened, person, submit, target, with_lease, with_token,
+    developer, keyed, opened, person, recorded, submit, target, with_lease, with_token,
 };
 
 const DOCUMENTATION: &str = include_str!("../../../docs/audit.md");
@@ -105,6 +106,12 @@ fn every_fact() -> Vec<Fact> {
         },
         Fact::TargetsFrozen { extent: "*".to_owned(), reason: REASON.to_owned(), ends_grants: true },
         Fact::TargetsThawed { extent: "orders".to_owned(), reason: REASON.to_owned() },
+        Fact::TextsErased {
+            until: at(0),
+            requests: vec!["00000000000000000000000000".to_owned()],
+            freezes: Vec::new(),
+            texts: 3,
+        },
     ]
 }
 
@@ -152,6 +159,7 @@ const fn place(fact: &Fact) -> usize {
         Fact::IdentityRefused { .. } => 21,
         Fact::TargetsFrozen { .. } => 22,
         Fact::TargetsThawed { .. } => 23,
+        Fact::TextsErased { .. } => 24,
     }
 }
 
@@ -211,6 +219,15 @@ fn event<T>(change: &Change<T>) -> Event {
     change.event().clone()
 }
 
+/// What is long over, a request that was withdrawn, without its text.
+fn erased() -> Erasure {
+    let submitted = submit(1);
+    let withdrawn = submitted.after().clone().withdraw(developer(), at(1)).unwrap();
+    let timeline = recorded(&[submitted.event(), withdrawn.event()]);
+    let past = Past { request: withdrawn.into_after(), grants: Vec::new(), timeline };
+    Erasure::of(vec![past], Vec::new(), at(2000), at(3000)).unwrap()
+}
+
 /// The events of every way through the state machines, made by the rules from handles that are canaries.
 fn every_event() -> Vec<Event> {
     let (now, orders) = (at(2000), target(1));
@@ -227,6 +244,7 @@ fn every_event() -> Vec<Event> {
         event(&frozen),
         event(&frozen.after().clone().thaw(developer(), &Prose::new(REASON).unwrap(), now).unwrap()),
         event(&approved(1).claim(now, Some(&orders)).unwrap().0),
+        erased().event().clone(),
     ];
     let opened = opened(now);
     let minted = with_token(opened.after().clone(), now);

@@ -91,6 +91,7 @@ fn world_on(
         wrap_ttl: WRAP_TTL,
         alarm_after: Duration::from_mins(1),
         revoke_unknown,
+        texts_for: None,
         digest_key: [7; 32],
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),

@@ -56,7 +56,7 @@ impl Sqlite {
     }
 
     /// A connection past the store.
-    async fn raw(&self) -> SqliteConnection {
+    pub async fn raw(&self) -> SqliteConnection {
         raw(&self.file()).await
     }
 }
@@ -224,12 +224,13 @@ async fn nobody_changes_what_is_recorded() {
     world.cosigned(2).await;
     let mut raw = backend.raw().await;
     let cases = [
-        ("UPDATE decisions SET statement = 'yes'", "decisions_never_change"),
+        ("UPDATE decisions SET approver_name = 'x'", "decisions_never_change"),
+        ("UPDATE decisions SET signature = NULL", "decisions_never_change"),
         ("DELETE FROM decisions", "decisions_never_go"),
         ("INSERT OR REPLACE INTO decisions SELECT * FROM decisions", "decisions_append"),
         ("DELETE FROM requests", "requests_never_go"),
         (
-            "UPDATE requests SET reason = 'other', revision = 2 WHERE state = 'PENDING'",
+            "UPDATE requests SET ticket = 'other', revision = 2 WHERE state = 'PENDING'",
             "requests_ask_never_changes",
         ),
         ("UPDATE requests SET state = 'PENDING', revision = revision + 1", "requests_move"),

@@ -89,7 +89,7 @@ impl<'s> World<'s> {
             credential_path: target.credential_path.clone(),
             requester: person(requester),
             duration: Duration::from_hours(1),
-            reason: Prose::new("the queue is stuck").unwrap(),
+            reason: Prose::new("the queue is stuck").unwrap().into(),
             ticket: None,
             approvals_required: target.approvals_required.get(),
             not_before: Some(beginning()),
@@ -119,7 +119,7 @@ impl<'s> World<'s> {
     pub fn decision(&self, request: &Request, approver: &str) -> Decision {
         Decision {
             approver: person(approver),
-            statement: Prose::new("go ahead, or don't").unwrap(),
+            statement: Prose::new("go ahead, or don't").unwrap().into(),
             digest: request.digest(),
             decided_at: self.tick(),
             groups: BTreeSet::from(["leads".to_owned(), "a \"quoted\" group".to_owned()]),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sqlx::{Connection, sqlite::SqliteConnection};
 
 use super::{
-    super::{checkpoints, events, freezes, rows::failed, write},
+    super::{checkpoints, erase, events, freezes, rows::failed, write},
     job::{Answer, Change, Failure, Job},
     lanes::Lanes,
     pen::Pen,
@@ -135,6 +135,10 @@ async fn apply(
             Change::Freeze(change) => {
                 freezes::write(connection, change).await?;
                 change.event()
+            }
+            Change::Erasure(erasure) => {
+                erase::write(connection, erasure).await?;
+                erasure.event()
             }
             Change::Fact(event) => event,
             Change::Checkpoint(checkpoint) => {

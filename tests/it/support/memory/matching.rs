@@ -88,8 +88,11 @@ impl Rows {
                 ask.ticket.as_ref().is_some_and(|known| known.as_str() == *ticket)
             })
             && fits(filter.text.as_ref(), |text| {
-                has(ask.reason.as_str(), text)
-                    || decisions.iter().any(|decision| has(decision.statement.as_str(), text))
+                ask.reason.kept().is_some_and(|reason| has(reason.as_str(), text))
+                    || decisions
+                        .iter()
+                        .filter_map(|decision| decision.statement.kept())
+                        .any(|said| has(said.as_str(), text))
             })
             && fits(filter.signed.as_ref(), |signed| {
                 if *signed { !request.approvals.is_empty() && !unsigned } else { unsigned }

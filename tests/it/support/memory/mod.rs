@@ -16,13 +16,14 @@ use chrono::{DateTime, Utc};
 use hallpass::{
     access::{
         event::Recorded,
-        freeze::Freeze,
+        freeze::{self, Freeze},
         grant::{Grant, State},
         handle::LeaseId,
         id::{GrantId, RequestId},
         limits::Held,
         policy::Scope,
         request::Request,
+        retention::{Past, PastFreeze},
         target::TargetName,
         text::IdempotencyKey,
         totals::Totals,
@@ -32,8 +33,8 @@ use hallpass::{
         tree::{Frontier, Hash, Node},
     },
     store::{
-        Checkpoint, Cosignature, Due, GrantFilter, Ledger, Overdue, Part, RequestFilter, Slice, Store,
-        StoreError, Write,
+        Checkpoint, Cosignature, Due, GrantFilter, Ledger, Overdue, Part, RequestFilter, Retention, Slice,
+        Store, StoreError, Write,
     },
 };
 
@@ -237,6 +238,10 @@ impl Store for MemoryStore {
         Ok(later.filter(seen).take(limit as usize).cloned().collect())
     }
 
+    fn retention(&self) -> &dyn Retention {
+        self
+    }
+
     fn ledger(&self) -> &dyn Ledger {
         self
     }
@@ -345,6 +350,56 @@ impl Store for MemoryStore {
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {
         Ok([7; 32])
+    }
+}
+
+#[async_trait]
+impl Retention for MemoryStore {
+    async fn past(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<Past>, StoreError> {
+        let rows = self.rows();
+        let whole = rows.requests.values().filter(|request| {
+            let is_whole = request.ask.reason.kept().is_some() && request.is_settled();
+            is_whole && request.id < RequestId::new(until, 0)
+        });
+        let past = whole.map(|request| {
+            let mut grants: Vec<_> =
+                rows.grants.values().filter(|grant| grant.request == request.id).cloned().collect();
+            grants.reverse();
+            let about = |event: &&Recorded| event.about.request == Some(request.id);
+            let timeline = rows.events.iter().filter(about).cloned().collect();
+            Past { request: request.clone(), grants, timeline }
+        });
+        let over = past.filter(|past| {
+            let is_over = |grant: &Grant| match grant.state {
+                State::Revoked { revoked_at: at, .. } | State::Failed { failed_at: at, .. } => {
+                    at < until && grant.window.closes_at() <= until
+                }
+                _ => false,
+            };
+            past.grants.iter().all(is_over) && past.timeline.iter().all(|event| event.at < until)
+        });
+        Ok(over.take(limit as usize).collect())
+    }
+
+    async fn past_freezes(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<PastFreeze>, StoreError> {
+        let rows = self.rows();
+        let thawed_at = |freeze: &Freeze| match freeze.state {
+            freeze::State::Thawed { thawed_at } => Some(thawed_at),
+            freeze::State::Frozen { .. } => None,
+        };
+        let is_past = |freeze: &&Freeze| {
+            let is_whole = !rows.erased_freezes.contains_key(&freeze.id);
+            is_whole && thawed_at(freeze).is_some_and(|at| at < until)
+        };
+        let mut past: Vec<&Freeze> = rows.freezes.values().filter(is_past).collect();
+        past.sort_by_key(|freeze| (thawed_at(freeze), freeze.id));
+        let with_timeline =
+            |freeze: &Freeze| PastFreeze { freeze: freeze.clone(), timeline: rows.of_freeze(freeze) };
+        Ok(past.into_iter().take(limit as usize).map(with_timeline).collect())
+    }
+
+    async fn scrub(&self) -> Result<bool, StoreError> {
+        Ok(true)
     }
 }
 
