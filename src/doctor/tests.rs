@@ -41,6 +41,7 @@ fn target(early_revocation: EarlyRevocation) -> Target {
         window_default: None,
         writing: Writing::default(),
         limits: Limits::default(),
+        cosigned_within: None,
     }
 }
 

@@ -136,6 +136,7 @@ fn target(name: &str, requesters: &[&str], approvers: &[&str]) -> (TargetName, T
         window_default: None,
         writing: Writing::default(),
         limits: Limits::default(),
+        cosigned_within: None,
     };
     (name, target)
 }

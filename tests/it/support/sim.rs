@@ -286,5 +286,6 @@ fn target(name: &str) -> Target {
         window_default: None,
         writing: Writing::default(),
         limits: Limits::default(),
+        cosigned_within: None,
     }
 }
