@@ -48,6 +48,7 @@
 //! | `grpc` | the store, Vault |
 //! | [`doctor`] | the broker, gRPC; it judges what [`store`] and [`vault`] have read, and reads nothing itself |
 //! | [`signature`] | any other module but [`access`], the network, the environment, the clock |
+//! | [`ledger`] | any other module but [`access`], tokio, SQL, the wire, files, the network, the environment, the clock |
 //! | `cli` | the broker, the store, Vault, the daemon |
 //!
 //! sqlx is named only below [`store`], vaultrs only below [`vault`], tonic only below `grpc` and `cli` and in [`wire`].

@@ -6,5 +6,8 @@
 //! `docs/ledger.md`.
 
 mod canonical;
+pub mod checkpoint;
 pub mod leaf;
+pub mod note;
 pub mod tree;
+pub mod witness;
