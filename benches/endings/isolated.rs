@@ -11,7 +11,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::{
     access::id::GrantId,
-    broker::{Broker, Parts},
+    broker::{Broker, Notary, Parts},
     clock::{Clock, SystemClock},
     signature::Signers,
     store::{
@@ -58,6 +58,7 @@ pub async fn measure() {
         alarm_after: Duration::from_mins(1),
         revoke_unknown: false,
         signers: Signers::default(),
+        notary: Notary::default(),
         stopping: stopping.clone(),
         tasks: TaskTracker::new(),
     }));

@@ -25,6 +25,7 @@ mod alarm;
 mod announce;
 mod armed;
 mod blockers;
+mod checkpoint;
 mod claim;
 mod configure;
 mod decide;
@@ -35,16 +36,19 @@ mod handles;
 mod issuing;
 mod journal;
 mod limits;
+mod notary;
 mod query;
 mod reconcile;
 mod recording;
 mod refuse;
 mod reissue;
 mod signed;
+mod standing;
 mod submit;
 mod undo;
 mod upkeep;
 mod watch;
+mod witness;
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
@@ -54,16 +58,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
     armed::Due,
+    checkpoint::{Extent, Unsigned},
     claim::Claimed,
     configure::{Change as ConfigurationChange, NotChanged, Occasion, Removed, Settings},
     decide::{Approving, Written},
     end::Tried,
     error::{BadField, Error},
+    notary::{Notary, Past, SignError, Signer, Witness, WitnessError},
     query::{Exception, RequestView, TargetView},
     reconcile::Findings,
     signed::Signature,
     submit::Submission,
     watch::{Seen, Watch},
+    witness::Unseen,
 };
 pub use crate::store::{GrantFilter, RequestFilter, Slice};
 
@@ -94,6 +101,8 @@ pub struct Parts {
     pub signers: Signers,
     /// The secret that Vault's handles are digested with in events.
     pub digest_key: [u8; 32],
+    /// Who stands for the log.
+    pub notary: Notary,
     /// Cancelled when the daemon stops: streams end, claims are refused.
     pub stopping: CancellationToken,
     /// Where verbs that change something go on when their caller is gone. Waited for when the daemon stops.
@@ -142,6 +151,9 @@ pub struct Shared {
     blockers: blockers::Blockers,
     refusals: refuse::Limiter,
     homeless: upkeep::Homeless,
+    notary: Notary,
+    standing: standing::Standing,
+    reconciliation_wanted: Notify,
 }
 
 impl Deref for Broker {
@@ -182,6 +194,9 @@ impl Broker {
             blockers: blockers::Blockers::default(),
             refusals: refuse::Limiter::default(),
             homeless: upkeep::Homeless::default(),
+            standing: standing::Standing::new(&parts.notary),
+            notary: parts.notary,
+            reconciliation_wanted: Notify::new(),
         }))
     }
 

@@ -103,7 +103,10 @@ fn hint(reason: ErrorReason, info: &ErrorInfo) -> Option<String> {
         ErrorReason::TooEarly | ErrorReason::OutsideHours => {
             "the request stays approved until it lapses; `hallpass show` says when that is"
         }
-        ErrorReason::IssueBlocked => "tell the operators: hallpassd lacks rights in Vault",
+        ErrorReason::IssueBlocked => {
+            "tell the operators: hallpassd lacks rights in Vault, or its audit log isn't what it was"
+        }
+        ErrorReason::NotCosigned => "claim again in a moment; tell the operators if no witness comes back",
         ErrorReason::EarlierRemains => {
             "claim again in a moment; `hallpass list --overdue` says what is in the way"
         }

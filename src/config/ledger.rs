@@ -141,9 +141,9 @@ fn witness(
     known: &mut BTreeSet<String>,
 ) -> Option<Witness> {
     let is_name = name.parse::<crate::access::target::TargetName>();
-    let named = section.own_checked(
-        is_name.map_err(|_| "is not a witness's name: it takes 1 to 63 of a-z, 0-9 and '-', beginning with a letter".into()),
-    );
+    let named = section.own_checked(is_name.map_err(|_| {
+        "is not a witness's name: it takes 1 to 63 of a-z, 0-9 and '-', beginning with a letter".into()
+    }));
     let directory = section.optional("directory", value::absolute);
     let url = section.optional("url", value::address);
     let ca_file = section.optional("ca_file", |found| files.public(&value::file(found)?));
@@ -174,7 +174,9 @@ fn witness(
 fn fault(directory: bool, url: bool, key: bool, ca_file: bool) -> (&'static str, &'static str) {
     match (directory, url, key) {
         (true, true, _) => ("directory", "contradicts url; make two witnesses of them"),
-        (true, false, true) => ("verifier_key", "is of no use with directory, which cosigns nothing; remove it"),
+        (true, false, true) => {
+            ("verifier_key", "is of no use with directory, which cosigns nothing; remove it")
+        }
         (false, true, false) => {
             ("verifier_key", "is missing; write the verifier key that the witness's operator gave you")
         }
@@ -203,5 +205,7 @@ fn origin(value: &Found<'_>) -> Read<String> {
 /// Tools write the keys of witnesses in either of two kinds; the key is the same.
 fn verifier_key(value: &Found<'_>) -> Read<VerifierKey> {
     value.as_of(|| value::pattern_shape("^[^\\s+]+\\+[0-9a-f]{8}\\+[A-Za-z0-9+/=]+$"))?;
-    VerifierKey::parse(&value::text(value)?).map(|key| key.of_kind(Kind::Cosignature)).map_err(|bad| bad.to_string())
+    VerifierKey::parse(&value::text(value)?)
+        .map(|key| key.of_kind(Kind::Cosignature))
+        .map_err(|bad| bad.to_string())
 }

@@ -114,7 +114,8 @@ mod tests {
         let encoded = BASE64_STANDARD.encode([7; 64]);
         assert_eq!(parts(&format!("vault:v12:{encoded}")), Some((12, [7; 64])));
         let short = BASE64_STANDARD.encode([7; 63]);
-        for bad in [&encoded, &format!("vault:vx:{encoded}"), &format!("vault:v1:{short}"), "vault:v1:!", ""] {
+        for bad in [&encoded, &format!("vault:vx:{encoded}"), &format!("vault:v1:{short}"), "vault:v1:!", ""]
+        {
             assert_eq!(parts(bad), None, "{bad}");
         }
     }

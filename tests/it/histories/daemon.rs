@@ -12,7 +12,7 @@ use std::{
 };
 
 use hallpass::{
-    broker::{Broker, Parts},
+    broker::{Broker, Notary, Parts},
     clock::Clock,
     signature::Signers,
     store::Store,
@@ -82,6 +82,7 @@ impl Life {
             alarm_after: ALARM_AFTER,
             revoke_unknown: ground.revoke_unknown,
             digest_key: [7; 32],
+            notary: Notary::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }));

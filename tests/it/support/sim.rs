@@ -19,7 +19,7 @@ use hallpass::{
         text::Prose,
         writing::Writing,
     },
-    broker::{Broker, Claimed, Error, Parts, RequestView, Submission, Tried, Written},
+    broker::{Broker, Claimed, Error, Notary, Parts, RequestView, Submission, Tried, Written},
     clock::{Clock, ManualClock},
     schedule::Schedule,
     signature::Signers,
@@ -262,6 +262,7 @@ async fn broker_with(
         alarm_after: Duration::from_mins(1),
         revoke_unknown: false,
         signers,
+        notary: Notary::default(),
         stopping: stopping.clone(),
         tasks: TaskTracker::new(),
     }))
