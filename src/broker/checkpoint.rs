@@ -66,7 +66,7 @@ impl Broker {
     /// # Errors
     ///
     /// If the store fails, nobody signs, or the log isn't what was signed before.
-    pub async fn checkpoint(&self, extent: Extent) -> Result<(), Unsigned> {
+    pub async fn sign_log(&self, extent: Extent) -> Result<(), Unsigned> {
         let Some(signer) = &self.notary.signer else { return Ok(()) };
         if let Some(problem) = self.standing.broken() {
             return Err(Unsigned::Broken(problem));

@@ -35,6 +35,7 @@ mod freeze;
 mod handles;
 mod issuing;
 mod journal;
+mod ledger;
 mod limits;
 mod notary;
 mod query;
@@ -64,6 +65,7 @@ pub use self::{
     decide::{Approving, Written},
     end::Tried,
     error::{BadField, Error},
+    ledger::Witnessed,
     notary::{Notary, Past, SignError, Signer, Witness, WitnessError},
     query::{Exception, RequestView, TargetView},
     reconcile::Findings,

@@ -196,7 +196,7 @@ impl Chores {
         while !self.stopping.is_cancelled() {
             let begun_at = self.clock.now();
             let extent = if begun_at >= whole_at { Extent::Whole } else { Extent::SinceLast };
-            let signed = self.broker.checkpoint(extent).await;
+            let signed = self.broker.sign_log(extent).await;
             if !matches!(signed, Err(Unsigned::Store(_))) && extent == Extent::Whole {
                 whole_at = begun_at + WHOLE_AGAIN;
             }

@@ -40,6 +40,8 @@ mod imports;
 #[cfg(test)]
 mod injection;
 #[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod outages;

@@ -104,6 +104,13 @@ fn every_fact() -> Vec<Fact> {
         },
         Fact::TargetsFrozen { extent: "*".to_owned(), reason: REASON.to_owned(), ends_grants: true },
         Fact::TargetsThawed { extent: "orders".to_owned(), reason: REASON.to_owned() },
+        Fact::LedgerContradicted {
+            origin: "hallpass".to_owned(),
+            witness: "archive".to_owned(),
+            problem: "BEHIND",
+            size: 7,
+            witness_size: Some(9),
+        },
     ]
 }
 
@@ -151,16 +158,18 @@ const fn place(fact: &Fact) -> usize {
         Fact::IdentityRefused { .. } => 21,
         Fact::TargetsFrozen { .. } => 22,
         Fact::TargetsThawed { .. } => 23,
+        Fact::LedgerContradicted { .. } => 24,
     }
 }
 
 /// The kinds that the broker records without a state change.
-const WITHOUT_CHANGE: [&str; 7] = [
+const WITHOUT_CHANGE: [&str; 8] = [
     "AttemptRefused",
     "ConfigurationChanged",
     "IdentityRefused",
     "ReconciliationDone",
     "RecordingResumed",
+    "LedgerContradicted",
     "UnknownLeaseFound",
     "WrappingTokenOpened",
 ];

@@ -21,6 +21,7 @@ use hallpass::{
     },
     broker::{Broker, Claimed, Error, Notary, Parts, RequestView, Submission, Tried, Written},
     clock::{Clock, ManualClock},
+    ledger::note::{Kind, SigningKey},
     schedule::Schedule,
     signature::Signers,
     store::{
@@ -33,6 +34,14 @@ use hallpass::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::servers::Dir;
+
+/// The log's name.
+pub const ORIGIN: &str = "log.example";
+
+/// The key of a witness whose cosignatures count.
+pub fn witness_key() -> SigningKey {
+    SigningKey::from_seed("witness.example", &[2; 32]).unwrap()
+}
 
 /// The longest window, and how long requests wait for decisions and claims.
 pub const HOUR: Duration = Duration::from_hours(1);
@@ -262,7 +271,11 @@ async fn broker_with(
         alarm_after: Duration::from_mins(1),
         revoke_unknown: false,
         signers,
-        notary: Notary::default(),
+        notary: Notary {
+            origin: ORIGIN.to_owned(),
+            witness_keys: vec![witness_key().verifier(Kind::Cosignature)],
+            ..Notary::default()
+        },
         stopping: stopping.clone(),
         tasks: TaskTracker::new(),
     }))
