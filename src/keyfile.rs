@@ -87,8 +87,9 @@ pub fn read(file: &Path) -> Result<SigningKey, KeyFileError> {
 /// If a key can't be called that, or the file is there already or can't be written.
 pub fn make(clock: &dyn Clock, name: &str, file: &Path) -> Result<SigningKey, KeyFileError> {
     let mut seed = Zeroizing::new([0; 32]);
-    let halves = seed.as_chunks_mut::<16>().0;
-    halves.iter_mut().for_each(|half| *half = clock.random().to_le_bytes());
+    for half in seed.as_chunks_mut::<16>().0 {
+        *half = clock.random().to_le_bytes();
+    }
     let key = SigningKey::from_seed(name, &seed)
         .map_err(|problem| KeyFileError::Key { file: file.to_owned(), problem })?;
     let write = || {

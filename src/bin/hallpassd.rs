@@ -95,7 +95,7 @@ enum Ledger {
     /// the daemon's own.
     #[command(after_help = "Example: hallpassd ledger key --config /etc/hallpass/hallpassd.toml")]
     Key(File),
-    /// Make a key for [ledger] key_file, where Vault's transit engine isn't to sign, and print its verifier key.
+    /// Make a key that is in a file, where Vault's transit engine isn't to sign, and print its verifier key.
     #[command(
         after_help = "Example: hallpassd ledger new-key --origin hallpass --file /etc/hallpass/ledger-key"
     )]

@@ -201,13 +201,13 @@ impl Broker {
     /// The last checkpoint has to be by a key that signs this log, or whoever changed the log made it. One of another origin
     /// was another log's, which this one goes on from.
     async fn must_be_signed_by(&self, signer: &dyn Signer, last: &Checkpoint) -> Result<(), Unsigned> {
-        let signed = statement_of(last)?;
-        if signed.checkpoint().origin() != self.notary.origin {
+        let former = statement_of(last)?;
+        if former.checkpoint().origin() != self.notary.origin {
             return Ok(());
         }
         let keys = signer.keys().await?;
         let log = Log::new(&self.notary.origin, keys).map_err(|bad| Error::Internal(Box::new(bad)))?;
-        match signed.verify(&log, &[]) {
+        match former.verify(&log, &[]) {
             Ok(_) => Ok(()),
             Err(untrusted) => {
                 let problem = format!(

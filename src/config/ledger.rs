@@ -153,39 +153,37 @@ fn witness(
     {
         section.problem("verifier_key", "has the name of another witness's key; each needs its own");
     }
-    let place = match (directory, url, key, ca_file) {
-        (Some(Some(directory)), Some(None), Some(None), Some(None)) => Some(Place::Directory(directory)),
-        (Some(None), Some(Some(url)), Some(Some(key)), Some(ca_file)) => {
-            Some(Place::Url { url, ca_file, key })
-        }
-        (Some(None), Some(None), Some(Some(key)), Some(None)) => Some(Place::Comes { key }),
-        (Some(directory), Some(url), Some(key), Some(ca_file)) => {
-            let (key, problem) = fault(directory.is_some(), url.is_some(), key.is_some(), ca_file.is_some());
-            section.problem(key, problem);
-            None
-        }
-        _ => None,
-    };
+    let given = directory.zip(url).zip(key.zip(ca_file));
+    let place = given.and_then(|((directory, url), (key, ca_file))| {
+        place(directory, url, key, ca_file).map_err(|(key, problem)| section.problem(key, problem)).ok()
+    });
     section.finish();
     named.and(place).map(|place| Witness { name: name.to_owned(), place })
 }
 
-/// What doesn't go together: the key, and what to write instead.
-fn fault(directory: bool, url: bool, key: bool, ca_file: bool) -> (&'static str, &'static str) {
+/// Where it is; or what doesn't go together: the key, and what to write instead.
+fn place(
+    directory: Option<PathBuf>,
+    url: Option<Url>,
+    key: Option<VerifierKey>,
+    ca_file: Option<PathBuf>,
+) -> Result<Place, (&'static str, &'static str)> {
     match (directory, url, key) {
-        (true, true, _) => ("directory", "contradicts url; make two witnesses of them"),
-        (true, false, true) => {
-            ("verifier_key", "is of no use with directory, which cosigns nothing; remove it")
+        (Some(_), Some(_), _) => Err(("directory", "contradicts url; make two witnesses of them")),
+        (Some(_), None, Some(_)) => {
+            Err(("verifier_key", "is of no use with directory, which cosigns nothing; remove it"))
         }
-        (false, true, false) => {
-            ("verifier_key", "is missing; write the verifier key that the witness's operator gave you")
+        (None, Some(_), None) => {
+            Err(("verifier_key", "is missing; write the verifier key that the witness's operator gave you"))
         }
-        (false, false, false) => (
+        (None, None, None) => Err((
             "verifier_key",
             "is missing; write directory, or url and verifier_key, or verifier_key alone for a witness that comes by itself",
-        ),
-        _ if ca_file => ("ca_file", "is of no use without url; remove it"),
-        _ => ("verifier_key", "doesn't go with what stands beside it"),
+        )),
+        (None, Some(url), Some(key)) => Ok(Place::Url { url, ca_file, key }),
+        _ if ca_file.is_some() => Err(("ca_file", "is of no use without url; remove it")),
+        (Some(directory), None, None) => Ok(Place::Directory(directory)),
+        (None, None, Some(key)) => Ok(Place::Comes { key }),
     }
 }
 

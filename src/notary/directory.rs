@@ -45,7 +45,7 @@ impl Directory {
     /// Takes what doesn't contradict what is kept.
     fn take(&self, request: &AddCheckpoint) -> Result<Answer, WitnessError> {
         let last = self.path.join(LAST);
-        let kept = read(&last).map_err(|error| self.failed("read", &last, &error))?;
+        let kept = read(&last).map_err(|error| failed("read", &last, &error))?;
         let kept = kept.as_deref().map(Signed::parse).transpose();
         let kept =
             kept.map_err(|bad| WitnessError(format!("{}: {bad}; look who wrote it", last.display())))?;
@@ -71,7 +71,7 @@ impl Directory {
         } else if request.old_size() != 0 {
             return Ok(Answer::OtherSize(0));
         }
-        self.keep(request.signed()).map_err(|error| self.failed("write", &self.path, &error))?;
+        self.keep(request.signed()).map_err(|error| failed("write", &self.path, &error))?;
         Ok(Answer::Cosigned(Vec::new()))
     }
 
@@ -85,10 +85,10 @@ impl Directory {
         }
         put(&self.path, LAST, &note)
     }
+}
 
-    fn failed(&self, what: &str, path: &Path, error: &io::Error) -> WitnessError {
-        WitnessError(format!("can't {what} {}: {error}; check that the daemon's user may", path.display()))
-    }
+fn failed(what: &str, path: &Path, error: &io::Error) -> WitnessError {
+    WitnessError(format!("can't {what} {}: {error}; check that the daemon's user may", path.display()))
 }
 
 /// What a file holds; none if it isn't there.

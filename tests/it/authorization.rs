@@ -13,14 +13,14 @@ use hallpass::{
     },
     store::{Checkpoint, Store, Write},
     wire::{
-        ApproveRequestRequest, ClaimGrantRequest, DenyRequestRequest, FreezeTargetsRequest,
-        AddCosignatureRequest, GetCheckpointRequest, GetExceptionRequest, GetGrantRequest, GetRequestRequest, GetTargetRequest,
-        Grant, ListExceptionsRequest, ListFreezesRequest, ListGrantsRequest, ListLeavesRequest,
-        ListRequestsRequest, ListTargetsRequest, Method, ProveConsistencyRequest, ProveInclusionRequest,
-        ReleaseGrantRequest, Request, RevokeGrantRequest, SubmitRequestRequest, ThawTargetsRequest,
-        WatchRequestsRequest, WithdrawRequestRequest, exception_service_client::ExceptionServiceClient,
-        freeze_service_client::FreezeServiceClient, grant_service_client::GrantServiceClient,
-        ledger_service_client::LedgerServiceClient,
+        AddCosignatureRequest, ApproveRequestRequest, ClaimGrantRequest, DenyRequestRequest,
+        FreezeTargetsRequest, GetCheckpointRequest, GetExceptionRequest, GetGrantRequest, GetRequestRequest,
+        GetTargetRequest, Grant, ListExceptionsRequest, ListFreezesRequest, ListGrantsRequest,
+        ListLeavesRequest, ListRequestsRequest, ListTargetsRequest, Method, ProveConsistencyRequest,
+        ProveInclusionRequest, ReleaseGrantRequest, Request, RevokeGrantRequest, SubmitRequestRequest,
+        ThawTargetsRequest, WatchRequestsRequest, WithdrawRequestRequest,
+        exception_service_client::ExceptionServiceClient, freeze_service_client::FreezeServiceClient,
+        grant_service_client::GrantServiceClient, ledger_service_client::LedgerServiceClient,
     },
 };
 use tonic::{Code, Request as Call, Status};

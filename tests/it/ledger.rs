@@ -1,5 +1,7 @@
 //! The log as auditors get it over the wire, with what they need to take nobody's word for it.
 
+mod witnesses;
+
 use hallpass::{
     access::{
         actor::Actor,
