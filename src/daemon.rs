@@ -405,6 +405,10 @@ pub async fn migrate(database: &Path) -> Result<Vec<i64>, OpenError> {
 pub async fn doctor(config: Config) -> Result<doctor::Report, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (vault, database) = (config.vault, config.store.path);
+    let ledger_key = match config.ledger.signer {
+        config::Signer::Transit { mount, key } => Some(TransitKey { mount, name: key }),
+        config::Signer::File(_) => None,
+    };
     let setup = doctor::Setup {
         vault: vault.address.as_str(),
         approle_mount: &vault.approle_mount,
@@ -412,6 +416,7 @@ pub async fn doctor(config: Config) -> Result<doctor::Report, StartError> {
         wrap_ttl: vault.wrap_ttl,
         secret_id_file: &vault.secret_id_file,
         targets: &config.policy.targets,
+        ledger_key: ledger_key.as_ref(),
         database: &database,
     };
     let issuer =

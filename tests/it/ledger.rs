@@ -1,5 +1,6 @@
 //! The log as auditors get it over the wire, with what they need to take nobody's word for it.
 
+mod auditors;
 mod witnesses;
 
 use hallpass::{

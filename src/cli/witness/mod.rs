@@ -19,7 +19,7 @@ use clap::Args;
 use serde_json::json;
 
 use self::{
-    round::{Alarm, Seen, Unseen},
+    round::{Alarm, Unseen},
     state::{Kept, State},
 };
 use super::{

@@ -11,7 +11,6 @@ use hallpass::{
     },
     wire::{GrantState, Request},
 };
-use serde_json::Value;
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tonic::Code;
 
@@ -119,13 +118,6 @@ pub fn put_back(world: &World, copy: &str) {
             drop(fs::remove_file(to));
         }
     }
-}
-
-/// The lines of the log with this action.
-pub fn lines(world: &World, action: &str) -> Vec<Value> {
-    let all = world.log();
-    let json = all.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    json.filter(|line| line["event.action"] == action || line["event"]["action"] == action).collect()
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use tokio::time::{interval, timeout};
 pub use self::{
     bao::{Bao, openbao},
     postgres::{Postgres, postgres},
-    process::{Dir, Process, free_port},
+    process::{Dir, Process, find_program, free_port},
     proxy::Proxy,
 };
 
