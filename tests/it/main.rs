@@ -24,6 +24,8 @@ mod defects;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod durability;
+#[cfg(test)]
 mod endings;
 #[cfg(test)]
 mod faults;
