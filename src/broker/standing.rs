@@ -29,8 +29,9 @@ use crate::{
     store::Write,
 };
 
-/// How long a claim waits for the look at the log that each start begins with.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a claim waits for the look at the log that each start begins with: longer than a witness that hangs is waited
+/// for.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How far a witness's clock may be ahead. What says a later time would count for longer than it is worth.
 pub(super) const AHEAD_MAX: TimeDelta = TimeDelta::minutes(5);

@@ -1,13 +1,13 @@
 //! The log as witnesses see it: the real daemon, signed for by a real Vault, and what becomes of it when somebody puts its
 //! database back, or edits it, or is somebody else.
 
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{fs, net::TcpListener, path::PathBuf, process::Command, time::Duration};
 
 use hallpass::{
     access::event::digest_of,
     ledger::{
         checkpoint::{Log, Signed},
-        note::{Kind, VerifierKey},
+        note::{Kind, SigningKey, VerifierKey},
     },
     wire::{GrantState, Request},
 };
@@ -17,7 +17,7 @@ use tonic::Code;
 use crate::support::{
     people::Person,
     refusals::reason,
-    servers::eventually,
+    servers::{eventually, free_port},
     world::{Wishes, World},
 };
 
@@ -132,6 +132,39 @@ async fn the_log_is_signed_by_vault_and_kept_in_a_directory() {
     assert_eq!(fs::read_to_string(kept).unwrap(), signed.to_string());
     assert!(world.log().contains("checkpoint-signed"), "the log's line is a witness, too");
     assert!(world.log().contains(&signed.checkpoint().root().to_string()));
+}
+
+/// One hears and never answers, one isn't there, and one answers what no witness does.
+#[tokio::test]
+async fn a_witness_that_hangs_keeps_no_other_waiting() {
+    let world = with_archive().await;
+    world.stop_daemon("KILL").await;
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let urls = [
+        format!("http://{}", silent.local_addr().unwrap()),
+        format!("http://127.0.0.1:{}", free_port()),
+        world.bao.address.clone(),
+    ];
+    let sections: Vec<String> = urls
+        .iter()
+        .enumerate()
+        .map(|(number, url)| {
+            let seed = [u8::try_from(number).unwrap(); 32];
+            let key = SigningKey::from_seed(&format!("w{number}.example"), &seed).unwrap();
+            let key = key.verifier(Kind::Cosignature);
+            format!("[ledger.witnesses.w{number}]\nurl = {url:?}\nverifier_key = \"{key}\"\n")
+        })
+        .collect();
+    edit_config(&world, "[identity.oidc.vault]", &format!("{}[identity.oidc.vault]", sections.concat()));
+    world.start_daemon().await;
+    let mut alice = world.person("alice").await;
+    let request = approved(&world, &mut alice).await;
+    archive_catches_up(&world).await;
+    eventually("two of them are told of", async || world.log().matches("witness-failed").count() >= 2).await;
+    alice
+        .claim(&request)
+        .await
+        .expect("nothing is granted later because of them than when they were given up");
 }
 
 #[tokio::test]
