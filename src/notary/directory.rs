@@ -145,7 +145,9 @@ mod tests {
     /// A log of so many leaves of one kind, signed.
     fn log(origin: &str, leaves: &[u8]) -> Signed {
         let mut tree = Frontier::default();
-        leaves.iter().for_each(|leaf| tree.push(Hash::of_leaf(&[*leaf]), |_| {}));
+        for leaf in leaves {
+            tree.push(Hash::of_leaf(&[*leaf]), |_| {});
+        }
         let key = SigningKey::from_seed(origin, &[7; 32]).unwrap();
         Signed::sign(Checkpoint::new(origin, tree.size(), tree.root()).unwrap(), &key).unwrap()
     }

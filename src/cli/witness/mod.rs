@@ -72,8 +72,8 @@ pub struct WitnessArgs {
     /// Alarm if the log hasn't grown for so long.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = time::parse_length)]
     stale_after: Duration,
-    /// Let hallpassd bring its checkpoints to this address instead, by C2SP's tlog-witness; its `url` is
-    /// http://ADDRESS, with something that speaks TLS before it unless it is this machine.
+    /// Let hallpassd bring its checkpoints to this address instead, by C2SP's tlog-witness: its `url` has the same address.
+    /// Put something that speaks TLS before it, unless hallpassd is on this machine.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
 }
@@ -93,10 +93,10 @@ struct Watch {
 /// On an alarm; if the key or the state can't be used; and, of a single look, if hallpassd doesn't answer.
 pub async fn run(app: &App, args: WitnessArgs) -> Result<(), Failure> {
     if let Some(name) = &args.new_key {
-        let key = keyfile::make(&*app.clock, name, &args.key).map_err(unusable)?;
+        let key = keyfile::make(&*app.clock, name, &args.key).map_err(|error| unusable(&error))?;
         return app.out.raw(&format!("{}\n", key.verifier(Kind::Cosignature)));
     }
-    let key = keyfile::read(&args.key).map_err(unusable)?;
+    let key = keyfile::read(&args.key).map_err(|error| unusable(&error))?;
     let Some(path) = args.state else { return Err(Failure::usage("`--state` is missing")) };
     let state = State::open(&path, args.log_key.as_deref())?;
     let log = state.log()?;
@@ -132,6 +132,6 @@ fn raise(app: &App, watch: &Watch, alarm: &Alarm) -> Result<Failure, Failure> {
     Ok(Failure::new(Exit::Alarm, alarm.to_string()).hint(hint))
 }
 
-fn unusable(error: keyfile::KeyFileError) -> Failure {
-    Failure::local(super::error::chain(&error))
+fn unusable(error: &keyfile::KeyFileError) -> Failure {
+    Failure::local(super::error::chain(error))
 }

@@ -14,7 +14,7 @@ use tonic::Code;
 use super::witnesses::{SOON, approved, copy, edit_config, events, log, log_key, open, put_back};
 use crate::support::{
     refusals::reason,
-    servers::{eventually, find_program, free_port},
+    servers::{eventually, free_port, process::find_program},
     shell::Shell,
     world::{Wishes, World},
 };

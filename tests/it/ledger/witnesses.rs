@@ -279,15 +279,15 @@ async fn the_log_can_be_signed_by_a_key_in_a_file() {
     let world = World::with(Wishes { ledger: SOON.to_owned(), ..Wishes::default() }).await;
     world.stop_daemon("KILL").await;
     let (file, origin) = (world.dir.join("ledger-key"), format!("hallpass.example/{}/file", world.name));
-    let make = || {
+    let new_key = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hallpassd"));
         command.args(["ledger", "new-key", "--origin", &origin, "--file"]).arg(&file).output().unwrap()
     };
-    let made = make();
+    let made = new_key();
     assert!(made.status.success(), "{made:?}");
     let key = VerifierKey::parse(String::from_utf8(made.stdout).unwrap().trim()).unwrap();
     assert_eq!((key.name(), key.kind()), (origin.as_str(), Kind::Plain));
-    assert!(!make().status.success(), "a key is never written over");
+    assert!(!new_key().status.success(), "a key is never written over");
     let transit = format!("transit_mount = \"transit-{}\"", world.name);
     edit_config(&world, &transit, &format!("key_file = {file:?}"));
     edit_config(

@@ -9,7 +9,7 @@
 
 mod bao;
 mod postgres;
-mod process;
+pub mod process;
 pub mod proxy;
 pub mod slapd;
 
@@ -20,7 +20,7 @@ use tokio::time::{interval, timeout};
 pub use self::{
     bao::{Bao, openbao},
     postgres::{Postgres, postgres},
-    process::{Dir, Process, find_program, free_port},
+    process::{Dir, Process, free_port},
     proxy::Proxy,
 };
 
