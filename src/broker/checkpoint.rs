@@ -89,6 +89,12 @@ impl Broker {
         self.sign(&**signer, &tree, last.as_ref()).await
     }
 
+    /// Whether there is anybody who signs.
+    #[must_use]
+    pub fn signs_the_log(&self) -> bool {
+        self.notary.signer.is_some()
+    }
+
     /// Says that the log is broken. It is an alarm: somebody changed the database.
     pub fn tell_broken(&self, problem: &str) {
         error!(

@@ -74,7 +74,7 @@ pub use self::{
     watch::{Seen, Watch},
     witness::Unseen,
 };
-pub use crate::store::{GrantFilter, RequestFilter, Slice};
+pub use crate::store::{GrantFilter, HeldGrant, Part, RequestFilter, Slice};
 
 use crate::{access::policy::Policy, clock::Clock, signature::Signers, store::Store, vault::Issuer};
 

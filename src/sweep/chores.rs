@@ -91,9 +91,11 @@ impl Chores {
             ("alarms", Box::pin(self.clone().raise_alarms())),
             ("sweep", Box::pin(self.clone().sweep(sweep))),
             ("reconciliation", Box::pin(self.clone().reconcile(reconcile))),
-            ("checkpoints", Box::pin(self.clone().sign_checkpoints())),
         ];
-        chores.into_iter().chain(witnesses).collect()
+        let signing = self.broker.signs_the_log();
+        let signing =
+            signing.then(|| -> Chore { ("checkpoints", Box::pin(self.clone().sign_checkpoints())) });
+        chores.into_iter().chain(signing).chain(witnesses).collect()
     }
 
     /// One with the configuration that is in force now.

@@ -18,7 +18,7 @@ use hallpass::{
         GetTargetRequest, Grant, ListExceptionsRequest, ListFreezesRequest, ListGrantsRequest,
         ListLeavesRequest, ListRequestsRequest, ListTargetsRequest, Method, ProveConsistencyRequest,
         ProveInclusionRequest, ReleaseGrantRequest, Request, RevokeGrantRequest, SubmitRequestRequest,
-        ThawTargetsRequest, WatchRequestsRequest, WithdrawRequestRequest,
+        SummarizeExceptionsRequest, ThawTargetsRequest, WatchRequestsRequest, WithdrawRequestRequest,
         exception_service_client::ExceptionServiceClient, freeze_service_client::FreezeServiceClient,
         grant_service_client::GrantServiceClient, ledger_service_client::LedgerServiceClient,
     },
@@ -258,6 +258,10 @@ impl Cell<'_> {
             Method::GetException => {
                 let name = self.pending().await.name.replace("requests/", "exceptions/");
                 outcome(self.exceptions().get_exception(self.as_actor(GetExceptionRequest { name })).await)
+            }
+            Method::SummarizeExceptions => {
+                let count = self.as_actor(SummarizeExceptionsRequest::default());
+                outcome(self.exceptions().summarize_exceptions(count).await)
             }
             Method::ListExceptions => {
                 let list = ListExceptionsRequest::default();

@@ -44,6 +44,8 @@ mod injection;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod listing;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod outages;

@@ -67,7 +67,7 @@ fn expected(verb: Verb, who: &Who) -> Answer {
         Verb::GetTarget => yes_if(requester || approver || sees_all, NoRole),
         Verb::ListRequests => yes_if(requester || approver || sees_all, NoRole),
         Verb::ListGrants => yes_if(requester || approver || sees_all, NoRole),
-        Verb::ListExceptions => yes_if(requester || approver || sees_all, NoRole),
+        Verb::ListExceptions | Verb::SummarizeExceptions => yes_if(requester || approver || sees_all, NoRole),
         Verb::WatchRequests => yes_if(requester || approver || sees_all, NoRole),
         // One's own, what one may approve, and everything for auditors and operators.
         Verb::GetRequest => yes_if(own || approver || sees_all, NoRole),
@@ -329,6 +329,7 @@ fn a_person_counts_once_under_however_many_identities() {
             target: TARGET.parse().unwrap(),
             credential_path: "database/creds/orders".to_owned(),
             requester: person("vault:dev", "dev"),
+            groups: BTreeSet::from(["dev".to_owned()]),
             duration: Duration::from_mins(1),
             reason: Prose::new("orders hang").unwrap(),
             ticket: None,

@@ -3,12 +3,9 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use super::{
-    super::{App, connect::Server, error::Failure},
-    Watch,
-    state::Kept,
-};
+use super::{Watch, state::Kept};
 use crate::{
+    cli::{App, connect::Server, error::Failure},
     ledger::{
         checkpoint::{Log, Signed},
         note::Untrusted,

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use super::super::error::Failure;
+use crate::cli::error::Failure;
 use crate::ledger::{
     checkpoint::{Checkpoint, Log, Signed},
     note::NOTE_MAX_BYTES,

@@ -22,12 +22,12 @@ use self::{
     round::{Alarm, Unseen},
     state::{Kept, State},
 };
-use super::{
-    App, args,
-    error::{Exit, Failure},
-    time,
-};
 use crate::{
+    cli::{
+        App, args,
+        error::{Exit, Failure},
+        time,
+    },
     keyfile,
     ledger::{
         checkpoint::Log,
@@ -133,5 +133,5 @@ fn raise(app: &App, watch: &Watch, alarm: &Alarm) -> Result<Failure, Failure> {
 }
 
 fn unusable(error: &keyfile::KeyFileError) -> Failure {
-    Failure::local(super::error::chain(error))
+    Failure::local(crate::cli::error::chain(error))
 }

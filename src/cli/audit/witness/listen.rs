@@ -18,11 +18,11 @@ use tokio::{
 };
 
 use super::{
-    super::{App, error::Failure},
     Watch,
     round::{self, Unseen},
     state::Kept,
 };
+use crate::cli::{App, error::Failure};
 use crate::ledger::witness::{AddCheckpoint, REQUEST_MAX_BYTES, Refusal, judge};
 
 /// How many connections are looked after at once; more wait. One log needs one.
