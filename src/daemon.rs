@@ -21,7 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info};
 
 use crate::{
-    broker::{self, Broker, ConfigurationChange, Occasion, Parts},
+    broker::{self, Broker, ConfigurationChange, Notary, Occasion, Parts, Past, Signer, Witness},
     clock::{Clock, SystemClock},
     config::{self, Config},
     control::{self, Answer, Outcome, Question},
@@ -29,20 +29,25 @@ use crate::{
     grpc::{self, Front, Fronts},
     http::HttpError,
     identity::{self, Verifier},
+    keyfile,
+    ledger::note::{Kind, SigningKey, VerifierKey},
     lifecycle::{Ended, Lifecycle, Notifier, SystemSignals},
+    notary::{Directory, Endpoint, FileSigner, TransitSigner},
     reload::{self, Reloader},
     store::{
         Store, StoreError,
         sqlite::{Migrate, OpenError, SqliteStore, backup, holder, inspect},
     },
     sweep::{Chores, Schedules, Sweeper},
-    vault::{self, SetupError, VaultIssuer},
+    vault::{self, SetupError, TransitKey, VaultIssuer},
 };
 
 /// The kind of event that says what a reconciliation found.
 const RECONCILED: &str = "ReconciliationDone";
 /// The kind of event that says which configuration is in force.
 const CONFIGURED: &str = "ConfigurationChanged";
+/// The kind of event that says that a witness contradicts the log.
+const CONTRADICTED: &str = "LedgerContradicted";
 /// How long the daemon may take to compare Vault with the records: a Vault that is down takes a time-out for each path.
 const RECONCILE_MAX: TimeDelta = TimeDelta::minutes(5);
 /// How often the record of it is looked for.
@@ -69,6 +74,28 @@ pub enum StartError {
     /// What is trusted of clients' certificates can't be used.
     #[error("cannot set up the check of clients' certificates")]
     Certificates(#[source] identity::TrustError),
+    /// The key that signs the log can't be used.
+    #[error("cannot use the key that signs the log")]
+    LedgerKey(#[source] keyfile::KeyFileError),
+    /// The key in the file is another log's.
+    #[error(
+        "the key in {file} is called {name}, and the log is called {origin}; make one with hallpassd ledger new-key",
+        file = .file.display()
+    )]
+    OtherLedgerKey {
+        /// The file.
+        file: PathBuf,
+        /// The key's name.
+        name: String,
+        /// The log's.
+        origin: String,
+    },
+    /// Vault doesn't show the key.
+    #[error("cannot read the key that signs the log")]
+    LedgerSigner(#[source] broker::SignError),
+    /// A witness can't be called with this configuration.
+    #[error("cannot set up the client of a witness")]
+    Witness(#[source] HttpError),
     /// The Unix socket can't be had.
     #[error("cannot listen on the Unix socket")]
     Socket(#[source] grpc::SocketError),
@@ -132,6 +159,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), Arc::clone(&clock))
         .map_err(StartError::Vault)?;
     let (verifier, certificates) = verifier(&config.identity, &clock)?;
+    let notary = notary(&config, &issuer).await?;
     let broker = Arc::new(Broker::new(Parts {
         policy: config.policy.clone(),
         digest_key: sqlite.digest_key().await.map_err(StartError::Read)?,
@@ -143,6 +171,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         revoke_unknown: config.reconcile.revoke_unknown,
         texts_for: config.retention.texts_for,
         signers: config.signers.clone(),
+        notary,
         stopping: stopping(),
         tasks: lifecycle.tasks(),
     }));
@@ -196,6 +225,50 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     Ok(ended)
 }
 
+/// What signs the log, and whom that is shown to.
+async fn notary(config: &Config, issuer: &VaultIssuer) -> Result<Notary, StartError> {
+    let ledger = &config.ledger;
+    let (origin, signer) = (ledger.origin.clone(), signer(ledger, issuer)?);
+    let mut witnesses: Vec<Arc<dyn Witness>> = Vec::new();
+    for witness in &ledger.witnesses {
+        let name = witness.name.clone();
+        match &witness.place {
+            config::Place::Directory(path) => witnesses.push(Arc::new(Directory::new(name, path.clone()))),
+            config::Place::Url { url, ca_file, key } => {
+                let endpoint = Endpoint::new(name, url, ca_file.as_deref(), key.clone());
+                witnesses.push(Arc::new(endpoint.map_err(StartError::Witness)?));
+            }
+            config::Place::Comes { .. } => {}
+        }
+    }
+    let last = async |kind| holder::last_fact(&config.store.path, kind).await.map_err(StartError::Store);
+    let past = Past { contradicted: last(CONTRADICTED).await?, reconciled: last(RECONCILED).await? };
+    let (interval, witness_keys) = (ledger.interval, ledger.witness_keys());
+    Ok(Notary { origin, signer: Some(signer), interval, witnesses, witness_keys, past })
+}
+
+fn signer(ledger: &config::Ledger, issuer: &VaultIssuer) -> Result<Arc<dyn Signer>, StartError> {
+    let origin = ledger.origin.clone();
+    Ok(match &ledger.signer {
+        config::Signer::Transit { mount, key } => {
+            let key = TransitKey { mount: mount.clone(), name: key.clone() };
+            Arc::new(TransitSigner::new(issuer.clone(), key, origin))
+        }
+        config::Signer::File(file) => Arc::new(FileSigner::new(ledger_key(file, &origin)?)),
+    })
+}
+
+/// The key in a file, if it is this log's.
+fn ledger_key(file: &Path, origin: &str) -> Result<SigningKey, StartError> {
+    let key = keyfile::read(file).map_err(StartError::LedgerKey)?;
+    let name = key.verifier(Kind::Plain).name().to_owned();
+    if name == origin {
+        return Ok(key);
+    }
+    let (file, origin) = (file.to_owned(), origin.to_owned());
+    Err(StartError::OtherLedgerKey { file, name, origin })
+}
+
 /// Who says who calls, and what of that TLS asks clients for.
 fn verifier(
     identity: &config::Identity,
@@ -235,6 +308,8 @@ pub async fn reconcile(config: Config) -> Result<Value, StartError> {
         revoke_unknown: config.reconcile.revoke_unknown,
         texts_for: config.retention.texts_for,
         signers: config.signers,
+        // Nothing is granted here, and the next start looks at the log.
+        notary: Notary::default(),
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });
@@ -261,6 +336,17 @@ async fn reconcile_there(file: &Path, pid: i32) -> Result<Value, StartError> {
         clock.sleep(LOOK_AGAIN).await;
     }
     Err(StartError::NotReconciled { pid })
+}
+
+/// The keys that others know the log by, the present one first.
+///
+/// # Errors
+///
+/// If Vault, or the file with the key, can't be used.
+pub async fn ledger_keys(config: Config) -> Result<Vec<VerifierKey>, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), clock).map_err(StartError::Vault)?;
+    signer(&config.ledger, &issuer)?.keys().await.map_err(StartError::LedgerSigner)
 }
 
 /// Asks the daemon to read its configuration again.
@@ -348,6 +434,10 @@ pub async fn backup(
 pub async fn doctor(config: Config) -> Result<doctor::Report, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (vault, database) = (config.vault, config.store.path);
+    let ledger_key = match config.ledger.signer {
+        config::Signer::Transit { mount, key } => Some(TransitKey { mount, name: key }),
+        config::Signer::File(_) => None,
+    };
     let setup = doctor::Setup {
         vault: vault.address.as_str(),
         approle_mount: &vault.approle_mount,
@@ -355,6 +445,7 @@ pub async fn doctor(config: Config) -> Result<doctor::Report, StartError> {
         wrap_ttl: vault.wrap_ttl,
         secret_id_file: &vault.secret_id_file,
         targets: &config.policy.targets,
+        ledger_key: ledger_key.as_ref(),
         database: &database,
     };
     let issuer =

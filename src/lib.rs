@@ -47,6 +47,7 @@
 //! | [`store`], [`vault`] | the broker, gRPC, each other |
 //! | `grpc` | the store, Vault |
 //! | [`doctor`] | the broker, gRPC; it judges what [`store`] and [`vault`] have read, and reads nothing itself |
+//! | [`notary`] | the store, gRPC, the configuration, `cli` |
 //! | [`signature`] | any other module but [`access`], the network, the environment, the clock |
 //! | [`ledger`] | any other module but [`access`], tokio, SQL, the wire, files, the network, the environment, the clock |
 //! | `cli` | the broker, the store, Vault, the daemon |
@@ -66,9 +67,11 @@ pub mod failpoint;
 pub mod grpc;
 pub mod http;
 pub mod identity;
+pub mod keyfile;
 pub mod ledger;
 pub mod lifecycle;
 pub mod memory;
+pub mod notary;
 pub mod reload;
 pub mod schedule;
 pub mod signature;

@@ -11,7 +11,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::{
     access::id::GrantId,
-    broker::{Broker, Parts},
+    broker::{Broker, Notary, Parts},
     clock::{Clock, SystemClock},
     signature::Signers,
     store::{
@@ -59,6 +59,7 @@ pub async fn measure() {
         revoke_unknown: false,
         texts_for: None,
         signers: Signers::default(),
+        notary: Notary::default(),
         stopping: stopping.clone(),
         tasks: TaskTracker::new(),
     }));

@@ -273,6 +273,20 @@ pub enum Fact {
         /// How many texts of events are gone.
         texts: u64,
     },
+    /// A witness knows more of the log than there is, or another log.
+    LedgerContradicted {
+        /// The log's name.
+        origin: String,
+        /// The witness, by its name in the configuration.
+        witness: String,
+        /// `BEHIND` if the witness knows a larger log, `FORKED` if another one.
+        problem: &'static str,
+        /// How many events the last checkpoint here is about.
+        size: u64,
+        /// How many the one is about that the witness kept, if it said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        witness_size: Option<u64>,
+    },
     /// A known person tried what he may not do.
     AttemptRefused {
         /// What he tried.

@@ -39,6 +39,7 @@ pub enum Verb {
     ListLeaves,
     ProveInclusion,
     ProveConsistency,
+    AddCosignature,
 }
 
 /// What a caller is to the thing in question. Where no thing is in question (lists), what he is to any target.
@@ -87,6 +88,7 @@ const TABLE: &[(Verb, &str, &[&[Role]])] = &[
     (Verb::ListLeaves, "read the log", &[&[Auditor], &[Operator]]),
     (Verb::ProveInclusion, "ask for proofs of inclusion", &[&[Auditor], &[Operator]]),
     (Verb::ProveConsistency, "ask for proofs of consistency", &[&[Auditor], &[Operator]]),
+    (Verb::AddCosignature, "bring cosignatures", &[&[Auditor], &[Operator]]),
 ];
 
 impl Verb {

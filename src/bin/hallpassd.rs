@@ -14,7 +14,9 @@ use hallpass::{
     clock::SystemClock,
     config::{self, Config, Log},
     control::{Outcome, Question},
-    daemon, memory, telemetry,
+    daemon, keyfile,
+    ledger::note::Kind,
+    memory, telemetry,
 };
 use tokio::runtime::Runtime;
 
@@ -85,6 +87,11 @@ enum Command {
     #[command(after_help = "Example: hallpassd reconcile --config /etc/hallpass/hallpassd.toml\n\n\
                       Exit status: 0 all is in order; 1 something is not; 64 bad configuration.")]
     Reconcile(File),
+    /// The key that signs the log: print what auditors and witnesses know it by, or make one that is in a file.
+    Ledger {
+        #[command(subcommand)]
+        command: Ledger,
+    },
     /// Look at everything around the daemon, in Vault and on this machine, and say what is wrong and what to do about
     /// it. Changes nothing, and can be run while the daemon runs.
     #[command(after_help = "Example: hallpassd doctor --config /etc/hallpass/hallpassd.toml\n\n\
@@ -95,6 +102,26 @@ enum Command {
         /// What standard output is for: people, or programs.
         #[arg(long, value_enum, default_value_t)]
         output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Ledger {
+    /// Print the verifier keys of the log, the present one first. Give them to auditors and witnesses, by another way than
+    /// the daemon's own.
+    #[command(after_help = "Example: hallpassd ledger key --config /etc/hallpass/hallpassd.toml")]
+    Key(File),
+    /// Make a key that is in a file, where Vault's transit engine isn't to sign, and print its verifier key.
+    #[command(
+        after_help = "Example: hallpassd ledger new-key --origin hallpass --file /etc/hallpass/ledger-key"
+    )]
+    NewKey {
+        /// The log's origin, as in the configuration.
+        #[arg(long, value_name = "NAME")]
+        origin: String,
+        /// The file. It must not be there yet.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
     },
 }
 
@@ -125,6 +152,8 @@ fn main() -> ExitCode {
         Command::Reconcile(file) => with(&file, reconcile),
         Command::Doctor { file, output } => with(&file, |config| doctor(config, output)),
         Command::Reload { file, end_removed, check } => reload(&file.path, end_removed, check),
+        Command::Ledger { command: Ledger::Key(file) } => with(&file, ledger_key),
+        Command::Ledger { command: Ledger::NewKey { origin, file } } => new_ledger_key(&origin, &file),
         Command::Schema => print_schema(),
     };
     done.unwrap_or_else(|failure| {
@@ -234,6 +263,19 @@ fn doctor(config: Config, output: Output) -> Result<ExitCode, Box<dyn Error>> {
     };
     standard.write_all(text.as_bytes())?;
     Ok(if report.is_wrong() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn ledger_key(config: Config) -> Result<ExitCode, Box<dyn Error>> {
+    for key in Runtime::new()?.block_on(daemon::ledger_keys(config))? {
+        writeln!(io::stdout(), "{key}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn new_ledger_key(origin: &str, file: &Path) -> Result<ExitCode, Box<dyn Error>> {
+    let key = keyfile::make(&SystemClock, origin, file)?;
+    writeln!(io::stdout(), "{}", key.verifier(Kind::Plain))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn serve(config: Config) -> Result<ExitCode, Box<dyn Error>> {

@@ -1,6 +1,12 @@
 //! Step 5, for those who don't take our word for it: the log's leaves, what was signed of it, and proofs.
 
-use super::{BadField, Broker, Error};
+use std::sync::Arc;
+
+use super::{
+    BadField, Broker, Error,
+    checkpoint::{Unsigned, statement_of},
+    witness::Unseen,
+};
 use crate::{
     access::{
         actor::Caller,
@@ -9,6 +15,7 @@ use crate::{
     },
     ledger::{
         leaf::Leaf,
+        note::Signature,
         tree::{Hash, Node, Plan},
     },
     store::{Checkpoint, Cosignature},
@@ -16,6 +23,11 @@ use crate::{
 
 /// How many bytes of leaves and texts one answer has at most, but for a single leaf that has more.
 const ANSWER_MAX_BYTES: usize = 2 * 1024 * 1024;
+
+/// How many cosignatures come at once: those of a few witnesses.
+const COSIGNATURES_MAX: usize = 16;
+/// How long they are together.
+const COSIGNATURES_MAX_BYTES: usize = 8 * 1024;
 
 /// A checkpoint with what witnesses said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +127,37 @@ impl Broker {
         self.prove(&plan.ok_or_else(|| Error::BadFields(vec![outside()]))?).await
     }
 
+    /// Keeps what witnesses signed of a checkpoint: lines of a note.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such checkpoint, no signature is by a known witness, one doesn't fit, or the caller may not.
+    pub async fn add_cosignatures(
+        self: &Arc<Self>,
+        caller: &Caller,
+        size: u64,
+        lines: &str,
+    ) -> Result<(), Error> {
+        self.allow_ledger(Verb::AddCosignature, caller).await?;
+        let bad = |problem: String| Error::BadFields(vec![BadField::new("signatures", problem)]);
+        let signatures = signatures(lines).map_err(bad)?;
+        let checkpoint = self.store.ledger().checkpoint_of(size).await?;
+        let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.size == size) else {
+            return Err(Error::NotFound { name: format!("a checkpoint of {size} events") });
+        };
+        let broker = Arc::clone(self);
+        self.to_its_end(async move {
+            let defect = |unsigned: Unsigned| Error::Internal(Box::new(unsigned));
+            let signed = statement_of(&checkpoint).map_err(defect)?;
+            let kept = broker.keep_cosignatures(&signed, &signatures, &broker.notary.witness_keys).await;
+            kept.map(drop).map_err(|unseen| match unseen {
+                Unseen::Store(failure) => failure,
+                other => bad(other.to_string()),
+            })
+        })
+        .await
+    }
+
     async fn allow_ledger(&self, verb: Verb, caller: &Caller) -> Result<(), Error> {
         self.allow(verb, caller, Subject::Anything, About::default(), "ledger").await
     }
@@ -134,6 +177,23 @@ impl Broker {
         let nodes: Vec<Node> = plan.nodes().collect();
         let hashes = plan.hashes(&self.store.ledger().nodes(&nodes).await?);
         hashes.ok_or_else(|| Error::Internal("the store gave another number of hashes".into()))
+    }
+}
+
+/// Reads lines of a note.
+fn signatures(lines: &str) -> Result<Vec<Signature>, String> {
+    if lines.len() > COSIGNATURES_MAX_BYTES {
+        return Err(format!("has more than {COSIGNATURES_MAX_BYTES} bytes"));
+    }
+    let read: Result<Vec<_>, _> = lines
+        .split_inclusive('\n')
+        .map(|line| Signature::parse(line.strip_suffix('\n').unwrap_or(line)))
+        .collect();
+    let read = read.map_err(|malformed| malformed.to_string())?;
+    match read.len() {
+        0 => Err("has no signature".to_owned()),
+        1..=COSIGNATURES_MAX => Ok(read),
+        _ => Err(format!("has more than {COSIGNATURES_MAX} signatures")),
     }
 }
 

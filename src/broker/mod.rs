@@ -25,6 +25,7 @@ mod alarm;
 mod announce;
 mod armed;
 mod blockers;
+mod checkpoint;
 mod claim;
 mod configure;
 mod decide;
@@ -37,16 +38,19 @@ mod issuing;
 mod journal;
 mod ledger;
 mod limits;
+mod notary;
 mod query;
 mod reconcile;
 mod recording;
 mod refuse;
 mod reissue;
 mod signed;
+mod standing;
 mod submit;
 mod undo;
 mod upkeep;
 mod watch;
+mod witness;
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
@@ -56,6 +60,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
     armed::Due,
+    checkpoint::{Extent, Unsigned},
     claim::Claimed,
     configure::{Change as ConfigurationChange, NotChanged, Occasion, Removed, Settings},
     decide::{Approving, Written},
@@ -63,11 +68,13 @@ pub use self::{
     erase::TextsErased,
     error::{BadField, Error},
     ledger::Witnessed,
+    notary::{Notary, Past, SignError, Signer, Witness, WitnessError},
     query::{Exception, RequestView, TargetView},
     reconcile::Findings,
     signed::Signature,
     submit::Submission,
     watch::{Seen, Watch},
+    witness::Unseen,
 };
 pub use crate::store::{GrantFilter, HeldGrant, Part, RequestFilter, Slice};
 
@@ -100,6 +107,8 @@ pub struct Parts {
     pub signers: Signers,
     /// The secret that Vault's handles are digested with in events.
     pub digest_key: [u8; 32],
+    /// Who stands for the log.
+    pub notary: Notary,
     /// Cancelled when the daemon stops: streams end, claims are refused.
     pub stopping: CancellationToken,
     /// Where verbs that change something go on when their caller is gone. Waited for when the daemon stops.
@@ -149,6 +158,9 @@ pub struct Shared {
     blockers: blockers::Blockers,
     refusals: refuse::Limiter,
     homeless: upkeep::Homeless,
+    notary: Notary,
+    standing: standing::Standing,
+    reconciliation_wanted: Notify,
 }
 
 impl Deref for Broker {
@@ -189,6 +201,9 @@ impl Broker {
             blockers: blockers::Blockers::default(),
             refusals: refuse::Limiter::default(),
             homeless: upkeep::Homeless::default(),
+            standing: standing::Standing::new(&parts.notary),
+            notary: parts.notary,
+            reconciliation_wanted: Notify::new(),
         }))
     }
 

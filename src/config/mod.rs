@@ -15,6 +15,7 @@ mod deciding;
 mod files;
 mod found;
 mod identity;
+mod ledger;
 mod log;
 mod problem;
 mod schema;
@@ -38,6 +39,7 @@ use toml::de::DeTable;
 pub use self::{
     change::{Difference, Origin},
     identity::Identity,
+    ledger::{Ledger, Place, Signer, Witness},
     log::Log,
     problem::{Problem, Problems},
     schema::schema,
@@ -77,6 +79,8 @@ pub struct Config {
     pub retention: Retention,
     /// How long an ending may take before an alarm is raised.
     pub alarm_after: Duration,
+    /// How the log is signed and witnessed.
+    pub ledger: Ledger,
     /// What it logs.
     pub log: Log,
     /// Who may do what, from `[roles]` and `[targets]`.
@@ -183,11 +187,15 @@ fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Confi
     let reconcile = upkeep::read_reconcile(root.section("reconcile"));
     let retention = upkeep::read_retention(root.section("retention"));
     let alarm_after = upkeep::read_alarm(root.section("alarm"));
+    let ledger = ledger::read(root.section("ledger"), files);
     let log = log::read(root.section("log"));
     let roles = read_roles(root.section("roles"));
     let (signers, signers_named) = approvals::read(root.section("approvals"), files);
     let known = identity.as_ref().map(Identity::known);
-    let targets = targets::read(root.section("targets"), known.as_ref(), signers_named);
+    // With a problem there, what follows from it isn't one more.
+    let cosigners = ledger.as_ref().is_none_or(|ledger| !ledger.witness_keys().is_empty());
+    let given = targets::Given { known: known.as_ref(), signers: signers_named, cosigners };
+    let targets = targets::read(root.section("targets"), given);
     root.finish();
     let (auditors, operators) = roles?;
     let identity = identity?;
@@ -203,6 +211,7 @@ fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Confi
         reconcile: reconcile?,
         retention: retention?,
         alarm_after: alarm_after?,
+        ledger: ledger?,
         log: log?,
         policy,
     })

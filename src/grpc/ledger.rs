@@ -4,8 +4,9 @@ use tonic::{Request, Response, Status};
 
 use super::{from_proto, server::Api, to_proto};
 use crate::wire::{
-    Checkpoint, GetCheckpointRequest, ListLeavesRequest, ListLeavesResponse, Proof, ProveConsistencyRequest,
-    ProveInclusionRequest, ledger_service_server::LedgerService,
+    AddCosignatureRequest, AddCosignatureResponse, Checkpoint, GetCheckpointRequest, ListLeavesRequest,
+    ListLeavesResponse, Proof, ProveConsistencyRequest, ProveInclusionRequest,
+    ledger_service_server::LedgerService,
 };
 
 #[tonic::async_trait]
@@ -44,5 +45,15 @@ impl LedgerService for Api {
         let former = from_proto::size("former_size", message.former_size)?;
         let size = from_proto::size("size", message.size)?;
         Ok(Response::new(to_proto::proof(broker.prove_consistency(&caller, former, size).await?)))
+    }
+
+    async fn add_cosignature(
+        &self,
+        call: Request<AddCosignatureRequest>,
+    ) -> Result<Response<AddCosignatureResponse>, Status> {
+        let (broker, caller, message) = Self::open(call)?;
+        let size = from_proto::size("size", message.size)?;
+        broker.add_cosignatures(&caller, size, &message.signatures).await?;
+        Ok(Response::new(AddCosignatureResponse {}))
     }
 }

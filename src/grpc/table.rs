@@ -38,6 +38,7 @@ const fn access(method: Method) -> &'static [Verb] {
         Method::ListLeaves => &[Verb::ListLeaves],
         Method::ProveInclusion => &[Verb::ProveInclusion],
         Method::ProveConsistency => &[Verb::ProveConsistency],
+        Method::AddCosignature => &[Verb::AddCosignature],
     }
 }
 

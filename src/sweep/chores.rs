@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
-    broker::{Broker, Error, TextsErased},
+    broker::{Broker, Error, Extent, TextsErased, Unsigned, Witness},
     clock::Clock,
     schedule::Schedule,
 };
@@ -20,6 +20,16 @@ const STORE_PAUSE: TimeDelta = TimeDelta::seconds(1);
 const SCRUB_TRIES: u32 = 60;
 /// How long a chore sleeps at most: endings can begin, and clocks can be set, without anybody telling it.
 const LOOK_AGAIN: TimeDelta = TimeDelta::minutes(1);
+
+/// How often all of the log is computed anew.
+const WHOLE_AGAIN: TimeDelta = TimeDelta::days(1);
+/// How long at most to wait for a Vault that didn't sign.
+const SIGN_AGAIN: TimeDelta = TimeDelta::seconds(10);
+/// How long to wait for a witness that didn't take a checkpoint, at first and at most.
+const SHOW_AGAIN: TimeDelta = TimeDelta::seconds(2);
+const SHOW_AGAIN_MAX: TimeDelta = TimeDelta::minutes(5);
+/// How often it is told of what goes on being wrong.
+const TELL_AGAIN: TimeDelta = TimeDelta::hours(1);
 
 /// A loop that runs until the daemon stops, with its name.
 pub type Chore = (&'static str, Pin<Box<dyn Future<Output = ()> + Send>>);
@@ -76,7 +86,12 @@ impl Chores {
     pub fn all(&self, schedules: &Schedules) -> Vec<Chore> {
         let Schedules { sweep, reconcile, retention } = schedules;
         let [sweep, reconcile, retention] = [sweep, reconcile, retention].map(channel::Sender::subscribe);
-        vec![
+        let witnesses = self
+            .broker
+            .witnesses()
+            .into_iter()
+            .map(|witness| -> Chore { ("witness", Box::pin(self.clone().show_checkpoints(witness))) });
+        let chores: Vec<Chore> = vec![
             ("deadlines", Box::pin(self.clone().load_deadlines())),
             ("rescan", Box::pin(self.clone().look_through())),
             ("recording", Box::pin(self.clone().record())),
@@ -85,7 +100,11 @@ impl Chores {
             ("sweep", Box::pin(self.clone().sweep(sweep))),
             ("reconciliation", Box::pin(self.clone().reconcile(reconcile))),
             ("retention", Box::pin(self.clone().erase_texts(retention))),
-        ]
+        ];
+        let signing = self.broker.signs_the_log();
+        let signing =
+            signing.then(|| -> Chore { ("checkpoints", Box::pin(self.clone().sign_checkpoints())) });
+        chores.into_iter().chain(signing).chain(witnesses).collect()
     }
 
     /// One with the configuration that is in force now.
@@ -176,6 +195,7 @@ impl Chores {
             }
             tokio::select! {
                 () = self.reconcile.notified() => {}
+                () = self.broker.reconciliation_wanted() => {}
                 () = self.rest_until_next(&mut schedule) => {}
             }
         }
@@ -229,6 +249,80 @@ impl Chores {
         );
     }
 
+    /// Signs the log when it has grown, and looks at all of it at the start and once a day.
+    async fn sign_checkpoints(self) {
+        let (mut whole_at, mut told_at) = (self.clock.now(), None);
+        while !self.stopping.is_cancelled() {
+            let begun_at = self.clock.now();
+            let extent = if begun_at >= whole_at { Extent::Whole } else { Extent::SinceLast };
+            let signed = self.broker.sign_log(extent).await;
+            if !matches!(signed, Err(Unsigned::Store(_))) && extent == Extent::Whole {
+                whole_at = begun_at + WHOLE_AGAIN;
+            }
+            let interval = self.broker.checkpoint_interval();
+            let pause = match signed {
+                Ok(()) => interval,
+                Err(Unsigned::Broken(problem)) => {
+                    // It stays so; an alarm that nobody heard is raised again.
+                    if told_at.is_none_or(|told| begun_at - told >= TELL_AGAIN) {
+                        self.broker.tell_broken(&problem);
+                        told_at = Some(begun_at);
+                    }
+                    interval
+                }
+                Err(failure) => {
+                    let failure: &dyn std::error::Error = &failure;
+                    warn!(
+                        "event.action" = "checkpoint-failed",
+                        error = failure,
+                        "the audit log wasn't signed"
+                    );
+                    interval.min(SIGN_AGAIN)
+                }
+            };
+            self.wait_until(begun_at + pause, std::future::pending()).await;
+        }
+    }
+
+    /// Shows each checkpoint to one witness, for as long as it takes: no other waits for this one.
+    async fn show_checkpoints(self, witness: Arc<dyn Witness>) {
+        let (mut signed, mut kept, mut failures) = (self.broker.signed_sizes(), 0, Failures::default());
+        while !self.stopping.is_cancelled() {
+            signed.borrow_and_update();
+            let broker = self.broker();
+            let shown = broker.show(&*witness, &mut kept).await;
+            let now = self.clock.now();
+            self.broker.was_asked(&*witness);
+            match shown {
+                Ok(()) => {
+                    failures = Failures::default();
+                    let news = async { drop(signed.changed().await) };
+                    self.wait_until(now + broker.refresh_after(&*witness), news).await;
+                }
+                Err(why) => {
+                    if failures.is_news(now) {
+                        broker.tell_unseen(&*witness, &why);
+                    }
+                    let again_at = now + failures.pause().min(broker.refresh_after(&*witness));
+                    self.wait_until(again_at, std::future::pending()).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for a time or for something else, whichever comes first.
+    async fn wait_until(&self, at: DateTime<Utc>, other: impl Future<Output = ()>) {
+        let time = async {
+            while self.clock.now() < at && !self.stopping.is_cancelled() {
+                self.rest_until(at).await;
+            }
+        };
+        tokio::select! {
+            () = time => {}
+            () = other => {}
+        }
+    }
+
     async fn rest_until_next(&self, schedule: &mut channel::Receiver<Schedule>) {
         let next = |schedule: &channel::Receiver<Schedule>| schedule.borrow().next_after(self.clock.now());
         let at = next(schedule);
@@ -251,7 +345,47 @@ impl Chores {
     }
 }
 
+/// How often in a row something failed.
+#[derive(Debug, Default)]
+struct Failures {
+    count: u32,
+    told_at: Option<DateTime<Utc>>,
+}
+
+impl Failures {
+    /// Whether one more is to be told of: the first, and from then on one an hour.
+    fn is_news(&mut self, now: DateTime<Utc>) -> bool {
+        let is_news = self.told_at.is_none_or(|told| now - told >= TELL_AGAIN);
+        if is_news {
+            self.told_at = Some(now);
+        }
+        is_news
+    }
+
+    /// How long to wait before the next try: twice as long as before the last, up to a bound.
+    fn pause(&mut self) -> TimeDelta {
+        let pause = SHOW_AGAIN * (1 << self.count.min(16));
+        self.count += 1;
+        pause.min(SHOW_AGAIN_MAX)
+    }
+}
+
 fn failed(failure: &Error, what: &'static str) {
     let failure: &dyn std::error::Error = failure;
     error!("event.action" = "sweep-failed", error = failure, "{what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_fails_waits_twice_as_long_up_to_a_bound_and_is_told_of_once_an_hour() {
+        let mut failures = Failures::default();
+        let pauses: Vec<i64> = (0..10).map(|_| failures.pause().num_seconds()).collect();
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        let at = |minutes| DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes);
+        let told: Vec<bool> = [0, 1, 59, 60, 61].into_iter().map(|m| failures.is_news(at(m))).collect();
+        assert_eq!(told, [true, false, false, true, false]);
+    }
 }

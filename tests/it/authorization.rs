@@ -6,15 +6,19 @@ use std::{collections::BTreeMap, time::Duration};
 use hallpass::{
     access::{policy::Policy, target::Target},
     clock::Clock,
-    ledger::tree::Hash,
+    ledger::{
+        checkpoint::{Checkpoint as Statement, Signed},
+        note::SigningKey,
+        tree::Hash,
+    },
     store::{Checkpoint, Store, Write},
     wire::{
-        ApproveRequestRequest, ClaimGrantRequest, DenyRequestRequest, FreezeTargetsRequest,
-        GetCheckpointRequest, GetExceptionRequest, GetGrantRequest, GetRequestRequest, GetTargetRequest,
-        Grant, ListExceptionsRequest, ListFreezesRequest, ListGrantsRequest, ListLeavesRequest,
-        ListRequestsRequest, ListTargetsRequest, Method, ProveConsistencyRequest, ProveInclusionRequest,
-        ReleaseGrantRequest, Request, RevokeGrantRequest, SubmitRequestRequest, SummarizeExceptionsRequest,
-        ThawTargetsRequest, WatchRequestsRequest, WithdrawRequestRequest,
+        AddCosignatureRequest, ApproveRequestRequest, ClaimGrantRequest, DenyRequestRequest,
+        FreezeTargetsRequest, GetCheckpointRequest, GetExceptionRequest, GetGrantRequest, GetRequestRequest,
+        GetTargetRequest, Grant, ListExceptionsRequest, ListFreezesRequest, ListGrantsRequest,
+        ListLeavesRequest, ListRequestsRequest, ListTargetsRequest, Method, ProveConsistencyRequest,
+        ProveInclusionRequest, ReleaseGrantRequest, Request, RevokeGrantRequest, SubmitRequestRequest,
+        SummarizeExceptionsRequest, ThawTargetsRequest, WatchRequestsRequest, WithdrawRequestRequest,
         exception_service_client::ExceptionServiceClient, freeze_service_client::FreezeServiceClient,
         grant_service_client::GrantServiceClient, ledger_service_client::LedgerServiceClient,
     },
@@ -22,7 +26,7 @@ use hallpass::{
 use tonic::{Code, Request as Call, Status};
 
 use crate::{
-    support::sim::{Sim, TARGETS, policy},
+    support::sim::{ORIGIN, Sim, TARGETS, policy, witness_key},
     wire::Served,
 };
 
@@ -137,13 +141,16 @@ impl Cell<'_> {
     }
 
     /// Makes sure that something is recorded and said of it.
-    async fn signed(&self) {
+    async fn signed(&self) -> Signed {
         self.pending().await;
         let store = &self.served.sim.store;
         let size = store.last_sequence().await.unwrap().unsigned_abs();
         let (root, signed_at) = (Hash::of_nothing(), self.served.sim.clock.now());
-        let checkpoint = Checkpoint { size, root, note: String::new(), signed_at };
+        let key = SigningKey::from_seed(ORIGIN, &[1; 32]).unwrap();
+        let signed = Signed::sign(Statement::new(ORIGIN, size, root).unwrap(), &key).unwrap();
+        let checkpoint = Checkpoint { size, root, note: signed.to_string(), signed_at };
         store.commit(&[Write::Checkpoint(&checkpoint)]).await.unwrap();
+        signed
     }
 
     async fn frozen(&self) {
@@ -293,6 +300,13 @@ impl Cell<'_> {
                 self.pending().await;
                 let prove = ProveConsistencyRequest { former_size: 1, size: 1 };
                 outcome(self.ledger().prove_consistency(self.as_actor(prove)).await)
+            }
+            Method::AddCosignature => {
+                let (signed, now) = (self.signed().await, self.served.sim.clock.now());
+                let line = witness_key().cosign(signed.note().text(), now).unwrap();
+                let size = signed.checkpoint().size().cast_signed();
+                let add = AddCosignatureRequest { size, signatures: format!("{line}\n") };
+                outcome(self.ledger().add_cosignature(self.as_actor(add)).await)
             }
         }
     }

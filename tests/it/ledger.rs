@@ -1,5 +1,8 @@
 //! The log as auditors get it over the wire, with what they need to take nobody's word for it.
 
+mod auditors;
+mod witnesses;
+
 use hallpass::{
     access::{
         actor::Actor,

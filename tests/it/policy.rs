@@ -96,7 +96,7 @@ fn expected(verb: Verb, who: &Who) -> Answer {
         Verb::GetCheckpoint => yes_if(sees_all, NoRole),
         Verb::ListLeaves => yes_if(sees_all, NoRole),
         Verb::ProveInclusion => yes_if(sees_all, NoRole),
-        Verb::ProveConsistency => yes_if(sees_all, NoRole),
+        Verb::ProveConsistency | Verb::AddCosignature => yes_if(sees_all, NoRole),
     }
 }
 
@@ -141,6 +141,7 @@ fn target(name: &str, requesters: &[&str], approvers: &[&str]) -> (TargetName, T
         window_default: None,
         writing: Writing::default(),
         limits: Limits::default(),
+        cosigned_within: None,
     };
     (name, target)
 }

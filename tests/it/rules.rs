@@ -101,6 +101,7 @@ fn target(approvals_required: u32) -> Target {
         window_default: None,
         writing: Writing::default(),
         limits: Limits::default(),
+        cosigned_within: None,
     }
 }
 

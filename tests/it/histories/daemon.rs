@@ -12,7 +12,7 @@ use std::{
 };
 
 use hallpass::{
-    broker::{Broker, Parts},
+    broker::{Broker, Notary, Parts},
     clock::Clock,
     signature::Signers,
     store::Store,
@@ -83,6 +83,7 @@ impl Life {
             revoke_unknown: ground.revoke_unknown,
             texts_for: None,
             digest_key: [7; 32],
+            notary: Notary::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }));

@@ -112,6 +112,13 @@ fn every_fact() -> Vec<Fact> {
             freezes: Vec::new(),
             texts: 3,
         },
+        Fact::LedgerContradicted {
+            origin: "hallpass".to_owned(),
+            witness: "archive".to_owned(),
+            problem: "BEHIND",
+            size: 7,
+            witness_size: Some(9),
+        },
     ]
 }
 
@@ -160,16 +167,18 @@ const fn place(fact: &Fact) -> usize {
         Fact::TargetsFrozen { .. } => 22,
         Fact::TargetsThawed { .. } => 23,
         Fact::TextsErased { .. } => 24,
+        Fact::LedgerContradicted { .. } => 25,
     }
 }
 
 /// The kinds that the broker records without a state change.
-const WITHOUT_CHANGE: [&str; 7] = [
+const WITHOUT_CHANGE: [&str; 8] = [
     "AttemptRefused",
     "ConfigurationChanged",
     "IdentityRefused",
     "ReconciliationDone",
     "RecordingResumed",
+    "LedgerContradicted",
     "UnknownLeaseFound",
     "WrappingTokenOpened",
 ];

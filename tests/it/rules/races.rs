@@ -14,7 +14,7 @@ use hallpass::{
         target::Target,
         text::Prose,
     },
-    broker::{Broker, Claimed, Error, Parts, RequestFilter, Slice, Submission, Tried, Written},
+    broker::{Broker, Claimed, Error, Notary, Parts, RequestFilter, Slice, Submission, Tried, Written},
     clock::{Clock, ManualClock},
     signature::Signers,
     store::Store,
@@ -93,6 +93,7 @@ fn world_on(
         revoke_unknown,
         texts_for: None,
         digest_key: [7; 32],
+        notary: Notary::default(),
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });

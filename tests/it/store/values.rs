@@ -57,6 +57,7 @@ pub fn target(name: &str, approvals_required: u32) -> Target {
         window_default: None,
         writing: Writing::default(),
         limits: Limits::default(),
+        cosigned_within: None,
     }
 }
 

@@ -19,8 +19,9 @@ use hallpass::{
         text::Prose,
         writing::Writing,
     },
-    broker::{Broker, Claimed, Error, Parts, RequestView, Submission, Tried, Written},
+    broker::{Broker, Claimed, Error, Notary, Parts, RequestView, Submission, Tried, Written},
     clock::{Clock, ManualClock},
+    ledger::note::{Kind, SigningKey},
     schedule::Schedule,
     signature::Signers,
     store::{
@@ -33,6 +34,14 @@ use hallpass::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::servers::Dir;
+
+/// The log's name.
+pub const ORIGIN: &str = "log.example";
+
+/// The key of a witness whose cosignatures count.
+pub fn witness_key() -> SigningKey {
+    SigningKey::from_seed("witness.example", &[2; 32]).unwrap()
+}
 
 /// The longest window, and how long requests wait for decisions and claims.
 pub const HOUR: Duration = Duration::from_hours(1);
@@ -269,6 +278,11 @@ async fn broker_with(
         revoke_unknown: false,
         texts_for,
         signers,
+        notary: Notary {
+            origin: ORIGIN.to_owned(),
+            witness_keys: vec![witness_key().verifier(Kind::Cosignature)],
+            ..Notary::default()
+        },
         stopping: stopping.clone(),
         tasks: TaskTracker::new(),
     }))
@@ -293,5 +307,6 @@ fn target(name: &str) -> Target {
         window_default: None,
         writing: Writing::default(),
         limits: Limits::default(),
+        cosigned_within: None,
     }
 }

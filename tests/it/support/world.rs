@@ -67,6 +67,8 @@ pub struct Wishes {
     pub wrap_ttl: &'static str,
     /// More keys of the issuer's section.
     pub issuer: &'static str,
+    /// More keys of the ledger's section, and its witnesses.
+    pub ledger: String,
 }
 
 impl Default for Wishes {
@@ -86,6 +88,7 @@ impl Default for Wishes {
             timeout: "10s",
             wrap_ttl: "5m",
             issuer: "",
+            ledger: String::new(),
         }
     }
 }
@@ -292,6 +295,9 @@ impl World {
         )
         .await;
         bao.write(&format!("auth/token/roles/hallpass-grant-{name}"), self.deployed("token-role.json")).await;
+        bao.write(&format!("sys/mounts/transit-{name}"), json!({ "type": "transit" })).await;
+        let key = json!({ "type": "ed25519" });
+        bao.write(&format!("transit-{name}/keys/hallpass-ledger"), key).await;
         // Shared by all worlds of a server, so it may be there already.
         bao.call(&bao.root_token, Method::POST, "sys/auth/approle", Some(json!({ "type": "approle" }))).await;
         bao.write(&format!("auth/approle/role/hallpassd-{name}"), self.deployed("approle.json")).await;
@@ -310,6 +316,7 @@ impl World {
         let name = &self.name;
         let text = fs::read_to_string(format!("{DEPLOY}{file}")).unwrap();
         text.replace("database/", &format!("database-{name}/"))
+            .replace("transit/", &format!("transit-{name}/"))
             .replace("role/hallpassd/", &format!("role/hallpassd-{name}/"))
             .replace("hallpass-grant", &format!("hallpass-grant-{name}"))
             .replace("\"hallpassd\"", &format!("\"hallpassd-{name}\""))
@@ -388,6 +395,11 @@ token_role = "hallpass-grant-{name}"
 timeout = "{timeout}"
 wrap_ttl = "{wrap_ttl}"
 
+[ledger]
+origin = "hallpass.example/{name}"
+transit_mount = "transit-{name}"
+{ledger}
+
 [identity.oidc.vault]
 issuer = "{vault}/v1/identity/oidc"
 audience = "hallpass-{name}"
@@ -411,6 +423,7 @@ early_revocation = "ends_sessions"
             address = self.proxy.as_ref().map_or(&bao.address, |proxy| &proxy.address),
             timeout = wishes.timeout,
             wrap_ttl = wishes.wrap_ttl,
+            ledger = wishes.ledger.replace('@', name),
             issuer = wishes.issuer.replace('@', name),
             vault = bao.address,
             secret_file = secret_file.display(),
