@@ -7,4 +7,5 @@
 
 mod canonical;
 pub mod leaf;
+pub mod replay;
 pub mod tree;
