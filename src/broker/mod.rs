@@ -34,6 +34,7 @@ mod freeze;
 mod handles;
 mod issuing;
 mod journal;
+mod ledger;
 mod limits;
 mod query;
 mod reconcile;
@@ -59,6 +60,7 @@ pub use self::{
     decide::{Approving, Written},
     end::Tried,
     error::{BadField, Error},
+    ledger::Witnessed,
     query::{Exception, RequestView, TargetView},
     reconcile::Findings,
     signed::Signature,

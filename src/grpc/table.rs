@@ -33,6 +33,10 @@ const fn access(method: Method) -> &'static [Verb] {
         Method::FreezeTargets => &[Verb::FreezeTargets],
         Method::ThawTargets => &[Verb::ThawTargets],
         Method::ListFreezes => &[Verb::ListFreezes],
+        Method::GetCheckpoint => &[Verb::GetCheckpoint],
+        Method::ListLeaves => &[Verb::ListLeaves],
+        Method::ProveInclusion => &[Verb::ProveInclusion],
+        Method::ProveConsistency => &[Verb::ProveConsistency],
     }
 }
 

@@ -20,7 +20,8 @@ use crate::{
         target::EarlyRevocation,
         text::Ticket,
     },
-    broker::{Claimed, Exception, RequestView, Seen, TargetView},
+    broker::{Claimed, Exception, RequestView, Seen, TargetView, Witnessed},
+    ledger::{leaf::Leaf, tree::Hash},
     wire,
 };
 
@@ -303,6 +304,24 @@ pub(super) fn event(event: Recorded) -> wire::AuditEvent {
         target: about.target.map(|target| format!("targets/{target}")).unwrap_or_default(),
         detail: object(event.detail),
     }
+}
+
+pub(super) fn checkpoint(witnessed: &Witnessed) -> wire::Checkpoint {
+    wire::Checkpoint {
+        note: witnessed.note(),
+        size: i64::try_from(witnessed.checkpoint.size).unwrap_or(i64::MAX),
+        root: witnessed.checkpoint.root.0.to_vec(),
+        signed_at: Some(timestamp(witnessed.checkpoint.signed_at)),
+    }
+}
+
+pub(super) fn leaf(leaf: Leaf) -> wire::Leaf {
+    let text = |(field, text): (String, serde_json::Value)| Some((field, text.as_str()?.to_owned()));
+    wire::Leaf { line: leaf.line, texts: leaf.texts.into_iter().filter_map(text).collect() }
+}
+
+pub(super) fn proof(hashes: Vec<Hash>) -> wire::Proof {
+    wire::Proof { hashes: hashes.into_iter().map(|hash| hash.0.to_vec()).collect() }
 }
 
 fn person(person: Person) -> wire::Person {

@@ -342,7 +342,6 @@ const WRONG: &[(&str, &str)] = &[
     ("store/sqlite/read.rs", "use crate::broker::Error;"),
     ("store/sqlite/read.rs", "use crate::{access::{id::GrantId}, vault::Issuer};"),
     ("store/mod.rs", "use crate::grpc;"),
-    ("store/mod.rs", "use crate::ledger::Leaf;"),
     ("vault/client.rs", "use crate::store::{self, Store};"),
     ("vault/client.rs", "use crate::broker::{Broker as Daemon};"),
     ("vault/client.rs", "use super::super::ledger::*;"),

@@ -24,6 +24,8 @@ mod defects;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod durability;
+#[cfg(test)]
 mod endings;
 #[cfg(test)]
 mod faults;
@@ -39,6 +41,8 @@ mod identity;
 mod imports;
 #[cfg(test)]
 mod injection;
+#[cfg(test)]
+mod ledger;
 #[cfg(test)]
 mod login;
 #[cfg(test)]

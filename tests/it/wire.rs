@@ -71,7 +71,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server, and the issuer of its callers' tokens.
 pub struct Served {
-    sim: Sim,
+    pub sim: Sim,
     address: String,
     channel: Channel,
     key: EncodingKey,

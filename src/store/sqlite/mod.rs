@@ -235,11 +235,11 @@ impl Store for SqliteStore {
 #[async_trait]
 impl Ledger for SqliteStore {
     async fn leaves(&self, sequence: i64, limit: u32) -> Result<Vec<Leaf>, StoreError> {
-        events::leaves(&self.daemon, sequence, limit).await
+        events::leaves(&self.people, sequence, limit).await
     }
 
     async fn nodes(&self, nodes: &[Node]) -> Result<Vec<Hash>, StoreError> {
-        events::nodes(&self.daemon, nodes).await
+        events::nodes(&self.people, nodes).await
     }
 
     async fn last_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {

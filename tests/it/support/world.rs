@@ -189,7 +189,17 @@ impl World {
     pub async fn start_daemon_with(&self, variables: &[(&str, &str)]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hallpassd"));
         command.args(["serve", "--config"]).arg(self.config_file()).envs(variables.iter().copied());
-        let mut process = Process::start(&command, "KILL", None, &self.dir.join("hallpassd.log"));
+        self.start_process(&command).await;
+    }
+
+    /// Starts the daemon by a program that is given it and its arguments, and becomes it.
+    pub async fn start_daemon_under(&self, mut program: Command) {
+        program.arg(env!("CARGO_BIN_EXE_hallpassd")).args(["serve", "--config"]).arg(self.config_file());
+        self.start_process(&program).await;
+    }
+
+    async fn start_process(&self, command: &Command) {
+        let mut process = Process::start(command, "KILL", None, &self.dir.join("hallpassd.log"));
         let address = self.address.clone();
         eventually("the daemon serves", async || {
             assert!(process.runs(), "the daemon ended: {}", self.log());
