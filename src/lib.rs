@@ -48,6 +48,8 @@
 //! | `grpc` | the store, Vault |
 //! | [`doctor`] | the broker, gRPC; it judges what [`store`] and [`vault`] have read, and reads nothing itself |
 //! | [`signature`] | any other module but [`access`], the network, the environment, the clock |
+//! | [`ledger`] | any other module but [`access`], tokio, SQL, the wire, files, the network, the environment, the clock |
+//! | [`verify`] | any other module but [`access`], [`ledger`] and [`signature`], the network, the environment, the clock |
 //! | `cli` | the broker, the store, Vault, the daemon |
 //!
 //! sqlx is named only below [`store`], vaultrs only below [`vault`], tonic only below `grpc` and `cli` and in [`wire`].
@@ -75,4 +77,5 @@ pub mod store;
 pub mod sweep;
 pub mod telemetry;
 pub mod vault;
+pub mod verify;
 pub mod wire;

@@ -110,6 +110,8 @@ pub struct Replay {
     claimed: Option<(u128, i64)>,
     /// So many grants have to begin to end by the configuration's change.
     removed: i64,
+    /// The place of the last event, where not all of them are read.
+    last_of_one: Option<u64>,
 }
 
 /// The event that is being looked at, as far as findings name it.
@@ -127,6 +129,12 @@ impl Replay {
         Self::default()
     }
 
+    /// One that reads the events of one request only, in their order.
+    #[must_use]
+    pub fn of_one() -> Self {
+        Self { last_of_one: Some(0), ..Self::default() }
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -142,17 +150,25 @@ impl Replay {
     /// Takes the next leaf, and the texts beside it as JSON, if they are kept. Answers with an approval that is signed.
     pub fn take(&mut self, leaf: &str, texts: Option<&str>) -> Option<SignedApproval> {
         self.counts.events += 1;
-        let expected = self.counts.events;
+        let number = self.counts.events;
         let Some(event) = read::event(leaf) else {
-            self.find(expected, String::new(), "isn't a leaf of this version in its one spelling");
+            self.find(number, String::new(), "isn't a leaf of this version in its one spelling");
             return None;
+        };
+        let (expected, is_next) = match &mut self.last_of_one {
+            None => (number, event.sequence == number),
+            Some(last) => {
+                let is_later = event.sequence > *last;
+                *last = event.sequence;
+                (event.sequence, is_later)
+            }
         };
         let place = Place {
             sequence: expected,
             request: event.request.map(|id| id.text),
             grant: event.grant.map(|id| id.text),
         };
-        if event.sequence != expected {
+        if !is_next {
             self.wrong(place, "names another place in the log: events are missing, or not in their order");
         }
         let texts = self.texts(place, &event, texts);

@@ -85,8 +85,8 @@ impl Replay {
         self.grants.insert(id.number, grant);
     }
 
-    /// Whether a grant follows from its request: from its claim, or from the grant before it, which ended so that there may
-    /// be another.
+    /// Whether a grant follows from its request: from its claim, or from the grant before it. Which causes let another one
+    /// follow isn't asked: whether there may be one is decided on what is read a moment before it is recorded.
     #[expect(clippy::too_many_arguments, reason = "they are one event's parts, read once")]
     fn follows(
         &mut self,
@@ -99,17 +99,13 @@ impl Replay {
         first: bool,
     ) {
         let Some(Request::Claimed(claimed)) = self.requests.get_mut(&request.number) else {
-            return self.wrong(
-                place,
-                "opens a grant on a request that isn't claimed, or whose last one ended for good",
-            );
+            return self.wrong(place, "opens a grant on a request that isn't claimed");
         };
         let before = std::mem::replace(
             claimed,
             Box::new(Claimed {
                 window: claimed.window.or(Some(window)),
                 last: Some(id.number),
-                may_follow: true,
                 ..**claimed
             }),
         );
@@ -125,12 +121,10 @@ impl Replay {
             self.must(place, fits, "has a window of another length than was approved");
         } else {
             let before = claimed.last.and_then(|last| self.grants.get(&last));
-            let free = claimed.may_follow && before.is_none_or(|before| before.ending.is_some());
-            self.must(place, free, "opens a grant beside one that is held, or after one that ended for good");
+            let free = before.is_none_or(|before| before.ending.is_some());
+            self.must(place, free, "opens a grant beside one that is held");
             self.must(place, claimed.window == Some(window), "has another window than the grant before it");
             self.must(place, event.at < window.1, "opens a grant when its window is over");
-            let later = claimed.last.is_none_or(|last| last < id.number);
-            self.must(place, later, "has an id that doesn't come after that of the grant before it");
         }
     }
 
@@ -171,12 +165,6 @@ impl Replay {
             let ending = Ending { cause, begun_at: event.at, step, error: None, alarms: 0 };
             grant.ending = Some(Box::new(ending));
         }
-        let may_follow = matches!(cause, None | Some(Cause::IssueFailed | Cause::Reissued));
-        if let Some(Request::Claimed(claimed)) = self.requests.get_mut(&grant.request)
-            && claimed.last == Some(id)
-        {
-            claimed.may_follow = may_follow;
-        }
         self.grants.insert(id, grant);
     }
 
@@ -200,13 +188,9 @@ impl Replay {
             }
         };
         self.must(place, fits, "has a cause that its actor can't have had");
-        let fits = match cause {
-            // What is being made is ended by a look at the clock that is a moment older than what is recorded.
-            Some(Cause::WindowClosed) => !grant.is_active || event.at >= grant.closes_at,
-            Some(Cause::IssueFailed) => !grant.is_active,
-            _ => true,
-        };
-        self.must(place, fits, "has a cause that isn't there yet");
+        // What is being made is ended by a look at the clock that is a moment older than what is recorded.
+        let early = cause == Some(Cause::WindowClosed) && grant.is_active && event.at < grant.closes_at;
+        self.must(place, !early, "has a cause that isn't there yet");
     }
 
     pub(super) fn ending(&mut self, place: Place<'_>, event: &Event<'_>) {
@@ -261,12 +245,6 @@ impl Replay {
         if was_active {
             let same = event.detail.text("lease_digest") == grant.lease.as_deref();
             self.must(place, same, "ends another lease than was recorded");
-        }
-        if let Some(Request::Claimed(claimed)) = self.requests.get(&grant.request)
-            && claimed.last == Some(id)
-            && !claimed.may_follow
-        {
-            self.requests.insert(grant.request, Request::Over("CLAIMED"));
         }
     }
 

@@ -57,8 +57,6 @@ pub(super) struct Claimed {
     pub(super) window: Option<(i64, i64)>,
     /// The last grant.
     pub(super) last: Option<u128>,
-    /// Whether it ended so that there may be another.
-    pub(super) may_follow: bool,
 }
 
 impl Waiting {
@@ -190,7 +188,6 @@ impl Replay {
             duration: waiting.duration,
             window: None,
             last: None,
-            may_follow: true,
         };
         if let Some(id) = event.request {
             self.claimed = Some((id.number, event.at));

@@ -294,19 +294,6 @@ fn what_cannot_be_is_told() {
         ),
         ("opened when closed", |log| log[10].at = at(630), "when its window is over"),
         ("two held", |log| drop(log.drain(8..10)), "beside one that is held"),
-        (
-            "again after its end",
-            |log| {
-                set(log, 8, "cause", "RELEASED");
-                set(log, 9, "cause", "RELEASED");
-            },
-            "whose last one ended for good",
-        ),
-        (
-            "an older grant",
-            |log| log[10].about.grant = Some(grant(0)),
-            "doesn't come after that of the grant before",
-        ),
         ("the same grant", |log| log[10].about.grant = Some(grant(1)), "opened before"),
         ("a first reissue", |log| set(log, 4, "reissue", true), "doesn't open the grant of the request"),
         ("an only claim", |log| set(log, 10, "reissue", false), "says wrongly whether there was a grant"),
