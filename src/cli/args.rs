@@ -13,8 +13,8 @@ use clap::{
 };
 
 use super::{
-    claim, decide, freeze, list, login, output::Mode, release, request, revoke, show, targets, time, watch,
-    withdraw,
+    audit, claim, decide, freeze, list, login, output::Mode, release, request, revoke, show, targets, time,
+    watch, withdraw,
 };
 
 /// Where hallpassd is if nobody says so: on this machine, at its default port.
@@ -33,6 +33,7 @@ Exit codes:
   3    hallpassd refused
   4    the request was denied, lapsed or was withdrawn
   5    timed out; nothing was refused
+  6    what was verified doesn't hold
   130  interrupted while waiting
 
 Example:
@@ -204,6 +205,8 @@ pub enum Verb {
     List(list::ListArgs),
     /// Follow what happens, one line per event.
     Watch(watch::WatchArgs),
+    /// Export the log, prove an exception, or verify either, as an auditor.
+    Audit(audit::AuditArgs),
 }
 
 #[cfg(test)]
@@ -212,9 +215,9 @@ mod tests {
 
     use super::*;
 
-    const VERBS: [&str; 15] = [
+    const VERBS: [&str; 16] = [
         "login", "targets", "request", "withdraw", "approve", "deny", "claim", "release", "revoke", "freeze",
-        "thaw", "freezes", "show", "list", "watch",
+        "thaw", "freezes", "show", "list", "watch", "audit",
     ];
 
     #[test]

@@ -6,6 +6,7 @@
 mod address;
 mod answer;
 mod args;
+mod audit;
 mod claim;
 mod connect;
 mod decide;
@@ -120,5 +121,6 @@ async fn dispatch(app: &App, verb: Verb) -> Result<(), Failure> {
         Verb::Show(args) => show::run(app, args).await,
         Verb::List(args) => list::run(app, args).await,
         Verb::Watch(args) => watch::run(app, args).await,
+        Verb::Audit(args) => audit::run(app, args).await,
     }
 }

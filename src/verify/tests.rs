@@ -10,7 +10,7 @@ use super::*;
 use crate::ledger::{
     canonical_json,
     checkpoint::{Checkpoint, Signed},
-    note::{SigningKey, VerifierKey},
+    note::{Kind, SigningKey, VerifierKey},
     tree::{Frontier, Hash, Plan},
 };
 
@@ -25,7 +25,7 @@ fn key(name: &str) -> SigningKey {
 }
 
 fn public(name: &str) -> VerifierKey {
-    key(name).verifier_key().clone()
+    key(name).verifier(Kind::Plain)
 }
 
 /// Refusals, of which a log may have as many as it likes.
@@ -63,7 +63,11 @@ fn leaves() -> Vec<String> {
 
 fn export(leaves: &[String], checkpoint: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join(LEAVES), leaves.iter().map(|leaf| format!("{leaf}\n")).collect::<String>()).unwrap();
+    fs::write(
+        directory.path().join(LEAVES),
+        leaves.iter().map(|leaf| format!("{leaf}\n")).collect::<String>(),
+    )
+    .unwrap();
     fs::write(directory.path().join(TEXTS), "").unwrap();
     fs::write(directory.path().join(CHECKPOINT), checkpoint).unwrap();
     directory
@@ -86,7 +90,8 @@ fn problems(leaves: &[String], checkpoint: &str, trust: Trust) -> String {
 fn an_export_holds_with_its_key_its_witness_and_each_old_checkpoint() {
     let leaves = leaves();
     let directory = export(&leaves, &cosigned(&leaves).to_string());
-    let former = (0..=SIZE).map(|size| Former { name: format!("old-{size}"), bytes: note(&leaves[..size]).to_string().into() });
+    let former = (0..=SIZE)
+        .map(|size| Former { name: format!("old-{size}"), bytes: note(&leaves[..size]).to_string().into() });
     let report = report(directory.path(), Trust { former: former.collect(), ..trust() });
     assert!(report.holds(), "{}", report.text());
     assert_eq!((report.tree.0, report.former.len()), (SIZE as u64, SIZE + 1));
@@ -112,11 +117,13 @@ fn what_differs_from_a_checkpoint_is_told() {
     assert!(with(&|log| drop(log.pop())).contains("and there are 20 only: the log was cut off"));
     assert!(with(&|log| log.push(leaf(22))).contains("is about 1 events less than there are"));
     assert!(with(&|log| log[0].push(' ')).contains("in its one spelling"));
-    let former = |leaves: &[String]| vec![Former { name: "old".into(), bytes: note(leaves).to_string().into() }];
+    let former =
+        |leaves: &[String]| vec![Former { name: "old".into(), bytes: note(leaves).to_string().into() }];
     let fork: Vec<String> = (1..=9).map(|sequence| leaf(sequence).replace("expired", "forged")).collect();
     let forked = problems(&all, &signed, Trust { former: former(&fork), ..trust() });
     assert!(forked.contains("old has another root of the first 9 events"), "{forked}");
-    let shorter = problems(&all[..5], &cosigned(&all[..5]).to_string(), Trust { former: former(&all[..9]), ..trust() });
+    let shorter =
+        problems(&all[..5], &cosigned(&all[..5]).to_string(), Trust { former: former(&all[..9]), ..trust() });
     assert!(shorter.contains("old is about 9 events, and there are 5 only"), "{shorter}");
 }
 
@@ -135,7 +142,9 @@ fn who_signed_is_looked_at() {
     let told = problems(&all, &cosigned(&all).to_string(), Trust::default());
     assert!(told.contains("everything holds") && told.contains("--log-key"), "{told}");
     let other = Trust { log_keys: vec![public("another")], ..Trust::default() };
-    assert!(problems(&all, &cosigned(&all).to_string(), other).contains("which none of the keys is called by"));
+    assert!(
+        problems(&all, &cosigned(&all).to_string(), other).contains("which none of the keys is called by")
+    );
 }
 
 #[test]
@@ -172,14 +181,17 @@ fn files_that_are_not_whole_are_told_of() {
 fn a_long_export_is_read_in_parts() {
     let all: Vec<String> = (1..=12_000).map(leaf).collect();
     let directory = export(&all, &cosigned(&all).to_string());
-    let former = [1, 4_000, 11_999].map(|size| Former { name: "old".into(), bytes: note(&all[..size]).to_string().into() });
+    let former = [1, 4_000, 11_999]
+        .map(|size| Former { name: "old".into(), bytes: note(&all[..size]).to_string().into() });
     let report = report(directory.path(), Trust { former: former.into(), ..trust() });
     assert!(report.holds() && report.counts.events == 12_000, "{}", report.text());
 }
 
 fn proof(sequences: &[usize]) -> ProofFile {
     let all: Vec<String> = (1..=SIZE)
-        .map(|sequence| leaf(sequence).replace("\"sequence\"", "\"request\":\"01jdz5m2k3n4p5q6r7s8t9v0w1\",\"sequence\""))
+        .map(|sequence| {
+            leaf(sequence).replace("\"sequence\"", "\"request\":\"01jdz5m2k3n4p5q6r7s8t9v0w1\",\"sequence\"")
+        })
         .collect();
     let nodes: std::collections::BTreeMap<_, _> = {
         let (mut frontier, mut nodes) = (Frontier::default(), std::collections::BTreeMap::new());
@@ -208,7 +220,8 @@ fn proof(sequences: &[usize]) -> ProofFile {
 
 #[test]
 fn a_proof_file_stands_for_itself() {
-    let verified = |file: &ProofFile| proof_file("proof", &serde_json::to_string(file).unwrap(), &trust()).unwrap();
+    let verified =
+        |file: &ProofFile| proof_file("proof", &serde_json::to_string(file).unwrap(), &trust()).unwrap();
     let whole = proof(&[1, 2, 17, 21]);
     assert!(verified(&whole).holds(), "{}", verified(&whole).text());
     let with = |edit: &dyn Fn(&mut ProofFile)| {
@@ -217,14 +230,25 @@ fn a_proof_file_stands_for_itself() {
         verified(&edited).text()
     };
     let not_in = "isn't proved to be in the log";
-    assert!(with(&|file| file.events[2].leaf = file.events[2].leaf.replace("expired", "Expired")).contains(not_in));
+    assert!(
+        with(&|file| file.events[2].leaf = file.events[2].leaf.replace("expired", "Expired"))
+            .contains(not_in)
+    );
     assert!(with(&|file| drop(file.events[2].proof.pop())).contains(not_in));
     assert!(with(&|file| file.events[2].proof[0] = "x".into()).contains(not_in));
     assert!(with(&|file| file.events.swap(1, 2)).contains("names another place"));
-    assert!(with(&|file| file.exception = "01jdz5m2k3n4p5q6r7s8t9v0w2".into()).contains("is of another exception"));
+    assert!(
+        with(&|file| file.exception = "01jdz5m2k3n4p5q6r7s8t9v0w2".into())
+            .contains("is of another exception")
+    );
     assert!(with(&|file| file.events[0].leaf = "{}".into()).contains("isn't one of this version"));
-    assert!(with(&|file| file.checkpoint = file.checkpoint.replace("\n21\n", "\n22\n")).contains("doesn't fit"));
-    assert!(with(&|file| drop(file.events[0].texts.insert("reason".into(), Value::from("x")))).contains("has a text"));
+    assert!(
+        with(&|file| file.checkpoint = file.checkpoint.replace("\n21\n", "\n22\n")).contains("doesn't fit")
+    );
+    assert!(
+        with(&|file| drop(file.events[0].texts.insert("reason".into(), Value::from("x"))))
+            .contains("has a text")
+    );
     assert_eq!(proof_file("proof", "{}", &trust()), None);
     let later = serde_json::to_string(&ProofFile { v: 2, ..whole }).unwrap();
     assert_eq!(proof_file("proof", &later, &trust()), None);

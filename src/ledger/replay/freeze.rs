@@ -13,16 +13,6 @@ impl Freezes {
     pub(super) fn cover(&self, target: &str) -> bool {
         self.0.contains_key(target) || self.0.contains_key("*")
     }
-
-    /// Whether what is held of this target ends.
-    pub(super) fn end(&self, target: &str) -> bool {
-        [target, "*"].iter().any(|extent| self.0.get(*extent) == Some(&true))
-    }
-
-    /// What stands: what is covered, and whether what is held ends.
-    pub(super) fn standing(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.0.iter().map(|(extent, ends)| (extent.as_str(), *ends))
-    }
 }
 
 impl Replay {

@@ -36,17 +36,6 @@ struct Ending {
     alarms: i64,
 }
 
-impl Grant {
-    /// The state's name.
-    pub(super) const fn name(&self) -> &'static str {
-        match (&self.ending, self.is_active) {
-            (Some(_), _) => "REVOKING",
-            (None, true) => "ACTIVE",
-            (None, false) => "ISSUING",
-        }
-    }
-}
-
 impl Replay {
     /// Whether a grant was ever opened.
     pub(super) fn is_grant(&self, id: u128) -> bool {
@@ -103,11 +92,7 @@ impl Replay {
         };
         let before = std::mem::replace(
             claimed,
-            Box::new(Claimed {
-                window: claimed.window.or(Some(window)),
-                last: Some(id.number),
-                ..**claimed
-            }),
+            Box::new(Claimed { window: claimed.window.or(Some(window)), last: Some(id.number), ..**claimed }),
         );
         let claimed = before;
         self.must(place, holder == claimed.requester, "opens a grant for another person than the requester");

@@ -20,7 +20,7 @@ pub(super) enum Request {
     /// It was claimed, and may be claimed again.
     Claimed(Box<Claimed>),
     /// Nothing can become of it any more.
-    Over(&'static str),
+    Over,
 }
 
 /// What was asked, and who said yes.
@@ -62,17 +62,6 @@ pub(super) struct Claimed {
 impl Waiting {
     fn has_enough(&self) -> bool {
         self.required.is_none_or(|required| self.approvers.len() as u64 >= required.unsigned_abs())
-    }
-}
-
-impl Request {
-    /// The state's name.
-    pub(super) const fn name(&self) -> &'static str {
-        match self {
-            Self::Waiting(_) => "PENDING",
-            Self::Claimed(_) => "CLAIMED",
-            Self::Over(name) => name,
-        }
     }
 }
 
@@ -150,7 +139,7 @@ impl Replay {
         let Some(approver) = self.person(place, event) else { return };
         let Some(waiting) = self.waiting(place, event, "denies") else { return };
         self.decided(place, event, approver, &waiting);
-        self.ended(event, "DENIED");
+        self.ended(event);
     }
 
     pub(super) fn withdrawn(&mut self, place: Place<'_>, event: &Event<'_>) {
@@ -158,7 +147,7 @@ impl Replay {
         let Some(waiting) = self.waiting(place, event, "withdraws") else { return };
         let own = self.people.own(person, waiting.requester);
         self.must(place, own, "withdraws another person's request");
-        self.ended(event, "WITHDRAWN");
+        self.ended(event);
     }
 
     pub(super) fn lapsed(&mut self, place: Place<'_>, event: &Event<'_>) {
@@ -170,7 +159,7 @@ impl Replay {
             Some(_) => false,
         };
         self.must(place, fits, "lapses in a state that the request can't have been in");
-        self.ended(event, "LAPSED");
+        self.ended(event);
     }
 
     pub(super) fn request_claimed(&mut self, place: Place<'_>, event: &Event<'_>) {
@@ -230,9 +219,9 @@ impl Replay {
         }
     }
 
-    fn ended(&mut self, event: &Event<'_>, state: &'static str) {
+    fn ended(&mut self, event: &Event<'_>) {
         if let Some(id) = event.request {
-            self.requests.insert(id.number, Request::Over(state));
+            self.requests.insert(id.number, Request::Over);
         }
     }
 
