@@ -64,6 +64,7 @@ pub mod control;
 pub mod daemon;
 pub mod doctor;
 pub mod failpoint;
+pub mod fsck;
 pub mod grpc;
 pub mod http;
 pub mod identity;

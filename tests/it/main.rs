@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod authorization;
 #[cfg(test)]
 mod bad_input;
@@ -31,6 +33,8 @@ mod endings;
 mod faults;
 #[cfg(test)]
 mod foreign;
+#[cfg(test)]
+mod fsck;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
@@ -69,6 +73,8 @@ mod store;
 mod story;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tampering;
 #[cfg(test)]
 mod telemetry;
 #[cfg(test)]

@@ -32,6 +32,27 @@ const UPDATE: &str = "\
                        revision = ? \
      WHERE id = ? AND revision = ? AND thawed_at IS NULL";
 
+/// A freeze as one row, also one that is over.
+#[derive(FromRow)]
+pub(super) struct FreezeRow {
+    #[sqlx(flatten)]
+    row: Row,
+    thawed_at: Option<i64>,
+}
+
+impl FreezeRow {
+    /// The freeze.
+    pub(super) fn freeze(self) -> Result<Freeze, StoreError> {
+        let what = format!("freeze {}", self.row.id);
+        let read = || {
+            let freeze = self.row.read()?;
+            let Some(thawed_at) = self.thawed_at else { return Ok(freeze) };
+            Ok(Freeze { state: State::Thawed { thawed_at: instant(thawed_at)? }, ..freeze })
+        };
+        read().map_err(|problem| corrupt("read the freezes", what, problem))
+    }
+}
+
 #[derive(FromRow)]
 struct Row {
     id: String,

@@ -20,6 +20,7 @@ mod readers;
 mod request_row;
 mod rows;
 mod settings;
+pub mod snapshot;
 mod upkeep;
 mod write;
 mod writer;
