@@ -7,6 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
+use chrono::TimeDelta;
 use hallpass::{
     clock::Clock as _,
     ledger::{
@@ -66,6 +67,7 @@ async fn served() -> (Served, u64, u64) {
     let first = sign(&sim).await;
     let other = sim.approved("payroll-ro").await;
     sim.claim(other).await.unwrap();
+    sim.clock.advance(TimeDelta::hours(2));
     sim.settle().await;
     let second = sign(&sim).await;
     (Served::over(sim, None).await, first, second)

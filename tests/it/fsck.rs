@@ -147,7 +147,7 @@ const LIES: &[(&str, &str)] = &[
     ("DELETE FROM audit_events WHERE sequence > 30", "is of more than the"),
     ("UPDATE checkpoints SET root = zeroblob(32)", "has another root than the log"),
     (
-        "UPDATE checkpoints SET note = replace(note, 'hallpass', 'hallpasz')",
+        "UPDATE checkpoints SET note = replace(note, char(10) || size || char(10), char(10) || 1 || char(10))",
         "has a note that says something else",
     ),
 ];

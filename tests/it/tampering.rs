@@ -210,7 +210,9 @@ async fn fsck_notices_whatever_is_done_to_the_log_in_the_file() {
     for seed in (0..seeds()).filter(|seed| seed % IN_A_DATABASE == 0) {
         let mut chance = Chance::new(seed);
         let done = tamper(&mut chance, &plain);
-        if done.leaves == plain {
+        // What isn't JSON SQLite itself refuses, for the columns that it reads out of the leaf.
+        let is_json = |leaf: &String| serde_json::from_str::<Value>(leaf).is_ok();
+        if done.leaves == plain || !done.leaves.iter().all(is_json) {
             continue;
         }
         let statements = rewritten(&log, &done, chance.percent(70));
