@@ -50,6 +50,7 @@
 //! | [`signature`] | any other module but [`access`], the network, the environment, the clock |
 //! | [`ledger`] | any other module but [`access`], tokio, SQL, the wire, files, the network, the environment, the clock |
 //! | [`verify`] | any other module but [`access`], [`ledger`] and [`signature`], the network, the environment, the clock |
+//! | [`fsck`] | any other module but those, [`store`] and [`verify`] |
 //! | `cli` | the broker, the store, Vault, the daemon |
 //!
 //! sqlx is named only below [`store`], vaultrs only below [`vault`], tonic only below `grpc` and `cli` and in [`wire`].
