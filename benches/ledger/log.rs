@@ -26,8 +26,10 @@ fn person(name: &str) -> Person {
 
 /// The how-manieth exception's events, behind those of the ones before.
 pub fn exception(number: u64) -> Vec<Leaf> {
-    let begun = DateTime::from_timestamp(1_790_000_000, 0).unwrap() + TimeDelta::seconds(number.cast_signed());
-    let (alice, olivia) = (person(&format!("alice{}", number % 50)), person(&format!("olivia{}", number % 5)));
+    let begun =
+        DateTime::from_timestamp(1_790_000_000, 0).unwrap() + TimeDelta::seconds(number.cast_signed());
+    let (alice, olivia) =
+        (person(&format!("alice{}", number % 50)), person(&format!("olivia{}", number % 5)));
     let id = RequestId::new(begun, u128::from(number) << 40);
     let grant = GrantId::new(begun, u128::from(number) << 40 | 1);
     let target = format!("orders-{}", number % 20);
@@ -35,7 +37,7 @@ pub fn exception(number: u64) -> Vec<Leaf> {
         target: target.parse().unwrap(),
         credential_path: format!("database/creds/hp-{target}"),
         requester: alice.clone(),
-        duration: std::time::Duration::from_secs(1800),
+        duration: std::time::Duration::from_mins(30),
         not_before: None,
         reason: Prose::new(REASON).unwrap(),
         ticket: Ticket::new(&format!("OPS-{number}")).unwrap(),
@@ -51,9 +53,21 @@ pub fn exception(number: u64) -> Vec<Leaf> {
         (Some(&alice), false, submitted(&ask, digest.clone())),
         (Some(&olivia), false, approved(digest)),
         (Some(&alice), false, Fact::RequestClaimed {}),
-        (Some(&alice), true, Fact::GrantOpened { opens_at: begun, closes_at: begun + TimeDelta::seconds(1800), reissue: false }),
+        (
+            Some(&alice),
+            true,
+            Fact::GrantOpened {
+                opens_at: begun,
+                closes_at: begun + TimeDelta::seconds(1800),
+                reissue: false,
+            },
+        ),
         (None, true, Fact::GrantTokenMinted { accessor_digest: handle("acce55") }),
-        (None, true, Fact::GrantLeaseRecorded { lease_digest: lease.clone(), wrapping_digest: handle("a99") }),
+        (
+            None,
+            true,
+            Fact::GrantLeaseRecorded { lease_digest: lease.clone(), wrapping_digest: handle("a99") },
+        ),
         (None, true, Fact::GrantActivated {}),
         (None, true, Fact::RevocationBegun { cause, reason: None }),
         (None, true, Fact::GrantRevoked { cause, confirmation, lease_digest: lease }),

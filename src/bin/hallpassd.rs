@@ -128,7 +128,7 @@ fn main() -> ExitCode {
         Command::Migrate(file) => with(&file, |config| migrate(&config.store.path)),
         Command::Reconcile(file) => with(&file, reconcile),
         Command::Fsck(Fsck { file, database, output }) => {
-            with(&file, |config| fsck(&config, database, output))
+            with(&file, |config| fsck(&config, database.as_deref(), output))
         }
         Command::Doctor { file, output } => with(&file, |config| doctor(config, output)),
         Command::Reload { file, end_removed, check } => reload(&file.path, end_removed, check),
@@ -227,8 +227,8 @@ fn doctor(config: Config, output: Output) -> Result<ExitCode, Box<dyn Error>> {
     Ok(if report.is_wrong() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn fsck(config: &Config, database: Option<PathBuf>, output: Output) -> Result<ExitCode, Box<dyn Error>> {
-    let report = Runtime::new()?.block_on(daemon::fsck(config, database.as_deref()))?;
+fn fsck(config: &Config, database: Option<&Path>, output: Output) -> Result<ExitCode, Box<dyn Error>> {
+    let report = Runtime::new()?.block_on(daemon::fsck(config, database))?;
     let text = match output {
         Output::Json => format!("{:#}\n", report.json()),
         Output::Text => report.text(),

@@ -47,7 +47,7 @@ fn one(freeze: &Freeze, events: &[&Recorded]) -> Vec<Fault> {
     let mut compared = Comparison::of(format!("freeze {}", freeze.id));
     let frozen: Vec<&&Recorded> = events.iter().filter(|event| event.kind == "TargetsFrozen").collect();
     let thawed = events.iter().find(|event| event.kind == "TargetsThawed");
-    compared.same("count of changes", &freeze.revision, &(events.len() as i64));
+    compared.changes(freeze.revision, events.len());
     // Who had it end what is held answers for it since.
     if let Some(last) = frozen.last() {
         compared.same("person", &Actor::Person(freeze.by.clone()), &last.actor);

@@ -49,7 +49,7 @@ fn one(grant: &Grant, events: &[&Recorded]) -> Vec<Fault> {
     let window = (grant.window.opens_at().timestamp_millis(), grant.window.closes_at().timestamp_millis());
     let recorded = (instant(opened, "opens_at"), instant(opened, "closes_at"));
     compared.same("window", &(Some(window.0), Some(window.1)), &recorded);
-    compared.same("count of changes", &grant.revision, &(events.len() as i64));
+    compared.changes(grant.revision, events.len());
     state(&mut compared, grant, later);
     compared.faults
 }

@@ -222,6 +222,11 @@ impl Comparison {
         Self { about, faults: Vec::new() }
     }
 
+    /// Each change has one event.
+    fn changes(&mut self, revision: i64, events: usize) {
+        self.same("count of changes", &Ok(revision), &i64::try_from(events));
+    }
+
     fn same<T: PartialEq>(&mut self, field: &str, row: &T, events: &T) {
         self.holds(row == events, field);
     }

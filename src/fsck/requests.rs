@@ -8,6 +8,7 @@ use crate::{
         event::{Recorded, digest_field, digest_of},
         id::RequestId,
         request::{Request, State},
+        text::Ticket,
     },
     verify::Fault,
 };
@@ -23,7 +24,7 @@ pub(super) fn compare(request: &Request, events: &[Recorded]) -> Vec<Fault> {
         return compared.faults;
     };
     ask(&mut compared, request, submitted);
-    compared.same("count of changes", &request.revision, &(own.len() as i64));
+    compared.changes(request.revision, own.len());
     let approvals: Vec<&&Recorded> = later.iter().filter(|event| event.kind == "RequestApproved").collect();
     compared.same("number of approvals", &request.approvals.len(), &approvals.len());
     for (number, (approval, event)) in
@@ -44,7 +45,7 @@ fn ask(compared: &mut Comparison, request: &Request, event: &Recorded) {
     compared.same("duration", &Some(ask.duration.as_secs()), &duration);
     let not_before = ask.not_before.map(|at| at.timestamp_millis());
     compared.same("not_before", &not_before, &instant(event, "not_before"));
-    compared.same("ticket", &ask.ticket.as_ref().map(|ticket| ticket.as_str()), &text(event, "ticket"));
+    compared.same("ticket", &ask.ticket.as_ref().map(Ticket::as_str), &text(event, "ticket"));
     written(compared, "reason", ask.reason.as_str(), event);
     if let Some(path) = text(event, "credential_path") {
         compared.same("credential path", &ask.credential_path.as_str(), &path);

@@ -145,14 +145,14 @@ impl Engine {
             faults_in_all: 0,
             notes: notes(&self.trust, counts, self.unknowable),
         };
-        self.early.into_iter().for_each(|fault| report.add(fault));
+        report.extend(self.early);
         let roots: Vec<Fault> = report
             .checkpoint
             .iter()
             .chain(&report.former)
             .filter_map(|checkpoint| contradiction(checkpoint, &hashed))
             .collect();
-        roots.into_iter().for_each(|fault| report.add(fault));
+        report.extend(roots);
         if let Some(checkpoint) =
             report.checkpoint.as_ref().filter(|checkpoint| checkpoint.size < hashed.size)
         {
@@ -166,8 +166,8 @@ impl Engine {
             report.add(Fault { sequence: None, about: source.to_owned(), problem });
         }
         let (findings, found) = self.replay.findings();
-        findings.iter().for_each(|finding| report.add(fault(finding)));
-        self.faults.into_iter().for_each(|fault| report.add(fault));
+        report.extend(findings.iter().map(fault));
+        report.extend(self.faults);
         report.faults_in_all += found - findings.len() as u64;
         report.faults.sort_by_key(|fault| fault.sequence);
         Ok(Done { report, replay: self.replay })

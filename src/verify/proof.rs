@@ -66,7 +66,7 @@ pub fn proof_file(source: &str, json: &str, trust: &Trust) -> Option<Report> {
         faults_in_all: 0,
         notes: Vec::new(),
     };
-    faults.into_iter().for_each(|fault| report.add(fault));
+    report.extend(faults);
     former(trust, &mut report);
     let mut replay = Replay::of_one();
     for event in &file.events {
@@ -94,12 +94,12 @@ pub fn proof_file(source: &str, json: &str, trust: &Trust) -> Option<Report> {
 fn former(trust: &Trust, report: &mut Report) {
     for former in &trust.former {
         let (endorsement, faults) = trust.read(&former.name, &former.bytes, false);
-        faults.into_iter().for_each(|fault| report.add(fault));
+        report.extend(faults);
         let Some(endorsement) = endorsement else { continue };
-        let contradicts = |checkpoint: &&Endorsement| {
+        let contradicts = |checkpoint: &Endorsement| {
             checkpoint.size == endorsement.size && checkpoint.root != endorsement.root
         };
-        if report.checkpoint.as_ref().filter(contradicts).is_some() {
+        if report.checkpoint.as_ref().is_some_and(contradicts) {
             let problem = "has another root of as many events: one of them is of another log".to_owned();
             report.add(Fault { sequence: None, about: former.name.clone(), problem });
         }

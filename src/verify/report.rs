@@ -74,6 +74,13 @@ impl Report {
         }
     }
 
+    /// Adds all of it.
+    pub(super) fn extend(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        for fault in faults {
+            self.add(fault);
+        }
+    }
+
     /// For people.
     #[must_use]
     pub fn text(&self) -> String {

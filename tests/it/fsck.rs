@@ -50,11 +50,13 @@ pub async fn check(database: &Path) -> Report {
     fsck::check(database, None).await.unwrap()
 }
 
-/// A copy of a database that nobody has, with its guards off, and something done to it.
-pub async fn tampered(sim: &Sim, name: &str, statements: &str) -> (Dir, PathBuf) {
+/// A copy of a database, with its guards off, and something done to it.
+pub async fn tampered(database: &Path, name: &str, statements: &str) -> (Dir, PathBuf) {
     let dir = Dir::new(name);
     let copy = dir.join("copy.db");
-    std::fs::copy(sim.database(), &copy).unwrap();
+    let reading = SqliteConnectOptions::new().filename(database).read_only(true);
+    let mut original = SqliteConnection::connect_with(&reading).await.unwrap();
+    sqlx::query("VACUUM INTO ?").bind(copy.to_str().unwrap()).execute(&mut original).await.unwrap();
     let options = SqliteConnectOptions::new().filename(&copy).foreign_keys(false);
     let options = options.pragma("ignore_check_constraints", "ON");
     let mut raw = SqliteConnection::connect_with(&options).await.unwrap();
@@ -157,11 +159,11 @@ async fn each_lie_in_the_database_is_told_of() {
     let sim = full().await;
     sim.store.close().await;
     for (lie, told) in LIES {
-        let (_dir, copy) = tampered(&sim, "lie", lie).await;
+        let (_dir, copy) = tampered(&sim.database(), "lie", lie).await;
         let report = check(&copy).await;
         assert!(report.text().contains(told), "{lie}: {}", report.text());
     }
-    let (_dir, copy) = tampered(&sim, "texts", "UPDATE audit_events SET texts = NULL").await;
+    let (_dir, copy) = tampered(&sim.database(), "texts", "UPDATE audit_events SET texts = NULL").await;
     let report = check(&copy).await;
     assert!(report.holds() && report.counts.texts_gone > 0, "texts may go: {}", report.text());
 }
@@ -174,7 +176,7 @@ async fn a_damaged_file_is_told_of() {
     let damage = "PRAGMA writable_schema = ON; \
                   UPDATE sqlite_schema SET sql = replace(sql, '(request_id, sequence)', '(kind, sequence)') \
                    WHERE name = 'audit_events_by_request'";
-    let (_dir, copy) = tampered(&sim, "damage", damage).await;
+    let (_dir, copy) = tampered(&sim.database(), "damage", damage).await;
     let report = check(&copy).await;
     assert!(report.text().contains("the file is damaged"), "{}", report.text());
 }

@@ -216,7 +216,7 @@ async fn fsck_notices_whatever_is_done_to_the_log_in_the_file() {
             continue;
         }
         let statements = rewritten(&log, &done, chance.percent(70));
-        let (_dir, copy) = tampered(&sim, "tampering", &statements).await;
+        let (_dir, copy) = tampered(&sim.database(), "tampering", &statements).await;
         let report = check(&copy).await;
         assert!(!report.holds(), "seed {seed}: {} at {}", done.what, done.place);
     }

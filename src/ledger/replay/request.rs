@@ -118,8 +118,9 @@ impl Replay {
             self.must(place, !again, "is the second approval of one person");
         }
         waiting.approvers.push(approver);
-        let counted =
-            detail.number("approvals").is_none_or(|counted| counted == waiting.approvers.len() as i64);
+        let counted = detail
+            .number("approvals")
+            .is_none_or(|counted| counted.unsigned_abs() == waiting.approvers.len() as u64);
         self.must(place, counted, "counts the approvals wrongly");
         let required = detail.number("approvals_required");
         let same = required.is_none() || waiting.required.is_none() || required == waiting.required;
