@@ -21,7 +21,7 @@ fn at() -> DateTime<Utc> {
 }
 
 fn key(name: &str) -> SigningKey {
-    SigningKey::from_seed(name, &[name.len() as u8; 32]).unwrap()
+    SigningKey::from_seed(name, &[name.as_bytes()[0] ^ name.as_bytes()[name.len() - 1]; 32]).unwrap()
 }
 
 fn public(name: &str) -> VerifierKey {
@@ -41,7 +41,9 @@ fn leaf(sequence: usize) -> String {
 
 fn frontier(leaves: &[String]) -> Frontier {
     let mut frontier = Frontier::default();
-    leaves.iter().for_each(|leaf| frontier.push(Hash::of_leaf(leaf.as_bytes()), |_| {}));
+    for leaf in leaves {
+        frontier.push(Hash::of_leaf(leaf.as_bytes()), |_| {});
+    }
     frontier
 }
 
@@ -65,7 +67,11 @@ fn export(leaves: &[String], checkpoint: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::write(
         directory.path().join(LEAVES),
-        leaves.iter().map(|leaf| format!("{leaf}\n")).collect::<String>(),
+        leaves.join(
+            "
+",
+        ) + "
+",
     )
     .unwrap();
     fs::write(directory.path().join(TEXTS), "").unwrap();

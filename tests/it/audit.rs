@@ -47,7 +47,9 @@ pub async fn sign(sim: &Sim) -> u64 {
             break;
         }
         last += i64::try_from(page.len()).unwrap();
-        page.iter().for_each(|leaf| frontier.push(leaf.hash(), |_| {}));
+        for leaf in &page {
+            frontier.push(leaf.hash(), |_| {});
+        }
     }
     let (size, root, at) = (frontier.size(), frontier.root(), sim.clock.now());
     let signed = Signed::sign(Checkpoint::new("hallpass", size, root).unwrap(), &key("hallpass")).unwrap();
@@ -193,8 +195,8 @@ async fn foreign_verifiers_take_what_the_daemon_says() {
         let note = ask!(get_checkpoint, GetCheckpointRequest { size_min: size.cast_signed() }).note;
         let verifier = StandardVerifier::new(&vkey("hallpass", Kind::Plain)).unwrap();
         let note = Note::from_bytes(note.as_bytes()).unwrap();
-        let (verified, _) = note.verify(&VerifierList::new(vec![Box::new(verifier)])).unwrap();
-        assert_eq!(verified.len(), 1);
+        let (by_the_log, _) = note.verify(&VerifierList::new(vec![Box::new(verifier)])).unwrap();
+        assert_eq!(by_the_log.len(), 1);
         let checkpoint = TheirCheckpoint::from_bytes(note.text()).unwrap();
         assert_eq!((checkpoint.origin(), checkpoint.size()), ("hallpass", size));
         checkpoints.push((size, *checkpoint.hash()));

@@ -4,7 +4,7 @@
 //! Each seed does one thing to a log: edits, deletes, swaps, cuts off, or writes the rest anew. `TAMPER_SEEDS=100000` does so
 //! many times instead of 400; every so manieth is done in the database's file, the others to what an export has.
 
-use std::{env, sync::OnceLock};
+use std::{env, fmt::Write as _, sync::OnceLock};
 
 use hallpass::{
     ledger::{
@@ -35,7 +35,9 @@ fn seeds() -> u64 {
 
 fn signed(leaves: &[String]) -> Vec<u8> {
     let mut frontier = Frontier::default();
-    leaves.iter().for_each(|leaf| frontier.push(Hash::of_leaf(leaf.as_bytes()), |_| {}));
+    for leaf in leaves {
+        frontier.push(Hash::of_leaf(leaf.as_bytes()), |_| {});
+    }
     let checkpoint = Checkpoint::new("hallpass", frontier.size(), frontier.root()).unwrap();
     Signed::sign(checkpoint, &key("hallpass")).unwrap().to_string().into_bytes()
 }
@@ -47,7 +49,9 @@ fn faults(leaves: &[String], checkpoint: &[u8], former: Option<&[u8]>) -> Vec<St
     let trust = Trust { log_keys, former: former.into_iter().collect(), ..Trust::default() };
     let mut engine = Engine::new(trust, Some(("checkpoint", checkpoint))).unwrap();
     let mut batch = Batch::default();
-    leaves.iter().for_each(|leaf| batch.push(leaf.as_bytes(), None));
+    for leaf in leaves {
+        batch.push(leaf.as_bytes(), None);
+    }
     engine.take(batch);
     let report = engine.finish("log").unwrap().report;
     report.faults.into_iter().map(|fault| format!("{} {}", fault.about, fault.problem)).collect()
@@ -191,11 +195,13 @@ fn rewritten(log: &[Leaf], done: &Done, with_hashes: bool) -> String {
         let texts =
             texts.map_or("NULL".to_owned(), |leaf| quoted(&Value::from(leaf.texts.clone()).to_string()));
         let hashes = hex::encode(hashes);
-        statements += &format!(
+        writeln!(
+            statements,
             "INSERT INTO audit_events (sequence, leaf, hashes, texts) VALUES ({}, {}, x'{hashes}', {texts});",
             index + 1,
             quoted(leaf)
-        );
+        )
+        .unwrap();
     }
     statements
 }
