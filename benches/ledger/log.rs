@@ -37,6 +37,7 @@ pub fn exception(number: u64) -> Vec<Leaf> {
         target: target.parse().unwrap(),
         credential_path: format!("database/creds/hp-{target}"),
         requester: alice.clone(),
+        groups: ["developers".to_owned()].into(),
         duration: std::time::Duration::from_mins(30),
         not_before: None,
         reason: Prose::new(REASON).unwrap(),
@@ -91,6 +92,7 @@ fn submitted(ask: &Ask, digest: String) -> Fact {
         reason: ask.reason.to_string(),
         ticket: ask.ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
         approvals_required: 1,
+        groups: ask.groups.iter().cloned().collect(),
         credential_path: ask.credential_path.clone(),
         digest,
     }

@@ -60,6 +60,8 @@ pub enum Fact {
         /// The ticket.
         #[serde(skip_serializing_if = "Option::is_none")]
         ticket: Option<String>,
+        /// The groups that made him a requester.
+        groups: Vec<String>,
         /// How many distinct people have to approve.
         approvals_required: u32,
         /// Where the credential will come from.

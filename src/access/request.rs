@@ -10,7 +10,10 @@
 //! Who may do it was asked of the policy before; whether it can be done now is decided here. A deadline that has passed
 //! counts at once, whether or not anybody has recorded the lapse yet.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 
@@ -53,6 +56,8 @@ pub struct Ask {
     pub credential_path: String,
     /// Who asks.
     pub requester: Person,
+    /// The groups that made him a requester: who he was then, and not a part of what is asked, so not of its digest.
+    pub groups: BTreeSet<String>,
     /// How long the window shall be, in whole seconds.
     pub duration: Duration,
     /// When the window may open first.
@@ -156,11 +161,15 @@ impl Ask {
         Digest::over("hallpass/request/v1", &parts)
     }
 
-    /// Whether a second submission asks the same; when it came doesn't count.
+    /// Whether a second submission asks the same; when it came, and which groups its requester had then, doesn't count.
     #[must_use]
     pub fn asks_same_as(&self, other: &Self) -> bool {
-        let other =
-            Self { submitted_at: self.submitted_at, requester: self.requester.clone(), ..other.clone() };
+        let other = Self {
+            submitted_at: self.submitted_at,
+            requester: self.requester.clone(),
+            groups: self.groups.clone(),
+            ..other.clone()
+        };
         *self == other
     }
 }
@@ -174,6 +183,7 @@ impl Request {
             not_before: ask.not_before,
             reason: ask.reason.to_string(),
             ticket: ask.ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
+            groups: ask.groups.iter().cloned().collect(),
             approvals_required: ask.approvals_required,
             credential_path: ask.credential_path.clone(),
             digest: ask.digest(id).to_string(),

@@ -67,7 +67,7 @@ pub use self::{
     submit::Submission,
     watch::{Seen, Watch},
 };
-pub use crate::store::{GrantFilter, RequestFilter, Slice};
+pub use crate::store::{GrantFilter, HeldGrant, Part, RequestFilter, Slice};
 
 use crate::{access::policy::Policy, clock::Clock, signature::Signers, store::Store, vault::Issuer};
 

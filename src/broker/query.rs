@@ -1,6 +1,6 @@
 //! Step 5: the auditor looks; so does everybody else, at what is his to see.
 
-use super::{Broker, Error, GrantFilter, RequestFilter, Slice, claim::about};
+use super::{Broker, Error, GrantFilter, Part, RequestFilter, Slice, claim::about};
 use crate::{
     access::{
         actor::Caller,
@@ -11,8 +11,9 @@ use crate::{
         policy::{Role, Subject, Verb},
         request::{Request, State},
         target::{Target, TargetName},
+        totals::Totals,
     },
-    store::{Overdue, Slice as StoreSlice},
+    store::Overdue,
 };
 
 /// A request as callers see it.
@@ -114,7 +115,7 @@ impl Broker {
         self.view(request).await
     }
 
-    /// Requests that match, the newest first.
+    /// Requests that match, the newest first unless the filter says otherwise.
     ///
     /// # Errors
     ///
@@ -124,9 +125,9 @@ impl Broker {
         caller: &Caller,
         filter: &RequestFilter,
         slice: Slice<RequestId>,
-    ) -> Result<Vec<RequestView>, Error> {
-        let found = self.listed(Verb::ListRequests, caller, filter, slice).await?;
-        Ok(found.into_iter().map(|exception| exception.request).collect())
+    ) -> Result<Part<RequestView>, Error> {
+        let Part { items, resume } = self.listed(Verb::ListRequests, caller, filter, slice).await?;
+        Ok(Part { items: items.into_iter().map(|exception| exception.request).collect(), resume })
     }
 
     /// One grant.
@@ -177,7 +178,7 @@ impl Broker {
         Ok(Exception { request: self.seen(request, grant), grants, timeline })
     }
 
-    /// Exceptions whose requests match, the newest first, without their timelines.
+    /// Exceptions that match, the newest first unless the filter says otherwise, without their timelines.
     ///
     /// # Errors
     ///
@@ -187,8 +188,19 @@ impl Broker {
         caller: &Caller,
         filter: &RequestFilter,
         slice: Slice<RequestId>,
-    ) -> Result<Vec<Exception>, Error> {
+    ) -> Result<Part<Exception>, Error> {
         self.listed(Verb::ListExceptions, caller, filter, slice).await
+    }
+
+    /// All exceptions that match and that the caller may see, in numbers; what isn't over counts until now.
+    ///
+    /// # Errors
+    ///
+    /// If the caller has no role at all, or the store fails.
+    pub async fn totals(&self, caller: &Caller, filter: &RequestFilter) -> Result<Totals, Error> {
+        let verb = Verb::SummarizeExceptions;
+        self.allow(verb, caller, Subject::Anything, About::default(), "exceptions").await?;
+        Ok(self.store.totals(&self.policy.scope(caller), filter, self.clock.now()).await?)
     }
 
     async fn listed(
@@ -196,10 +208,11 @@ impl Broker {
         verb: Verb,
         caller: &Caller,
         filter: &RequestFilter,
-        slice: StoreSlice<RequestId>,
-    ) -> Result<Vec<Exception>, Error> {
+        slice: Slice<RequestId>,
+    ) -> Result<Part<Exception>, Error> {
         self.allow(verb, caller, Subject::Anything, About::default(), "requests").await?;
-        let requests = self.store.requests(&self.policy.scope(caller), filter, slice).await?;
+        let Part { items: requests, resume } =
+            self.store.requests(&self.policy.scope(caller), filter, slice).await?;
         let ids: Vec<RequestId> = requests.iter().map(|request| request.id).collect();
         let mut grants = self.store.grants_of(&ids).await?;
         let with_grants = |request: Request| {
@@ -207,7 +220,7 @@ impl Broker {
             let grant = grants.first().map(|grant| grant.id);
             Exception { request: self.seen(request, grant), grants, timeline: Vec::new() }
         };
-        Ok(requests.into_iter().map(with_grants).collect())
+        Ok(Part { items: requests.into_iter().map(with_grants).collect(), resume })
     }
 
     /// A request that the caller may read. Others get the same answer as for one that doesn't exist.

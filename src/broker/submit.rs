@@ -146,6 +146,7 @@ fn ask(
         target: target.name.clone(),
         credential_path: target.credential_path.clone(),
         requester: caller.person.clone(),
+        groups: caller.groups.intersection(&target.requesters.groups).cloned().collect(),
         duration,
         not_before: submission.not_before,
         reason: submission.reason.clone(),

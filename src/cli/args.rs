@@ -77,7 +77,7 @@ pub struct Options {
     /// How long one call may take [default: 30s, claim 120s].
     #[arg(long, global = true, value_name = "DURATION", env = "HALLPASS_TIMEOUT", value_parser = time::parse_length)]
     pub timeout: Option<Duration>,
-    /// Tables for people or JSON for programs.
+    /// Tables for people or JSON for programs; `audit list` also has JSON lines and CSV.
     #[arg(
         long,
         global = true,
@@ -201,12 +201,20 @@ pub enum Verb {
     Freezes(freeze::FreezesArgs),
     /// Show everything about a request or a grant: decisions, grants and timeline.
     Show(show::ShowArgs),
-    /// List requests, grants or exceptions, the newest first.
+    /// List requests or grants, the newest first.
     List(list::ListArgs),
     /// Follow what happens, one line per event.
     Watch(watch::WatchArgs),
-    /// Export the log, prove an exception, or verify either, as an auditor.
+    /// Look through past exceptions, export the log, prove an exception, or verify.
     Audit(audit::AuditArgs),
+}
+
+impl Verb {
+    /// Whether this is the list that can be printed for spreadsheets and line by line.
+    #[must_use]
+    pub const fn lists_exceptions(&self) -> bool {
+        matches!(self, Self::Audit(audit::AuditArgs { verb: audit::AuditVerb::List(_) }))
+    }
 }
 
 #[cfg(test)]

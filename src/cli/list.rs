@@ -1,4 +1,5 @@
-//! `hallpass list`: requests, grants or exceptions, the newest first, page after page up to a limit.
+//! `hallpass list`: requests or grants, the newest first, page after page up to a limit. What is past is looked through with
+//! `hallpass audit list`.
 
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
@@ -10,16 +11,15 @@ use super::{
     error::Failure,
     name,
     output::to_json_list,
+    pages::pages,
     table::{Grid, brief},
     time, view,
 };
 use crate::wire::{
-    Decision, Exception, Grant, GrantFilter, GrantState, ListExceptionsRequest, ListGrantsRequest,
-    ListRequestsRequest, Request, RequestFilter, RequestState,
+    Grant, GrantFilter, GrantState, ListGrantsRequest, ListRequestsRequest, Request, RequestFilter,
+    RequestState,
 };
 
-/// What the server gives in one page at most.
-const PAGE_SIZE_MAX: u32 = 200;
 /// More than anybody reads, and little enough to hold in memory.
 const LIMIT_MAX: i64 = 100_000;
 
@@ -28,9 +28,9 @@ Examples:
   hallpass list --state pending
   hallpass list grants --state active,revoking
   hallpass list --overdue
-  hallpass list exceptions --since 2026-11-01 --until 2026-12-01 --limit 1000 --output json
+  hallpass list --since 2026-11-01 --until 2026-12-01 --limit 1000 --output json
 
-States of requests and exceptions: pending, approved, denied, withdrawn, lapsed, claimed.
+States of requests: pending, approved, denied, withdrawn, lapsed, claimed.
 States of grants: issuing, active, revoking, revoked, failed.";
 
 /// What to list.
@@ -41,8 +41,6 @@ pub enum What {
     Requests,
     /// Grants.
     Grants,
-    /// Exceptions: requests with their grants.
-    Exceptions,
 }
 
 /// The arguments.
@@ -79,7 +77,7 @@ impl ListArgs {
     fn what(&self) -> Result<What, Failure> {
         match self.what {
             None if self.overdue => Ok(What::Grants),
-            Some(What::Requests | What::Exceptions) if self.overdue => {
+            Some(What::Requests) if self.overdue => {
                 let failure = Failure::usage("only grants can be overdue");
                 Err(failure.hint("`hallpass list --overdue` lists them"))
             }
@@ -107,39 +105,6 @@ pub async fn run(app: &App, args: ListArgs) -> Result<(), Failure> {
             let grid = if filter.overdue { overdue_grid } else { grant_grid };
             print(app, "grants", to_json_list(&items), || grid(app, &items), more)
         }
-        What::Exceptions => {
-            let filter = request_filter(args)?;
-            let (items, more) = exceptions(&app.server()?, &filter, limit).await?;
-            print(app, "exceptions", to_json_list(&items), || exception_grid(app, &items), more)
-        }
-    }
-}
-
-/// Fetches pages until there is no more, or `limit` is reached; says whether more was left.
-///
-/// # Errors
-///
-/// If a page can't be had, or the pages lead nowhere.
-pub async fn pages<T>(
-    limit: u32,
-    mut fetch: impl AsyncFnMut(i32, String) -> Result<(Vec<T>, String), Failure>,
-) -> Result<(Vec<T>, bool), Failure> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut items = Vec::new();
-    let mut token = String::new();
-    loop {
-        let size = u32::try_from(limit - items.len()).unwrap_or(PAGE_SIZE_MAX).min(PAGE_SIZE_MAX);
-        let (page, next) = fetch(size.cast_signed(), token).await?;
-        if page.is_empty() && !next.is_empty() {
-            return Err(Failure::local("the server's pages lead nowhere").hint("tell the operators"));
-        }
-        items.extend(page);
-        if next.is_empty() || items.len() >= limit {
-            let more = !next.is_empty() || items.len() > limit;
-            items.truncate(limit);
-            return Ok((items, more));
-        }
-        token = next;
     }
 }
 
@@ -163,20 +128,6 @@ async fn grants(server: &Server, filter: &GrantFilter, limit: u32) -> Result<(Ve
         let message = ListGrantsRequest { page_size, page_token, filter: Some(filter.clone()) };
         let page = server.answer(client.list_grants(server.call(message))).await?;
         Ok((page.grants, page.next_page_token))
-    })
-    .await
-}
-
-async fn exceptions(
-    server: &Server,
-    filter: &RequestFilter,
-    limit: u32,
-) -> Result<(Vec<Exception>, bool), Failure> {
-    let mut client = server.exceptions();
-    pages(limit, async |page_size, page_token| {
-        let message = ListExceptionsRequest { page_size, page_token, filter: Some(filter.clone()) };
-        let page = server.answer(client.list_exceptions(server.call(message))).await?;
-        Ok((page.exceptions, page.next_page_token))
     })
     .await
 }
@@ -211,6 +162,7 @@ fn request_filter(args: ListArgs) -> Result<RequestFilter, Failure> {
         requester: args.requester.unwrap_or_default(),
         submitted_from: args.since.map(time::timestamp),
         submitted_until: args.until.map(time::timestamp),
+        ..RequestFilter::default()
     })
 }
 
@@ -219,7 +171,7 @@ fn grant_filter(args: ListArgs) -> Result<GrantFilter, Failure> {
         return Err(Failure::usage(
             "grants have no `--since` and `--until`: they go by when a request was submitted",
         )
-        .hint("`hallpass list exceptions` takes them, and has the grants"));
+        .hint("`hallpass audit list` takes them, and `--held-since` and `--held-until`"));
     }
     let state = |text: &str| GrantState::from_str_name(&format!("GRANT_STATE_{text}")).map(i32::from);
     Ok(GrantFilter {
@@ -231,11 +183,25 @@ fn grant_filter(args: ListArgs) -> Result<GrantFilter, Failure> {
     })
 }
 
-fn target(target: Option<String>) -> Result<String, Failure> {
+/// A target's resource name; empty if there is none.
+///
+/// # Errors
+///
+/// If it can't be one.
+pub fn target(target: Option<String>) -> Result<String, Failure> {
     target.map_or(Ok(String::new()), |target| name::target(&target))
 }
 
-fn states(texts: &[String], known: &str, state: impl Fn(&str) -> Option<i32>) -> Result<Vec<i32>, Failure> {
+/// The numbers of states by their names.
+///
+/// # Errors
+///
+/// If one isn't `known`.
+pub fn states(
+    texts: &[String],
+    known: &str,
+    state: impl Fn(&str) -> Option<i32>,
+) -> Result<Vec<i32>, Failure> {
     let read = |text: &String| {
         let upper = text.trim().to_ascii_uppercase();
         let state = state(&upper).filter(|state| *state != 0);
@@ -301,31 +267,6 @@ fn overdue_grid(app: &App, grants: &[Grant]) -> Grid {
     grid
 }
 
-/// Who decided; the key of who signed is shown by `hallpass show`.
-fn decider(decision: &Decision) -> String {
-    let signed = if decision.signed_with.is_empty() { "" } else { " (signed)" };
-    format!("{}{signed}", view::person(decision.approver.as_ref()))
-}
-
-fn exception_grid(app: &App, exceptions: &[Exception]) -> Grid {
-    let times = app.times();
-    let mut grid = Grid::new(&["EXCEPTION", "REQUEST", "TARGET", "WHO", "SUBMITTED", "DECIDED BY", "GRANT"]);
-    for exception in exceptions {
-        let request = exception.request.clone().unwrap_or_default();
-        let deciders: Vec<_> = request.decisions.iter().map(decider).collect();
-        grid.row([
-            name::last(&exception.name).to_owned(),
-            view::request_state(&request),
-            name::last(&request.target).to_owned(),
-            view::person(request.requester.as_ref()),
-            times.short(request.submitted_at.as_ref()),
-            deciders.join(", "),
-            exception.grants.first().map(view::grant_state).unwrap_or_default(),
-        ]);
-    }
-    grid
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -358,29 +299,5 @@ mod tests {
         assert!(grant_filter(args(&["grants", "--state", "pending"])).is_err());
         assert!(request_filter(args(&["--state", "unspecified"])).is_err());
         assert!(grant_filter(args(&["grants", "--since", "2026-11-01"])).is_err());
-    }
-
-    #[tokio::test]
-    async fn pages_are_followed_up_to_the_limit() {
-        for (limit, expected, more) in [(3, 3, true), (4, 4, true), (5, 5, false), (50, 5, false)] {
-            let mut sizes = Vec::new();
-            let (items, left) = pages(limit, async |size: i32, token: String| {
-                sizes.push(size);
-                let start: usize = token.parse().unwrap_or(0);
-                let end = 5.min(start + 2);
-                let next = if end < 5 { end.to_string() } else { String::new() };
-                Ok(((start..end).collect(), next))
-            })
-            .await
-            .unwrap();
-            assert_eq!((items.len(), left), (expected, more), "{limit}");
-            assert!(sizes.iter().all(|size| (1..=200).contains(size)), "{sizes:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn pages_that_lead_nowhere_end() {
-        let endless = pages(10, async |_, _| Ok((Vec::<u8>::new(), "again".into()))).await;
-        assert!(endless.is_err());
     }
 }

@@ -18,6 +18,7 @@ mod list;
 mod login;
 mod name;
 mod output;
+mod pages;
 mod release;
 mod request;
 mod revoke;
@@ -105,6 +106,10 @@ fn run(app: &App, verb: Verb) -> Result<(), Failure> {
 }
 
 async fn dispatch(app: &App, verb: Verb) -> Result<(), Failure> {
+    if app.out.mode.is_for_lists_only() && !verb.lists_exceptions() {
+        let failure = Failure::usage("only `hallpass audit list` has the outputs `jsonl` and `csv`");
+        return Err(failure.hint("use `--output json`"));
+    }
     match verb {
         Verb::Login(args) => login::run(app, args).await,
         Verb::Targets(args) => targets::run(app, args).await,

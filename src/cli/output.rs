@@ -6,7 +6,7 @@
 use std::{
     env,
     io::{self, IsTerminal, Write},
-    sync::{Mutex, PoisonError},
+    sync::{LazyLock, Mutex, PoisonError},
 };
 
 use clap::ValueEnum;
@@ -29,6 +29,18 @@ pub enum Mode {
     Table,
     /// For programs: protobuf's canonical JSON.
     Json,
+    /// For programs, one JSON value a line: only for `audit list`.
+    Jsonl,
+    /// For spreadsheets: only for `audit list`.
+    Csv,
+}
+
+impl Mode {
+    /// Whether only a list that is printed while it comes has it.
+    #[must_use]
+    pub const fn is_for_lists_only(self) -> bool {
+        matches!(self, Self::Jsonl | Self::Csv)
+    }
 }
 
 /// How text may be dressed up.
@@ -95,7 +107,8 @@ impl Output {
     ) -> Result<(), Failure> {
         match self.mode {
             Mode::Json => self.json(&to_json(message)?),
-            Mode::Table => self.block(&view(message)),
+            Mode::Jsonl => self.json_line(&to_json(message)?),
+            Mode::Table | Mode::Csv => self.block(&view(message)),
         }
     }
 
@@ -166,16 +179,16 @@ impl Output {
     /// JSON, to pass it on.
     pub fn ask_to_act(&self, text: &str, object: &Value) {
         match self.mode {
-            Mode::Json => self.complain(&object.to_string()),
-            Mode::Table => self.complain(&escape::lines(text)),
+            Mode::Json | Mode::Jsonl => self.complain(&object.to_string()),
+            Mode::Table | Mode::Csv => self.complain(&escape::lines(text)),
         }
     }
 
     /// Reports a failure on standard error.
     pub fn fail(&self, failure: &Failure) {
         match self.mode {
-            Mode::Json => self.complain(&failure.json().to_string()),
-            Mode::Table => self.complain(&escape::lines(&failure.text())),
+            Mode::Json | Mode::Jsonl => self.complain(&failure.json().to_string()),
+            Mode::Table | Mode::Csv => self.complain(&escape::lines(&failure.text())),
         }
     }
 
@@ -200,6 +213,10 @@ fn complain(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// The compiled descriptors, read once: lists are long.
+static POOL: LazyLock<Option<DescriptorPool>> =
+    LazyLock::new(|| DescriptorPool::decode(wire::DESCRIPTORS).ok());
+
 /// A message in protobuf's canonical JSON.
 ///
 /// # Errors
@@ -207,7 +224,7 @@ fn complain(line: &str) {
 /// If the message isn't among the compiled descriptors, which would be a defect.
 pub fn to_json<M: Message + Name>(message: &M) -> Result<Value, Failure> {
     let defect = |what: &str| Failure::local(format!("cannot render {} as JSON: {what}", M::NAME));
-    let pool = DescriptorPool::decode(wire::DESCRIPTORS).map_err(|error| defect(&error.to_string()))?;
+    let pool = POOL.as_ref().ok_or_else(|| defect("the descriptors can't be read"))?;
     let descriptor = pool.get_message_by_name(&M::full_name()).ok_or_else(|| defect("no descriptor"))?;
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())
         .map_err(|error| defect(&error.to_string()))?;

@@ -1,4 +1,5 @@
-//! `hallpass show`: everything about one exception: the request, the decisions, the grants, and what happened when.
+//! `hallpass show`: everything about one exception: the request, the decisions, the grants, and what happened when, for
+//! those who have to do with it. `hallpass audit show` prints it to be handed over.
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use super::{
     evidence,
     name::{self, Name},
     table::Grid,
+    time::Times,
     view,
 };
 use crate::wire::{AuditEvent, Exception, GetExceptionRequest, GetGrantRequest};
@@ -38,18 +40,7 @@ pub struct ShowArgs {
 ///
 /// If the server refuses, or there is no such thing.
 pub async fn run(app: &App, args: ShowArgs) -> Result<(), Failure> {
-    let named = name::any(&args.name)?;
-    let server = app.server()?;
-    let exception = match named {
-        Name::Request(id) => exception(&server, &id).await?,
-        Name::Grant(id) => exception_of_grant(&server, &id).await?,
-        Name::Bare(id) => match exception(&server, &id).await {
-            Err(failure) if failure.is("NOT_FOUND") => {
-                exception_of_grant(&server, &id).await.map_err(|_| failure)?
-            }
-            answer => answer?,
-        },
-    };
+    let exception = fetch(&app.server()?, &args.name).await?;
     if app.out.is_json() {
         app.out.json(&super::output::to_json(&exception)?)?;
     } else {
@@ -58,6 +49,24 @@ pub async fn run(app: &App, args: ShowArgs) -> Result<(), Failure> {
     match (args.signatures, &exception.request) {
         (Some(directory), Some(request)) => evidence::write(app, request, &directory),
         _ => Ok(()),
+    }
+}
+
+/// The exception that somebody names by its own name, its request's or a grant's.
+///
+/// # Errors
+///
+/// If the server refuses, or there is no such thing.
+pub async fn fetch(server: &Server, name: &str) -> Result<Exception, Failure> {
+    match name::any(name)? {
+        Name::Request(id) => exception(server, &id).await,
+        Name::Grant(id) => exception_of_grant(server, &id).await,
+        Name::Bare(id) => match exception(server, &id).await {
+            Err(failure) if failure.is("NOT_FOUND") => {
+                exception_of_grant(server, &id).await.map_err(|_| failure)
+            }
+            answer => answer,
+        },
     }
 }
 
@@ -89,11 +98,12 @@ fn print(app: &App, exception: &Exception) -> Result<(), Failure> {
         return Ok(());
     }
     app.out.text("")?;
-    app.out.grid(&timeline(app, &exception.timeline))
+    app.out.grid(&timeline(&times, &exception.timeline))
 }
 
-fn timeline(app: &App, events: &[AuditEvent]) -> Grid {
-    let times = app.times();
+/// What happened, one line for each event, with its place in the log.
+#[must_use]
+pub fn timeline(times: &Times, events: &[AuditEvent]) -> Grid {
     let mut grid = Grid::new(&["SEQUENCE", "TIME", "WHAT", "WHO", "DETAIL"]);
     for event in events {
         grid.row([
@@ -101,7 +111,7 @@ fn timeline(app: &App, events: &[AuditEvent]) -> Grid {
             times.short(event.recorded_at.as_ref()),
             event.kind.clone(),
             view::actor(event),
-            view::detail(event, &times),
+            view::detail(event, times),
         ]);
     }
     grid

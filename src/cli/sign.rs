@@ -6,6 +6,7 @@
 //! and how to ask for a passphrase, a PIN or a touch. No shell is involved.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write as _},
     path::Path,
     process::{Command, Output, Stdio},
@@ -120,6 +121,7 @@ impl Asked {
         let reason = Prose::new(&shown.reason).ok().filter(|reason| reason.as_str() == shown.reason)?;
         let ticket = Ticket::new(&shown.ticket).ok()?;
         let ask = Ask {
+            groups: BTreeSet::new(),
             target: shown.target.strip_prefix("targets/")?.parse().ok()?,
             credential_path: shown.credential_path.clone(),
             requester: Person { subject: requester.subject.clone(), name: requester.name.clone() },

@@ -52,7 +52,7 @@ pub async fn run(app: &App, args: TargetsArgs) -> Result<(), Failure> {
         let call = client.get_target(server.call(GetTargetRequest { name }));
         return app.out.message(&server.answer(call).await?, view::target);
     }
-    let (targets, _) = super::list::pages(TARGETS_MAX, async |page_size, page_token| {
+    let (targets, _) = super::pages::pages(TARGETS_MAX, async |page_size, page_token| {
         let call = client.list_targets(server.call(ListTargetsRequest { page_size, page_token }));
         server.answer(call).await.map(|page| (page.targets, page.next_page_token))
     })

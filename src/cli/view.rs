@@ -38,6 +38,16 @@ pub fn grant_state(grant: &Grant) -> String {
     word(GrantState::try_from(grant.state).map(|state| state.as_str_name()), "GRANT_STATE_", grant.state)
 }
 
+/// Why a grant ends or ended, in one word; empty if it doesn't.
+#[must_use]
+pub fn cause_word(grant: &Grant) -> String {
+    if grant.cause == 0 {
+        return String::new();
+    }
+    let name = RevocationCause::try_from(grant.cause).map(|cause| cause.as_str_name());
+    word(name, "REVOCATION_CAUSE_", grant.cause)
+}
+
 /// A newer server may have states that this client doesn't know; their number is better than nothing.
 fn word<E>(name: Result<&str, E>, prefix: &str, number: i32) -> String {
     let name = name.ok().and_then(|name| name.strip_prefix(prefix));

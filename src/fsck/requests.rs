@@ -53,6 +53,9 @@ fn ask(compared: &mut Comparison, request: &Request, event: &Recorded) {
     if let Some(required) = field(event, "approvals_required").and_then(serde_json::Value::as_u64) {
         compared.same("number of approvals that it takes", &u64::from(ask.approvals_required), &required);
     }
+    if let Some(groups) = field(event, "groups") {
+        compared.same("list of groups", &serde_json::json!(ask.groups), groups);
+    }
     if let Some(digest) = text(event, "digest") {
         compared.same("digest", &request.digest().to_string().as_str(), &digest);
     }

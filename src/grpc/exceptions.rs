@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 use super::{from_proto, server::Api, to_proto};
 use crate::wire::{
     Exception, GetExceptionRequest, ListExceptionsRequest, ListExceptionsResponse,
-    exception_service_server::ExceptionService,
+    SummarizeExceptionsRequest, SummarizeExceptionsResponse, exception_service_server::ExceptionService,
 };
 
 #[tonic::async_trait]
@@ -15,12 +15,20 @@ impl ExceptionService for Api {
         call: Request<ListExceptionsRequest>,
     ) -> Result<Response<ListExceptionsResponse>, Status> {
         let (broker, caller, message) = Self::open(call)?;
-        let asked = (message.page_size, message.page_token.as_str());
-        let (filter, page) = from_proto::request_page("exceptions", asked, message.filter)?;
-        let exceptions = broker.exceptions(&caller, &filter, page.slice()).await?;
+        let (filter, page) = from_proto::exception_page(message)?;
+        let part = broker.exceptions(&caller, &filter, page.slice()).await?;
         let (exceptions, next_page_token) =
-            page.fill(exceptions, |exception| exception.request.request.id, to_proto::exception);
+            page.fill_part(part, |exception| exception.request.request.id, to_proto::exception);
         Ok(Response::new(ListExceptionsResponse { exceptions, next_page_token }))
+    }
+
+    async fn summarize_exceptions(
+        &self,
+        call: Request<SummarizeExceptionsRequest>,
+    ) -> Result<Response<SummarizeExceptionsResponse>, Status> {
+        let (broker, caller, message) = Self::open(call)?;
+        let filter = from_proto::counted(message)?;
+        Ok(Response::new(to_proto::totals(broker.totals(&caller, &filter).await?)))
     }
 
     async fn get_exception(&self, call: Request<GetExceptionRequest>) -> Result<Response<Exception>, Status> {

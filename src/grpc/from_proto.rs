@@ -2,10 +2,13 @@
 //! said at once, field by field. No rule is applied here: whether a duration is too long for its target is not a question
 //! of form.
 
+mod filter;
+
 use std::{fmt::Display, str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
 
+use self::filter::request_filter;
 use super::page::Page;
 use crate::{
     access::{
@@ -172,8 +175,33 @@ pub(super) fn target_page(message: &wire::ListTargetsRequest) -> Result<Page<Tar
     Problems(bad).none_or(page)
 }
 
-/// A page of requests or of exceptions, which is what `list` tells apart.
+/// A page of requests.
 pub(super) fn request_page(
+    message: wire::ListRequestsRequest,
+) -> Result<(RequestFilter, Page<RequestId>), Error> {
+    filtered_page("requests", (message.page_size, &message.page_token), message.filter)
+}
+
+/// A page of exceptions. The two orders are two lists, so that a token is one of its order.
+pub(super) fn exception_page(
+    message: wire::ListExceptionsRequest,
+) -> Result<(RequestFilter, Page<RequestId>), Error> {
+    let asked = (message.page_size, message.page_token.as_str());
+    match wire::ListOrder::try_from(message.order) {
+        Ok(wire::ListOrder::Unspecified | wire::ListOrder::NewestFirst) => {
+            filtered_page("exceptions", asked, message.filter)
+        }
+        Ok(wire::ListOrder::OldestFirst) => {
+            let (filter, page) = filtered_page("exceptions, the oldest first", asked, message.filter)?;
+            Ok((RequestFilter { oldest_first: true, ..filter }, page))
+        }
+        Err(_) => {
+            Err(Error::BadFields(vec![BadField::new("order", "has a value that this server doesn't know")]))
+        }
+    }
+}
+
+fn filtered_page(
     list: &'static str,
     (size, token): (i32, &str),
     filter: Option<wire::RequestFilter>,
@@ -181,15 +209,15 @@ pub(super) fn request_page(
     let filter = filter.unwrap_or_default();
     let (page, bad) = Page::parse(list, &filter, size, token);
     let mut bad = Problems(bad);
-    let states = bad.take(states::<wire::RequestState>(&filter.states, wire::RequestState::as_str_name));
-    let filter = RequestFilter {
-        states: states.unwrap_or_default(),
-        target: bad.take(optional("filter.target", "targets", &filter.target)).flatten(),
-        requester: bad.take(person("filter.requester", &filter.requester)).flatten(),
-        submitted_from: bad.take(instant("filter.submitted_from", filter.submitted_from)).flatten(),
-        submitted_until: bad.take(instant("filter.submitted_until", filter.submitted_until)).flatten(),
-    };
+    let filter = request_filter(&filter, &mut bad);
     bad.none_or((filter, page))
+}
+
+/// What is to be counted.
+pub(super) fn counted(message: wire::SummarizeExceptionsRequest) -> Result<RequestFilter, Error> {
+    let mut bad = Problems::default();
+    let filter = request_filter(&message.filter.unwrap_or_default(), &mut bad);
+    bad.none_or(filter)
 }
 
 pub(super) fn grant_page(message: wire::ListGrantsRequest) -> Result<(GrantFilter, Page<GrantId>), Error> {
@@ -291,21 +319,30 @@ fn second(
     }
 }
 
-/// The names of states, as the rules and the record know them: what the enum's values are called behind their prefix.
+/// The names of states.
 fn states<E: TryFrom<i32>>(
     numbers: &[i32],
     name: impl Fn(&E) -> &'static str,
 ) -> Result<Vec<&'static str>, BadField> {
-    let mut states = Vec::new();
+    names(("filter.states", "state"), numbers, name)
+}
+
+/// The names of an enum's values, as the rules and the record know them: what they are called behind their prefix.
+fn names<E: TryFrom<i32>>(
+    (field, kind): (&'static str, &'static str),
+    numbers: &[i32],
+    name: impl Fn(&E) -> &'static str,
+) -> Result<Vec<&'static str>, BadField> {
+    let (mut names, prefix) = (Vec::new(), format!("_{}_", kind.to_ascii_uppercase()));
     for number in numbers {
         let value = E::try_from(*number).ok().filter(|_| *number != 0);
-        let value = value.ok_or(BadField::new("filter.states", "has a value that is no state"))?;
-        let state = name(&value).split_once("_STATE_").map_or("", |(_, state)| state);
-        if !states.contains(&state) {
-            states.push(state);
+        let value = value.ok_or(BadField::new(field, format!("has a value that is no {kind}")))?;
+        let known = name(&value).split_once(&prefix).map_or("", |(_, known)| known);
+        if !names.contains(&known) {
+            names.push(known);
         }
     }
-    Ok(states)
+    Ok(names)
 }
 
 #[cfg(test)]

@@ -156,8 +156,7 @@ pub fn targets(message: &wire::ListTargetsRequest) -> Result<Option<TargetName>,
 ///
 /// All that is wrong with it.
 pub fn requests(message: wire::ListRequestsRequest) -> Result<(RequestFilter, Slice<RequestId>), Error> {
-    let asked = (message.page_size, message.page_token.as_str());
-    let (filter, page) = from_proto::request_page("requests", asked, message.filter)?;
+    let (filter, page) = from_proto::request_page(message)?;
     Ok((filter, page.slice()))
 }
 
@@ -167,8 +166,7 @@ pub fn requests(message: wire::ListRequestsRequest) -> Result<(RequestFilter, Sl
 ///
 /// All that is wrong with it.
 pub fn exceptions(message: wire::ListExceptionsRequest) -> Result<(RequestFilter, Slice<RequestId>), Error> {
-    let asked = (message.page_size, message.page_token.as_str());
-    let (filter, page) = from_proto::request_page("exceptions", asked, message.filter)?;
+    let (filter, page) = from_proto::exception_page(message)?;
     Ok((filter, page.slice()))
 }
 

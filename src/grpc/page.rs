@@ -10,7 +10,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
-use crate::broker::{BadField, Slice};
+use crate::{
+    access::id::RequestId,
+    broker::{BadField, Part, Slice},
+};
 
 /// The size of a page if none is asked for.
 const SIZE_DEFAULT: u32 = 50;
@@ -98,6 +101,24 @@ impl<Id: FromStr + Display> Page<Id> {
         (page, String::new())
     }
 
+    /// The same of what was found of a list: where the search ended early, the next page goes on there.
+    pub(super) fn fill_part<T, M: Message>(
+        &self,
+        part: Part<T>,
+        id: impl Fn(&T) -> Id,
+        render: impl Fn(T) -> M,
+    ) -> (Vec<M>, String)
+    where
+        Id: From<RequestId>,
+    {
+        let Part { items, resume } = part;
+        let (page, token) = self.fill(items, id, render);
+        match resume {
+            Some(resume) if token.is_empty() => (page, self.token(&resume.into())),
+            _ => (page, token),
+        }
+    }
+
     fn token(&self, last: &Id) -> String {
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&self.hash);
@@ -132,7 +153,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::{access::id::RequestId, wire};
+    use crate::wire;
 
     fn id(random: u128) -> RequestId {
         RequestId::new(DateTime::UNIX_EPOCH, random)

@@ -38,10 +38,9 @@ impl RequestService for Api {
         call: Call<ListRequestsRequest>,
     ) -> Result<Response<ListRequestsResponse>, Status> {
         let (broker, caller, message) = Self::open(call)?;
-        let asked = (message.page_size, message.page_token.as_str());
-        let (filter, page) = from_proto::request_page("requests", asked, message.filter)?;
-        let requests = broker.requests(&caller, &filter, page.slice()).await?;
-        let (requests, next_page_token) = page.fill(requests, |view| view.request.id, to_proto::request);
+        let (filter, page) = from_proto::request_page(message)?;
+        let part = broker.requests(&caller, &filter, page.slice()).await?;
+        let (requests, next_page_token) = page.fill_part(part, |view| view.request.id, to_proto::request);
         Ok(Response::new(ListRequestsResponse { requests, next_page_token }))
     }
 

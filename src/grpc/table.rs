@@ -29,6 +29,7 @@ const fn access(method: Method) -> &'static [Verb] {
         Method::GetGrant => &[Verb::GetGrant],
         Method::ListGrants => &[Verb::ListGrants],
         Method::ListExceptions => &[Verb::ListExceptions],
+        Method::SummarizeExceptions => &[Verb::SummarizeExceptions],
         Method::GetException => &[Verb::GetException],
         Method::FreezeTargets => &[Verb::FreezeTargets],
         Method::ThawTargets => &[Verb::ThawTargets],

@@ -1,12 +1,15 @@
 //! From the verbs' own types to the wire. A time that isn't known is left out, never shown as 1970; handles and tokens
 //! have no place here but the one wrapping token that a claim answers with.
 
+mod totals;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use prost_types::{ListValue, Struct, Timestamp, Value, value::Kind};
 use secrecy::ExposeSecret as _;
 
+pub(super) use self::totals::totals;
 use crate::{
     access::{
         actor::{Actor, Person},
@@ -115,6 +118,7 @@ pub(super) fn request(view: RequestView) -> wire::Request {
         window_not_before: terms.not_before.map(timestamp),
         window_not_after: terms.not_after.map(timestamp),
         not_before: ask.not_before.map(timestamp),
+        groups: ask.groups.into_iter().collect(),
     }
 }
 

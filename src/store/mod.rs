@@ -4,6 +4,7 @@
 //! either all of it is durable when the call returns, or none of it happened (I4). A change whose predecessor isn't what
 //! the store holds is a conflict, whoever won.
 
+mod filter;
 pub mod sqlite;
 
 use std::{collections::BTreeMap, fmt::Debug};
@@ -11,6 +12,7 @@ use std::{collections::BTreeMap, fmt::Debug};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+pub use self::filter::{GrantFilter, HeldGrant, Overdue, Part, RequestFilter, Slice};
 use crate::{
     access::{
         change::Change,
@@ -24,6 +26,7 @@ use crate::{
         request::Request,
         target::TargetName,
         text::IdempotencyKey,
+        totals::Totals,
     },
     ledger::{
         leaf::Leaf,
@@ -119,55 +122,6 @@ pub enum StoreError {
     },
 }
 
-/// Which requests to list; `None` and empty match all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RequestFilter {
-    /// The names of the states, any of them.
-    pub states: Vec<&'static str>,
-    /// The target.
-    pub target: Option<TargetName>,
-    /// The requester's subject or name.
-    pub requester: Option<String>,
-    /// Submitted at this time or later.
-    pub submitted_from: Option<DateTime<Utc>>,
-    /// Submitted before this time.
-    pub submitted_until: Option<DateTime<Utc>>,
-}
-
-/// Which grants to list; `None` and empty match all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GrantFilter {
-    /// The names of the states, any of them.
-    pub states: Vec<&'static str>,
-    /// The target.
-    pub target: Option<TargetName>,
-    /// The holder's subject or name.
-    pub holder: Option<String>,
-    /// The request.
-    pub request: Option<RequestId>,
-    /// Only those that should be over.
-    pub overdue: Option<Overdue>,
-}
-
-/// Which grants should be over: those that are ending since `begun_by` or before, and those that are held or being made
-/// although their window closed at `closed_by` or before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overdue {
-    /// The latest beginning of an ending.
-    pub begun_by: DateTime<Utc>,
-    /// The latest end of a window.
-    pub closed_by: DateTime<Utc>,
-}
-
-/// A part of a list, the newest first: what comes after `after`, at most `limit`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slice<Id> {
-    /// The last one of the slice before.
-    pub after: Option<Id>,
-    /// How many at most.
-    pub limit: u32,
-}
-
 /// What has to be done by the daemon, of each kind at most so many per target that no target can crowd out another.
 #[derive(Debug, Default)]
 pub struct Due {
@@ -220,13 +174,22 @@ pub trait Store: Debug + Send + Sync {
         key: &IdempotencyKey,
     ) -> Result<Option<Request>, StoreError>;
 
-    /// Requests in the scope that match, the newest first.
+    /// Requests in the scope that match, the newest first unless the filter says otherwise. Looks through a bounded part
+    /// of the list.
     async fn requests(
         &self,
         scope: &Scope,
         filter: &RequestFilter,
         slice: Slice<RequestId>,
-    ) -> Result<Vec<Request>, StoreError>;
+    ) -> Result<Part<Request>, StoreError>;
+
+    /// All requests in the scope that match, counted, at one moment; what isn't over counts until `now`.
+    async fn totals(
+        &self,
+        scope: &Scope,
+        filter: &RequestFilter,
+        now: DateTime<Utc>,
+    ) -> Result<Totals, StoreError>;
 
     /// One grant.
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError>;

@@ -13,10 +13,10 @@ use hallpass::{
         GetCheckpointRequest, GetExceptionRequest, GetGrantRequest, GetRequestRequest, GetTargetRequest,
         Grant, ListExceptionsRequest, ListFreezesRequest, ListGrantsRequest, ListLeavesRequest,
         ListRequestsRequest, ListTargetsRequest, Method, ProveConsistencyRequest, ProveInclusionRequest,
-        ReleaseGrantRequest, Request, RevokeGrantRequest, SubmitRequestRequest, ThawTargetsRequest,
-        WatchRequestsRequest, WithdrawRequestRequest, exception_service_client::ExceptionServiceClient,
-        freeze_service_client::FreezeServiceClient, grant_service_client::GrantServiceClient,
-        ledger_service_client::LedgerServiceClient,
+        ReleaseGrantRequest, Request, RevokeGrantRequest, SubmitRequestRequest, SummarizeExceptionsRequest,
+        ThawTargetsRequest, WatchRequestsRequest, WithdrawRequestRequest,
+        exception_service_client::ExceptionServiceClient, freeze_service_client::FreezeServiceClient,
+        grant_service_client::GrantServiceClient, ledger_service_client::LedgerServiceClient,
     },
 };
 use tonic::{Code, Request as Call, Status};
@@ -251,6 +251,10 @@ impl Cell<'_> {
             Method::GetException => {
                 let name = self.pending().await.name.replace("requests/", "exceptions/");
                 outcome(self.exceptions().get_exception(self.as_actor(GetExceptionRequest { name })).await)
+            }
+            Method::SummarizeExceptions => {
+                let count = self.as_actor(SummarizeExceptionsRequest::default());
+                outcome(self.exceptions().summarize_exceptions(count).await)
             }
             Method::ListExceptions => {
                 let list = ListExceptionsRequest::default();

@@ -62,7 +62,7 @@ async fn each_verb_does_its_part() {
     for told in ["order 4711 is stuck", "Read only, as discussed.", "GrantRevoked", "an incident"] {
         assert!(shown.contains(told), "{told} in {shown}");
     }
-    let listed = audrey.json(&["list", "exceptions"]);
+    let listed = audrey.json(&["audit", "list"]);
     assert_eq!(listed["exceptions"].as_array().unwrap().len(), 3);
 }
 

@@ -48,6 +48,8 @@ mod injection;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod listing;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod outages;

@@ -106,6 +106,7 @@ fn target(approvals_required: u32) -> Target {
 fn ask(approvals_required: u32) -> Ask {
     let target = target(1);
     Ask {
+        groups: groups(&["dev"]),
         target: target.name,
         credential_path: target.credential_path,
         requester: developer(),

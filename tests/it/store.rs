@@ -6,9 +6,11 @@ mod durable;
 mod freezes;
 mod lists;
 mod log;
+mod matching;
 mod memory;
 mod random;
 mod sqlite;
+mod texts;
 mod values;
 
 use std::{collections::BTreeSet, future::Future, sync::Arc};

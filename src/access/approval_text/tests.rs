@@ -20,6 +20,7 @@ fn at(text: &str) -> DateTime<Utc> {
 /// What the first vector's request asks.
 fn ask() -> (RequestId, Ask) {
     let ask = Ask {
+        groups: std::collections::BTreeSet::new(),
         target: "orders-ro".parse().unwrap(),
         credential_path: "database/creds/hp-orders-ro".into(),
         requester: Person {

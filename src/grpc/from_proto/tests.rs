@@ -133,11 +133,35 @@ fn names_belong_to_their_collection() {
     }
 }
 
+fn requests(filter: wire::RequestFilter) -> wire::ListRequestsRequest {
+    wire::ListRequestsRequest { filter: Some(filter), ..wire::ListRequestsRequest::default() }
+}
+
+#[test]
+fn a_token_is_one_of_its_order() {
+    let page = |order, page_token: &str| {
+        let message = wire::ListExceptionsRequest {
+            order,
+            page_token: page_token.into(),
+            ..wire::ListExceptionsRequest::default()
+        };
+        exception_page(message).map(|(filter, page)| (filter.oldest_first, page))
+    };
+    let (oldest_first, newest) = page(0, "").unwrap();
+    let shown: RequestId = ID.replace("requests/", "").parse().unwrap();
+    let (_, token) = newest.fill(0..51, |_| shown, |_| ());
+    assert!(!oldest_first && !token.is_empty());
+    assert!(!page(0, &token).unwrap().0 && !page(1, &token).unwrap().0);
+    assert_eq!(names(page(2, &token)), ["page_token"]);
+    assert!(page(2, "").unwrap().0);
+    assert_eq!(names(page(3, "")), ["order"]);
+}
+
 #[test]
 fn states_are_those_of_the_rules() {
     let all: Vec<i32> = (1..=6).collect();
     let filter = wire::RequestFilter { states: all, ..wire::RequestFilter::default() };
-    let (filter, _) = request_page("requests", (0, ""), Some(filter)).unwrap();
+    let (filter, _) = request_page(requests(filter)).unwrap();
     assert_eq!(filter.states, ["PENDING", "APPROVED", "DENIED", "WITHDRAWN", "LAPSED", "CLAIMED"]);
     let filter = wire::GrantFilter { states: vec![1, 2, 3, 4, 5, 5, 1], ..wire::GrantFilter::default() };
     let message = wire::ListGrantsRequest { filter: Some(filter), ..wire::ListGrantsRequest::default() };
@@ -145,7 +169,7 @@ fn states_are_those_of_the_rules() {
     assert_eq!(filter.states, ["ISSUING", "ACTIVE", "REVOKING", "REVOKED", "FAILED"]);
     for bad in [0, 7, -1, i32::MAX] {
         let filter = wire::RequestFilter { states: vec![1, bad], ..wire::RequestFilter::default() };
-        assert_eq!(names(request_page("requests", (0, ""), Some(filter))), ["filter.states"], "{bad}");
+        assert_eq!(names(request_page(requests(filter))), ["filter.states"], "{bad}");
     }
 }
 
@@ -158,6 +182,21 @@ fn filters_are_checked_field_by_field() {
         requester: "a\0b".into(),
         submitted_from: bad_time,
         submitted_until: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
+        approver: "a\0b".into(),
+        group: " ".into(),
+        ticket: "a\nb".into(),
+        text: "ab".into(),
+        signed: 3,
+        alarmed: true,
+        grant: Some(wire::HeldFilter {
+            states: vec![99],
+            causes: vec![0],
+            holder: " ".into(),
+            held_from: bad_time,
+            held_until: bad_time,
+            late_by: Some(prost_types::Duration { seconds: -1, nanos: 0 }),
+            early_by: Some(prost_types::Duration { seconds: 0, nanos: 1 }),
+        }),
     };
     let expected = [
         "page_size",
@@ -167,12 +206,28 @@ fn filters_are_checked_field_by_field() {
         "filter.requester",
         "filter.submitted_from",
         "filter.submitted_until",
+        "filter.approver",
+        "filter.group",
+        "filter.ticket",
+        "filter.text",
+        "filter.signed",
+        "filter.grant.states",
+        "filter.grant.causes",
+        "filter.grant.holder",
+        "filter.grant.held_from",
+        "filter.grant.held_until",
+        "filter.grant.late_by",
+        "filter.grant.early_by",
     ];
-    assert_eq!(names(request_page("requests", (-1, "x"), Some(filter))), expected);
+    let message =
+        wire::ListRequestsRequest { page_size: -1, page_token: "x".into(), filter: Some(filter.clone()) };
+    let counted_fields = names(counted(wire::SummarizeExceptionsRequest { filter: Some(filter) }));
+    assert_eq!(counted_fields, expected[2..]);
+    assert_eq!(names(request_page(message)), expected);
     let filter = wire::GrantFilter { holder: " ".into(), request: ID.into(), ..wire::GrantFilter::default() };
     let message = wire::ListGrantsRequest { filter: Some(filter), ..wire::ListGrantsRequest::default() };
     assert_eq!(names(grant_page(message)), ["filter.holder", "filter.request"]);
-    let (filter, _) = request_page("requests", (0, ""), None).unwrap();
+    let (filter, _) = request_page(wire::ListRequestsRequest::default()).unwrap();
     assert_eq!(filter, RequestFilter::default());
 }
 

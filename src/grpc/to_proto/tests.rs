@@ -45,6 +45,7 @@ fn decided(by: &str, seconds: i64) -> Decision {
 
 fn a_request(state: request::State) -> wire::Request {
     let ask = Ask {
+        groups: BTreeSet::from(["dev".to_owned()]),
         target: "orders-ro".parse().unwrap(),
         credential_path: "database/creds/x".into(),
         requester: somebody("dana"),

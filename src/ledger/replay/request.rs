@@ -323,6 +323,8 @@ fn ask(event: &Event<'_>, requester: Person, reason: &str) -> Option<Ask> {
         not_before: detail.instant("not_before").and_then(instant),
         reason: Prose::recorded(reason)?,
         ticket,
+        // They aren't a part of what is asked, and not of its digest.
+        groups: std::collections::BTreeSet::new(),
         approvals_required: detail.number("approvals_required")?.try_into().ok()?,
         submitted_at: instant(event.at)?,
         key: None,

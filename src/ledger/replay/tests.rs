@@ -46,6 +46,7 @@ fn asked() -> crate::access::request::Ask {
         target: "orders-ro".parse().unwrap(),
         credential_path: "database/creds/orders".into(),
         requester,
+        groups: std::collections::BTreeSet::new(),
         duration: std::time::Duration::from_mins(10),
         not_before: None,
         reason: Prose::new("order 4711 is stuck").unwrap(),
@@ -132,6 +133,7 @@ fn story() -> Vec<Recorded> {
         reason: "order 4711 is stuck".into(),
         ticket: None,
         approvals_required: 2,
+        groups: vec!["developers".into()],
         credential_path: "database/creds/orders".into(),
         digest: asked().digest(request()).to_string(),
     };

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod checkpoints;
+mod condition;
 mod connect;
 mod due;
 mod events;
@@ -13,6 +14,7 @@ mod freezes;
 mod grant_row;
 pub mod holder;
 pub mod inspect;
+mod listing;
 mod migrations;
 mod open;
 mod read;
@@ -21,6 +23,8 @@ mod request_row;
 mod rows;
 mod settings;
 pub mod snapshot;
+mod stream;
+mod totals;
 mod upkeep;
 mod write;
 mod writer;
@@ -43,6 +47,7 @@ use crate::{
         request::Request,
         target::TargetName,
         text::IdempotencyKey,
+        totals::Totals,
     },
     clock::Clock,
     ledger::{
@@ -50,7 +55,8 @@ use crate::{
         tree::{Hash, Node},
     },
     store::{
-        Checkpoint, Cosignature, Due, GrantFilter, Ledger, RequestFilter, Slice, Store, StoreError, Write,
+        Checkpoint, Cosignature, Due, GrantFilter, Ledger, Part, RequestFilter, Slice, Store, StoreError,
+        Write,
     },
 };
 
@@ -78,6 +84,8 @@ pub enum Migrate {
 pub struct SqliteStore {
     /// For what people ask.
     people: readers::Readers,
+    /// For what goes through the whole history, so that it delays no other read.
+    reports: readers::Readers,
     /// For what the daemon does by itself, so that people's reads can't delay it.
     daemon: readers::Readers,
     writer: writer::Writer,
@@ -110,7 +118,7 @@ impl SqliteStore {
     /// Closes the connections, which moves everything into the one file. Calls that come later fail. Dropping the store
     /// instead loses nothing: the next start finds the rest in the `-wal` file.
     pub async fn close(&self) {
-        let readers = async { tokio::join!(self.people.close(), self.daemon.close()) };
+        let readers = async { tokio::join!(self.people.close(), self.reports.close(), self.daemon.close()) };
         drop(timeout(CLOSE_MAX, readers).await);
         // Last, because only what is closed last can move everything.
         self.writer.close().await;
@@ -140,8 +148,17 @@ impl Store for SqliteStore {
         scope: &Scope,
         filter: &RequestFilter,
         slice: Slice<RequestId>,
-    ) -> Result<Vec<Request>, StoreError> {
-        read::requests(&self.people, scope, filter, slice).await
+    ) -> Result<Part<Request>, StoreError> {
+        listing::requests(&self.people, scope, filter, slice).await
+    }
+
+    async fn totals(
+        &self,
+        scope: &Scope,
+        filter: &RequestFilter,
+        now: DateTime<Utc>,
+    ) -> Result<Totals, StoreError> {
+        totals::totals(&self.reports, scope, filter, now).await
     }
 
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {

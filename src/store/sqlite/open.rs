@@ -143,8 +143,9 @@ pub(super) async fn open(
         settings::make(&mut connection, clock).await.map_err(OpenError::database("make the digest key"))?;
     }
     let (people, daemon) = (Readers::for_people(file).await?, Readers::for_daemon(file).await?);
+    let reports = Readers::for_reports(file).await?;
     let pen = Pen::of(connection).await?;
     let writer = Writer::new(file, options, pen)
         .map_err(|source| OpenError::File { file: file.to_owned(), source })?;
-    Ok((SqliteStore { people, daemon, writer, _lock: lock }, applied))
+    Ok((SqliteStore { people, reports, daemon, writer, _lock: lock }, applied))
 }

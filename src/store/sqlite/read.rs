@@ -26,12 +26,19 @@ use crate::{
         target::TargetName,
         text::IdempotencyKey,
     },
-    store::{GrantFilter, RequestFilter, Slice, StoreError},
+    store::{GrantFilter, Slice, StoreError},
 };
+
+/// The beginning of a query that reads requests whole.
+fn requests_query() -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new("SELECT ");
+    query.push(request_row::COLUMNS).push(" FROM requests AS r");
+    query
+}
 
 /// One request.
 pub(super) async fn request(readers: &Readers, id: RequestId) -> Result<Option<Request>, StoreError> {
-    let mut query = QueryBuilder::new(request_row::SELECT);
+    let mut query = requests_query();
     query.push(" WHERE r.id = ").push_bind(id.to_string());
     Ok(all_requests(readers, query, "read a request").await?.pop())
 }
@@ -42,33 +49,10 @@ pub(super) async fn request_by_key(
     requester_subject: &str,
     key: &IdempotencyKey,
 ) -> Result<Option<Request>, StoreError> {
-    let mut query = QueryBuilder::new(request_row::SELECT);
+    let mut query = requests_query();
     query.push(" WHERE r.requester_subject = ").push_bind(requester_subject);
     query.push(" AND r.idempotency_key = ").push_bind(key.as_str());
     Ok(all_requests(readers, query, "read a request by its key").await?.pop())
-}
-
-/// A slice of the requests in the scope that match, the newest first.
-pub(super) async fn requests(
-    readers: &Readers,
-    scope: &Scope,
-    filter: &RequestFilter,
-    slice: Slice<RequestId>,
-) -> Result<Vec<Request>, StoreError> {
-    let mut query = QueryBuilder::new(request_row::SELECT);
-    query.push(" WHERE TRUE");
-    push_scope(&mut query, scope, "r.requester_subject", "r.target");
-    push_any(&mut query, "r.state", &filter.states);
-    push_equal(&mut query, "r.target", filter.target.as_ref().map(ToString::to_string));
-    push_person(&mut query, "r.requester_subject", "r.requester_name", filter.requester.as_deref());
-    if let Some(from) = filter.submitted_from {
-        query.push(" AND r.submitted_at >= ").push_bind(millis(from));
-    }
-    if let Some(until) = filter.submitted_until {
-        query.push(" AND r.submitted_at < ").push_bind(millis(until));
-    }
-    push_slice(&mut query, "r.id", slice.after.map(|id| id.to_string()), slice.limit);
-    all_requests(readers, query, "list requests").await
 }
 
 /// One grant.
@@ -149,8 +133,8 @@ pub(super) async fn held(
     })
 }
 
-/// Runs a query over [`request_row::SELECT`].
-pub(super) async fn all_requests(
+/// Runs a query over [`request_row::COLUMNS`].
+async fn all_requests(
     readers: &Readers,
     mut query: QueryBuilder<Sqlite>,
     operation: &'static str,
@@ -189,7 +173,7 @@ pub(super) fn push_scope(
     query.push("))");
 }
 
-fn push_any(query: &mut QueryBuilder<Sqlite>, column: &'static str, values: &[&'static str]) {
+pub(super) fn push_any(query: &mut QueryBuilder<Sqlite>, column: &'static str, values: &[&'static str]) {
     if values.is_empty() {
         return;
     }
@@ -201,13 +185,13 @@ fn push_any(query: &mut QueryBuilder<Sqlite>, column: &'static str, values: &[&'
     query.push(")");
 }
 
-fn push_equal(query: &mut QueryBuilder<Sqlite>, column: &'static str, value: Option<String>) {
+pub(super) fn push_equal(query: &mut QueryBuilder<Sqlite>, column: &'static str, value: Option<String>) {
     if let Some(value) = value {
         query.push(" AND ").push(column).push(" = ").push_bind(value);
     }
 }
 
-fn push_person(
+pub(super) fn push_person(
     query: &mut QueryBuilder<Sqlite>,
     subject_column: &'static str,
     name_column: &'static str,

@@ -1,5 +1,6 @@
-//! The connections that read, in two sets: people's and the daemon's own. However much people list, what has to end is
-//! read without waiting for them. Neither set lends the other a connection, and no read is waited for without an end.
+//! The connections that read, in three sets: people's, the one for reports, and the daemon's own. However much people
+//! list, what has to end is read without waiting for them, and however long a report takes, lists don't wait for it. No
+//! set lends another a connection, and no read is waited for without an end.
 
 use std::{path::Path, time::Duration};
 
@@ -18,6 +19,13 @@ const FOR_PEOPLE_MAX: Duration = Duration::from_secs(10);
 
 /// How much of the file each of people's connections keeps in memory: SQLite's own default.
 const FOR_PEOPLE_KIB: u32 = 2000;
+
+/// How many reports are under way at once: each goes through all that matches, and keeps a processor busy.
+const FOR_REPORTS: u32 = 1;
+
+/// How long a report takes at most, the wait for the one before included: a million exceptions take some ten seconds.
+/// Shorter than a call may take, so that who waits is told why.
+const FOR_REPORTS_MAX: Duration = Duration::from_mins(1);
 
 /// How many of the daemon's own reads are under way at once: one that looks for what is due, and one beside it for the
 /// grants that are being ended. Each takes a fraction of a millisecond.
@@ -38,6 +46,11 @@ impl Readers {
     /// Opens those that people's reads share.
     pub(super) async fn for_people(file: &Path) -> Result<Self, OpenError> {
         Self::open(file, FOR_PEOPLE, FOR_PEOPLE_MAX, FOR_PEOPLE_KIB).await
+    }
+
+    /// Opens the one that reports take turns at.
+    pub(super) async fn for_reports(file: &Path) -> Result<Self, OpenError> {
+        Self::open(file, FOR_REPORTS, FOR_REPORTS_MAX, FOR_PEOPLE_KIB).await
     }
 
     /// Opens the daemon's own.

@@ -18,11 +18,11 @@ use crate::{
     store::StoreError,
 };
 
-/// A request as one row. The decisions come as one column, so that a single statement, which sees a single moment,
+/// A request as one row: the columns of `requests r`. The decisions come as one column, so that a single statement, which sees a single moment,
 /// reads requests whole, however many they are.
-pub(super) const SELECT: &str = "\
-    SELECT r.id, r.target, r.credential_path, r.requester_subject, r.requester_name, r.duration_seconds, r.reason, \
-           r.ticket, r.approvals_required, r.submitted_at, r.not_before, r.idempotency_key, r.state, r.revision, r.lapses_at, \
+pub(super) const COLUMNS: &str = "\
+           r.id, r.target, r.credential_path, r.requester_subject, r.requester_name, r.duration_seconds, r.reason, \
+           r.ticket, r.approvals_required, r.submitted_at, r.not_before, r.groups, r.idempotency_key, r.state, r.revision, r.lapses_at, \
            r.approved_at, r.withdrawn_at, r.lapsed_at, r.claimed_at, \
            (SELECT json_group_array(json_object('verdict', d.verdict, 'approver_subject', d.approver_subject, \
                        'approver_name', d.approver_name, 'statement', d.statement, 'digest', d.digest, \
@@ -30,8 +30,7 @@ pub(super) const SELECT: &str = "\
                        'duration_seconds', d.duration_seconds, 'not_before', d.not_before, \
                        'not_after', d.not_after, 'signed_text', d.signed_text, 'signature', d.signature, \
                        'signed_with', d.signed_with, 'user_present', d.user_present) ORDER BY d.position) \
-              FROM decisions d WHERE d.request_id = r.id) AS decisions \
-      FROM requests r";
+              FROM decisions d WHERE d.request_id = r.id) AS decisions";
 
 #[derive(FromRow)]
 pub(super) struct RequestRow {
@@ -46,6 +45,7 @@ pub(super) struct RequestRow {
     approvals_required: i64,
     submitted_at: i64,
     not_before: Option<i64>,
+    groups: String,
     idempotency_key: Option<String>,
     state: String,
     revision: i64,
@@ -130,6 +130,7 @@ impl RequestRow {
             target: target(&self.target)?,
             credential_path: self.credential_path,
             requester: person(self.requester_subject, self.requester_name),
+            groups: groups(&self.groups)?,
             duration: duration(self.duration_seconds)?,
             reason: prose(&self.reason)?,
             ticket: self.ticket.as_deref().map(ticket).transpose()?,
@@ -223,6 +224,10 @@ impl DecisionRow {
 
 fn duration(seconds: i64) -> Result<Duration, Problem> {
     u64::try_from(seconds).map(Duration::from_secs).map_err(|_| "its duration is negative")
+}
+
+fn groups(json: &str) -> Result<BTreeSet<String>, Problem> {
+    serde_json::from_str(json).map_err(|_| "its groups are malformed")
 }
 
 fn prose(text: &str) -> Result<Prose, Problem> {

@@ -138,8 +138,8 @@ impl Snapshot {
     /// If the database fails, or the rows are none that hallpass writes.
     pub async fn request(&mut self, id: RequestId) -> Result<Request, StoreError> {
         let operation = "read a request";
-        let mut query = QueryBuilder::new(request_row::SELECT);
-        query.push(" WHERE r.id = ").push_bind(id.to_string());
+        let mut query = QueryBuilder::new("SELECT ");
+        query.push(request_row::COLUMNS).push(" FROM requests r WHERE r.id = ").push_bind(id.to_string());
         let row: RequestRow =
             query.build_query_as().fetch_one(&mut self.connection).await.map_err(failed(operation))?;
         row.read(operation)

@@ -1,7 +1,7 @@
 //! A change on its way into its table. It is stored only over the very state and revision that it started from: of two
 //! that started from the same, the second finds the first's revision and is a conflict.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
 
@@ -24,8 +24,8 @@ use crate::{
 const INSERT_REQUEST: &str = "\
     INSERT INTO requests (id, target, credential_path, requester_subject, requester_name, duration_seconds, reason, \
                           ticket, approvals_required, submitted_at, idempotency_key, state, revision, lapses_at, \
-                          not_before) \
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                          not_before, groups) \
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 const STORED_REQUEST: &str = "\
     SELECT state, revision, (SELECT count(*) FROM decisions WHERE request_id = requests.id) FROM requests WHERE id = ?";
@@ -99,6 +99,7 @@ async fn insert_request(
         .bind(request.revision)
         .bind(request.state.lapses_at().map(millis))
         .bind(ask.not_before.map(millis))
+        .bind(groups(&ask.groups)?)
         .execute(connection)
         .await
 }
@@ -160,7 +161,7 @@ async fn insert_decision(
         .bind(decision.statement.as_str())
         .bind(decision.digest.to_string())
         .bind(millis(decision.decided_at))
-        .bind(serde_json::to_string(&decision.groups).map_err(|error| sqlx::Error::Encode(error.into()))?)
+        .bind(groups(&decision.groups)?)
         .bind(terms.duration.map(seconds).transpose()?)
         .bind(terms.not_before.map(millis))
         .bind(terms.not_after.map(millis))
@@ -248,6 +249,11 @@ pub(super) fn refused(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreE
         }
         _ => failed(operation)(error),
     }
+}
+
+/// Groups as a JSON list.
+fn groups(groups: &BTreeSet<String>) -> Result<String, sqlx::Error> {
+    serde_json::to_string(groups).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
 fn seconds(duration: Duration) -> Result<i64, sqlx::Error> {

@@ -23,8 +23,9 @@ use hallpass::{
         request::Request,
         target::TargetName,
         text::IdempotencyKey,
+        totals::Totals,
     },
-    store::{Due, GrantFilter, Ledger, RequestFilter, Slice, Store, StoreError, Write},
+    store::{Due, GrantFilter, Ledger, Part, RequestFilter, Slice, Store, StoreError, Write},
 };
 use tokio::sync::Mutex;
 
@@ -103,8 +104,17 @@ impl Store for GatedStore {
         scope: &Scope,
         filter: &RequestFilter,
         slice: Slice<RequestId>,
-    ) -> Result<Vec<Request>, StoreError> {
+    ) -> Result<Part<Request>, StoreError> {
         self.read(self.inner.requests(scope, filter, slice)).await
+    }
+
+    async fn totals(
+        &self,
+        scope: &Scope,
+        filter: &RequestFilter,
+        now: DateTime<Utc>,
+    ) -> Result<Totals, StoreError> {
+        self.read(self.inner.totals(scope, filter, now)).await
     }
 
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {

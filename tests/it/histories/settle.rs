@@ -146,6 +146,6 @@ impl History {
 
     pub fn all_requests(&self) -> Vec<hallpass::access::request::Request> {
         let all = Slice { after: None, limit: u32::MAX };
-        self.life.block_on(self.plain.requests(&Scope::All, &RequestFilter::default(), all)).unwrap()
+        self.life.block_on(self.plain.requests(&Scope::All, &RequestFilter::default(), all)).unwrap().items
     }
 }

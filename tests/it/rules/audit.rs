@@ -29,6 +29,7 @@ fn submitted(digest: String) -> Fact {
         not_before: Some(at(0)),
         reason: REASON.to_owned(),
         ticket: Some("OPS-7".to_owned()),
+        groups: vec!["dev".to_owned()],
         approvals_required: 1,
         credential_path: "database/creds/x".to_owned(),
         digest,

@@ -14,6 +14,7 @@ fn changed() -> Vec<(&'static str, Ask)> {
         target: _,
         credential_path: _,
         requester: _,
+        groups: _,
         duration: _,
         not_before: _,
         reason: _,
@@ -56,6 +57,8 @@ fn the_digest_changes_with_every_part_of_the_ask() {
 #[test]
 fn the_digest_does_not_depend_on_the_idempotency_key() {
     let id = RequestId::new(at(0), 1);
+    let other = Ask { groups: super::groups(&["other"]), ..ask(2) };
+    assert_eq!(other.digest(id), ask(2).digest(id), "who he was isn't what he asks");
     let keyed = Ask { key: IdempotencyKey::new("retry-7").unwrap(), ..ask(2) };
     assert_eq!(keyed.digest(id), ask(2).digest(id));
 }

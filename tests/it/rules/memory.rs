@@ -24,9 +24,10 @@ use hallpass::{
         request::Request,
         target::TargetName,
         text::IdempotencyKey,
+        totals::Totals,
     },
     clock::{Clock, ManualClock},
-    store::{Due, GrantFilter, Ledger, RequestFilter, Slice, Store, StoreError, Write},
+    store::{Due, GrantFilter, Ledger, Part, RequestFilter, Slice, Store, StoreError, Write},
     vault::{GrantToken, Issuer, LeaseSeen, MissingCapability, Outcome, VaultError, Wrapped},
 };
 use tokio::sync::Notify;
@@ -203,8 +204,17 @@ impl Store for SteppedStore {
         scope: &Scope,
         filter: &RequestFilter,
         slice: Slice<RequestId>,
-    ) -> Result<Vec<Request>, StoreError> {
+    ) -> Result<Part<Request>, StoreError> {
         self.inner.requests(scope, filter, slice).await
+    }
+
+    async fn totals(
+        &self,
+        scope: &Scope,
+        filter: &RequestFilter,
+        now: DateTime<Utc>,
+    ) -> Result<Totals, StoreError> {
+        self.inner.totals(scope, filter, now).await
     }
 
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {

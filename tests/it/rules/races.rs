@@ -327,7 +327,7 @@ async fn all_that_is_due_lapses_however_much_it_is() {
     world.clock.advance(TimeDelta::from_std(CLAIM_WITHIN).unwrap());
     let (sweeper, stopping) = world.swept();
     eventually("all have lapsed", async || {
-        let all = world.store.requests(&Scope::All, &RequestFilter::default(), ALL).await.unwrap();
+        let all = world.store.requests(&Scope::All, &RequestFilter::default(), ALL).await.unwrap().items;
         all.len() == requests.len() && all.iter().all(|request| request.state.name() == "LAPSED")
     })
     .await;

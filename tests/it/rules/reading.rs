@@ -94,23 +94,34 @@ async fn what_others_own_looks_like_what_does_not_exist() {
 async fn lists_show_what_may_be_read_one_by_one() {
     let (world, request, grants) = claimed_twice().await;
     for who in [owner(), lead(), operator()] {
-        let seen = world.broker.requests(&who, &RequestFilter::default(), ALL_REQUESTS).await.unwrap();
+        let seen = world.broker.requests(&who, &RequestFilter::default(), ALL_REQUESTS).await.unwrap().items;
         assert_eq!(
             seen.iter().map(|view| (view.request.id, view.grant)).collect::<Vec<_>>(),
             [(request, Some(grants[0]))]
         );
         let listed = world.broker.grants(&who, &GrantFilter::default(), ALL_GRANTS).await.unwrap();
         assert_eq!(listed.iter().map(|grant| grant.id).collect::<Vec<_>>(), grants);
-        let whole = world.broker.exceptions(&who, &RequestFilter::default(), ALL_REQUESTS).await.unwrap();
+        let whole =
+            world.broker.exceptions(&who, &RequestFilter::default(), ALL_REQUESTS).await.unwrap().items;
         let [exception] = whole.as_slice() else { panic!("{whole:?}") };
         assert_eq!((exception.request.request.id, exception.request.grant), (request, Some(grants[0])));
         assert_eq!(exception.grants.iter().map(|grant| grant.id).collect::<Vec<_>>(), grants);
         assert!(exception.timeline.is_empty(), "lists come without it");
     }
     let who = colleague();
-    assert!(world.broker.requests(&who, &RequestFilter::default(), ALL_REQUESTS).await.unwrap().is_empty());
+    assert!(
+        world.broker.requests(&who, &RequestFilter::default(), ALL_REQUESTS).await.unwrap().items.is_empty()
+    );
     assert!(world.broker.grants(&who, &GrantFilter::default(), ALL_GRANTS).await.unwrap().is_empty());
-    assert!(world.broker.exceptions(&who, &RequestFilter::default(), ALL_REQUESTS).await.unwrap().is_empty());
+    assert!(
+        world
+            .broker
+            .exceptions(&who, &RequestFilter::default(), ALL_REQUESTS)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ async fn an_auditor_verifies_with_plain_ssh_keygen() {
     assert!(shown.status.success(), "{shown:?}");
     let fingerprint = fingerprint(&key);
     assert!(String::from_utf8_lossy(&shown.stdout).contains(&fingerprint), "{shown:?}");
-    assert!(audrey.ok(&["list", "exceptions"]).contains(&format!("olivia-{} (signed)", world.name)));
+    assert!(audrey.ok(&["audit", "list"]).contains(&format!("olivia-{} (signed)", world.name)));
     let event = &world.audit("RequestApproved").await[0]["detail"];
     assert_eq!((&event["signed_with"], &event["user_present"]), (&fingerprint.into(), &false.into()));
 

@@ -20,7 +20,7 @@ pub async fn pages_stay_while_rows_are_added(backend: impl Backend) {
     let (mut after, mut after_grant) = (None, None);
     while requests.len() < expected.len() {
         let slice = Slice { after, limit: 3 };
-        let page = world.store.requests(&Scope::All, &RequestFilter::default(), slice).await.unwrap();
+        let page = world.store.requests(&Scope::All, &RequestFilter::default(), slice).await.unwrap().items;
         after = page.last().map(|request| request.id);
         requests.extend(page.iter().map(|request| request.id));
         let slice = Slice { after: after_grant, limit: 3 };
@@ -32,7 +32,7 @@ pub async fn pages_stay_while_rows_are_added(backend: impl Backend) {
     assert_eq!(requests, expected);
     assert_eq!(of_grants, expected);
     let slice = Slice { after, limit: 3 };
-    assert_eq!(world.store.requests(&Scope::All, &RequestFilter::default(), slice).await.unwrap(), []);
+    assert_eq!(world.store.requests(&Scope::All, &RequestFilter::default(), slice).await.unwrap().items, []);
 }
 
 pub async fn lists_show_the_scope(backend: impl Backend) {
@@ -54,7 +54,7 @@ pub async fn lists_show_the_scope(backend: impl Backend) {
         (scope("cyd", &[&orders, &payments]), vec![paid.id, bob.id, ann.id]),
     ];
     for (scope, expected) in cases {
-        let requests = world.store.requests(&scope, &RequestFilter::default(), all()).await.unwrap();
+        let requests = world.store.requests(&scope, &RequestFilter::default(), all()).await.unwrap().items;
         assert_eq!(requests.iter().map(|request| request.id).collect::<Vec<_>>(), expected, "{scope:?}");
         let grants = world.store.grants(&scope, &GrantFilter::default(), all()).await.unwrap();
         assert_eq!(grants.iter().map(|grant| grant.request).collect::<Vec<_>>(), expected, "{scope:?}");
@@ -71,7 +71,7 @@ pub async fn lists_show_what_matches(backend: impl Backend) {
     let ended = world.begun(ended, Cause::Released).await;
     let from = approved.ask.submitted_at;
     let requests = |filter: RequestFilter| async move {
-        let found = world.store.requests(&Scope::All, &filter, all()).await.unwrap();
+        let found = world.store.requests(&Scope::All, &filter, all()).await.unwrap().items;
         found.iter().map(|request| request.id).collect::<Vec<_>>()
     };
     let requests = &requests;

@@ -187,7 +187,7 @@ impl Model {
     async fn is_all_there_is(&self, store: &dyn Store) {
         let limit = 1000;
         let slice = Slice { after: None, limit };
-        let listed = store.requests(&Scope::All, &RequestFilter::default(), slice).await.unwrap();
+        let listed = store.requests(&Scope::All, &RequestFilter::default(), slice).await.unwrap().items;
         assert!(listed.iter().eq(self.requests.values().rev()));
         let slice = Slice { after: None, limit };
         let listed = store.grants(&Scope::All, &GrantFilter::default(), slice).await.unwrap();

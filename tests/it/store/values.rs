@@ -84,6 +84,7 @@ impl<'s> World<'s> {
 
     pub fn ask(&self, target: &Target, requester: &str) -> Ask {
         Ask {
+            groups: BTreeSet::from(["dev".to_owned(), "a \"quoted\" group".to_owned()]),
             target: target.name.clone(),
             credential_path: target.credential_path.clone(),
             requester: person(requester),

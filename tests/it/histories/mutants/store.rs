@@ -16,9 +16,10 @@ use hallpass::{
         request::Request,
         target::TargetName,
         text::IdempotencyKey,
+        totals::Totals,
         window::Window,
     },
-    store::{Due, GrantFilter, Ledger, RequestFilter, Slice, Store, StoreError, Write},
+    store::{Due, GrantFilter, Ledger, Part, RequestFilter, Slice, Store, StoreError, Write},
 };
 
 use super::Mutant;
@@ -94,8 +95,17 @@ impl Store for LyingStore {
         scope: &Scope,
         filter: &RequestFilter,
         slice: Slice<RequestId>,
-    ) -> Result<Vec<Request>, StoreError> {
+    ) -> Result<Part<Request>, StoreError> {
         self.inner.requests(scope, filter, slice).await
+    }
+
+    async fn totals(
+        &self,
+        scope: &Scope,
+        filter: &RequestFilter,
+        now: DateTime<Utc>,
+    ) -> Result<Totals, StoreError> {
+        self.inner.totals(scope, filter, now).await
     }
 
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {

@@ -3,6 +3,7 @@
 //!
 //! Nothing in it fails by itself and nothing waits: a commit is done when it is polled for the first time.
 
+mod matching;
 mod rows;
 
 use std::{
@@ -24,14 +25,15 @@ use hallpass::{
         request::Request,
         target::TargetName,
         text::IdempotencyKey,
+        totals::Totals,
     },
     ledger::{
         leaf::Leaf,
         tree::{Frontier, Hash, Node},
     },
     store::{
-        Checkpoint, Cosignature, Due, GrantFilter, Ledger, Overdue, RequestFilter, Slice, Store, StoreError,
-        Write,
+        Checkpoint, Cosignature, Due, GrantFilter, Ledger, Overdue, Part, RequestFilter, Slice, Store,
+        StoreError, Write,
     },
 };
 
@@ -144,17 +146,40 @@ impl Store for MemoryStore {
         scope: &Scope,
         filter: &RequestFilter,
         slice: Slice<RequestId>,
-    ) -> Result<Vec<Request>, StoreError> {
-        Ok(sliced(&self.rows().requests, slice, |request| {
-            let ask = &request.ask;
-            let who = &ask.requester;
-            is_in_scope(scope, &who.subject, &ask.target)
-                && (filter.states.is_empty() || filter.states.contains(&request.state.name()))
-                && fits(filter.target.as_ref(), |target| ask.target == *target)
-                && fits(filter.requester.as_ref(), |name| who.subject == **name || who.name == **name)
-                && fits(filter.submitted_from.as_ref(), |from| ask.submitted_at >= *from)
-                && fits(filter.submitted_until.as_ref(), |until| ask.submitted_at < *until)
-        }))
+    ) -> Result<Part<Request>, StoreError> {
+        let rows = self.rows();
+        let after = |id: &RequestId| {
+            fits(slice.after.as_ref(), |after| if filter.oldest_first { id > after } else { id < after })
+        };
+        let mut found: Vec<_> = rows
+            .requests
+            .values()
+            .filter(|request| after(&request.id))
+            .filter(|request| is_in_scope(scope, &request.ask.requester.subject, &request.ask.target))
+            .filter(|request| rows.matches(filter, request))
+            .cloned()
+            .collect();
+        if !filter.oldest_first {
+            found.reverse();
+        }
+        found.truncate(slice.limit as usize);
+        Ok(Part { items: found, resume: None })
+    }
+
+    async fn totals(
+        &self,
+        scope: &Scope,
+        filter: &RequestFilter,
+        now: DateTime<Utc>,
+    ) -> Result<Totals, StoreError> {
+        let (rows, mut totals) = (self.rows(), Totals::default());
+        for request in rows.requests.values() {
+            let seen = is_in_scope(scope, &request.ask.requester.subject, &request.ask.target);
+            if seen && rows.matches(filter, request) {
+                totals.add(&rows.counted(request, now));
+            }
+        }
+        Ok(totals)
     }
 
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {

@@ -1,0 +1,55 @@
+//! How long lists take, for real: pages of 50 over gRPC, of a thousand exceptions and of a million, by turns in the same
+//! rounds, without a filter and with each; the numbers of all of them; and the export as CSV by the client, with the memory
+//! that it takes. `cargo bench --bench listing -- pages summary export` chooses.
+//!
+//! It asserts nothing about speed: numbers of a shared machine prove nothing.
+
+#![cfg(test)]
+
+#[expect(dead_code, reason = "the other benchmarks use the rest of it")]
+#[path = "../common/mod.rs"]
+mod common;
+mod export;
+mod fill;
+mod pages;
+#[expect(dead_code, reason = "the tests use the rest of it")]
+#[path = "../../tests/it/support/mod.rs"]
+mod support;
+
+use std::env;
+
+use self::{
+    common::{millis, now, surroundings},
+    fill::fill,
+    support::world::World,
+};
+
+/// How many exceptions there are.
+const FEW: u32 = 1_000;
+const MANY: u32 = 1_000_000;
+
+#[tokio::main]
+async fn main() {
+    let chosen: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|one| one == part);
+    let (few, many) = (World::start().await, World::start().await);
+    println!("{}\n", surroundings(&few).await);
+    for (world, count) in [(&few, FEW), (&many, MANY)] {
+        world.stop_daemon("TERM").await;
+        let begun = now();
+        fill(world, count).await;
+        let bytes = std::fs::metadata(world.database_file()).unwrap().len();
+        println!("{count} exceptions in {} MiB, written in {:.0} ms", bytes >> 20, millis(begun.elapsed()));
+        world.start_daemon().await;
+    }
+    println!();
+    if wanted("pages") {
+        pages::measure(&few, &many).await;
+    }
+    if wanted("summary") {
+        pages::summary(&many).await;
+    }
+    if wanted("export") {
+        export::measure(&many);
+    }
+}

@@ -1,0 +1,224 @@
+//! Lists of requests, page by page, in time that doesn't grow with the history.
+//!
+//! A page is read from one *stream*: an index that gives the ids of some of the requests in their order (`stream.rs`).
+//! What the filter says besides is asked of each that comes, and the search ends when the page is full, or when it has
+//! looked at [`LOOKED_AT_MAX`]; where it ended is part of the answer, and the next page goes on there. All of it is one
+//! statement, so it sees one moment.
+
+use sqlx::{FromRow as _, QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
+
+use super::{
+    condition::push_conditions,
+    readers::Readers,
+    request_row::{self, RequestRow},
+    rows::{failed, id},
+    stream::Stream,
+};
+use crate::{
+    access::{id::RequestId, policy::Scope, request::Request},
+    store::{Part, RequestFilter, Slice, StoreError},
+};
+
+/// How many requests are looked at for one page at most: some ten milliseconds' work.
+const LOOKED_AT_MAX: u32 = 10_000;
+
+const OPERATION: &str = "list requests";
+
+/// A slice of the requests in the scope that match.
+pub(super) async fn requests(
+    readers: &Readers,
+    scope: &Scope,
+    filter: &RequestFilter,
+    slice: Slice<RequestId>,
+) -> Result<Part<Request>, StoreError> {
+    part(readers, scope, filter, slice, LOOKED_AT_MAX).await
+}
+
+async fn part(
+    readers: &Readers,
+    scope: &Scope,
+    filter: &RequestFilter,
+    slice: Slice<RequestId>,
+    looked_at_max: u32,
+) -> Result<Part<Request>, StoreError> {
+    let mut query = statement(scope, filter, slice, looked_at_max);
+    let rows = readers.answer(OPERATION, query.build().fetch_all(readers.pool())).await?;
+    let resume: Option<String> = match rows.first() {
+        Some(row) => row.try_get("resume").map_err(failed(OPERATION))?,
+        None => None,
+    };
+    let malformed = |problem| super::rows::corrupt(OPERATION, "a place in the list", problem);
+    let resume = resume.map(|resume| id(&resume)).transpose().map_err(malformed)?;
+    let items = rows.iter().filter_map(request).collect::<Result<Vec<_>, _>>()?;
+    Ok(Part { items, resume })
+}
+
+/// The request in a row; none is in the one row of an empty page.
+fn request(row: &SqliteRow) -> Option<Result<Request, StoreError>> {
+    let is_there = |row: &SqliteRow| row.try_get::<Option<&str>, _>("id").map(|id| id.is_some());
+    match is_there(row) {
+        Ok(false) => None,
+        Ok(true) => {
+            Some(RequestRow::from_row(row).map_err(failed(OPERATION)).and_then(|row| row.read(OPERATION)))
+        }
+        Err(error) => Some(Err(failed(OPERATION)(error))),
+    }
+}
+
+/// The one statement. The streams' own order is what the page is filled in: `CROSS JOIN` keeps SQLite from turning the
+/// two around, and each stream is an index in order, which is read as far as it is needed.
+fn statement(
+    scope: &Scope,
+    filter: &RequestFilter,
+    slice: Slice<RequestId>,
+    looked_at_max: u32,
+) -> QueryBuilder<Sqlite> {
+    let stream = Stream::of(scope, filter);
+    let (key, direction) = (stream.key(), if filter.oldest_first { "ASC" } else { "DESC" });
+    let mut query = QueryBuilder::new("WITH stream(key) AS NOT MATERIALIZED (");
+    stream.push(&mut query, filter, slice.after, Some(looked_at_max));
+    query.push("), page(id) AS MATERIALIZED (SELECT r.id FROM stream AS s CROSS JOIN requests AS r ON r.");
+    query.push(key).push(" = s.key WHERE TRUE");
+    push_conditions(&mut query, scope, &stream.rest(filter));
+    query.push(" LIMIT ").push_bind(i64::from(slice.limit));
+    query.push("), last(key) AS MATERIALIZED (SELECT key FROM stream WHERE (SELECT count(*) FROM page) < ");
+    query.push_bind(i64::from(slice.limit)).push(" LIMIT 1 OFFSET ");
+    query.push_bind(i64::from(looked_at_max.saturating_sub(1)));
+    query.push(") SELECT ");
+    stream.push_resume(&mut query, filter, slice);
+    query.push(" AS resume, ").push(request_row::COLUMNS);
+    query.push(" FROM (SELECT 1) LEFT JOIN requests AS r ON r.id IN (SELECT id FROM page) ORDER BY r.");
+    query.push(key).push(" ").push(direction);
+    query
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{
+        clock::ManualClock,
+        store::{
+            HeldGrant,
+            sqlite::{Migrate, SqliteStore, rows::tests::plan},
+        },
+    };
+
+    /// A hundred requests of two targets and three people; every tenth is about a queue.
+    async fn a_hundred() -> (tempfile::TempDir, SqliteStore) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("db");
+        let clock = ManualClock::new(chrono::DateTime::UNIX_EPOCH);
+        let store = SqliteStore::open(&file, Migrate::Yes, &clock).await.unwrap();
+        let mut raw = super::super::connect::writer(&super::super::connect::writing(&file)).await.unwrap();
+        let rows = "
+            WITH RECURSIVE n(x) AS (SELECT 0 UNION ALL SELECT x + 1 FROM n LIMIT 100)
+            INSERT INTO requests (id, target, credential_path, requester_subject, requester_name, duration_seconds,
+                                  reason, approvals_required, submitted_at, state, revision, lapses_at)
+            SELECT printf('%026d', x), 't' || (x % 2), 'p', 's' || (x % 3), 'n', 1,
+                   iif(x % 10 = 3, 'the queue hangs', 'nothing'), 1, 0, 'PENDING', 1, 1 FROM n";
+        sqlx::raw_sql(rows).execute(&mut raw).await.unwrap();
+        (directory, store)
+    }
+
+    #[tokio::test]
+    async fn a_search_that_ends_early_goes_on_where_it_was() {
+        let (_directory, store) = a_hundred().await;
+        let text = |text: &str| RequestFilter { text: Some(text.into()), ..RequestFilter::default() };
+        let of =
+            |target: &str, filter: RequestFilter| RequestFilter { target: target.parse().ok(), ..filter };
+        let some = Scope::Some { owner: "s1".into(), targets: BTreeSet::from(["t1".parse().unwrap()]) };
+        let cases = [
+            (Scope::All, text("QUEUE"), 10),
+            (Scope::All, of("t1", text("queue")), 10),
+            (Scope::All, RequestFilter { states: vec!["PENDING"], ..of("t1", RequestFilter::default()) }, 50),
+            (Scope::All, RequestFilter { signed: Some(false), ..RequestFilter::default() }, 0),
+            (some.clone(), text("queue"), 10),
+            (some, of("t0", text("queue")), 0),
+        ];
+        for (scope, filter, expected) in cases {
+            for oldest_first in [false, true] {
+                let filter = RequestFilter { oldest_first, ..filter.clone() };
+                let (mut found, mut after) = (Vec::new(), None);
+                loop {
+                    let slice = Slice { after, limit: 3 };
+                    let Part { items, resume } =
+                        part(&store.people, &scope, &filter, slice, 7).await.unwrap();
+                    let last = items.last().map(|request| request.id);
+                    after = resume.or(last.filter(|_| items.len() == 3));
+                    found.extend(items.into_iter().map(|request| request.id));
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                assert_eq!(found.len(), expected, "{scope:?} {filter:?}");
+                let in_order = |pair: &[RequestId]| (pair[0] < pair[1]) == oldest_first;
+                assert!(found.windows(2).all(in_order), "{found:?}");
+            }
+        }
+    }
+
+    /// The place where a search ended is told, so it must not be that of what the caller can't see.
+    #[tokio::test]
+    async fn the_place_where_a_search_ended_is_in_the_scope() {
+        let (_directory, store) = a_hundred().await;
+        let scope = Scope::Some { owner: "s1".into(), targets: BTreeSet::new() };
+        let filter = RequestFilter { text: Some("there is no such text".into()), ..RequestFilter::default() };
+        let (mut after, mut places) = (None, 0);
+        loop {
+            let slice = Slice { after, limit: 3 };
+            let Part { items, resume } = part(&store.people, &scope, &filter, slice, 5).await.unwrap();
+            assert!(items.is_empty());
+            let Some(place) = resume else { break };
+            let place_of = super::super::read::request(&store.people, place).await.unwrap().unwrap();
+            assert_eq!(place_of.ask.requester.subject, "s1");
+            (after, places) = (Some(place), places + 1);
+        }
+        assert_eq!(places, 33 / 5);
+    }
+
+    fn filters() -> Vec<(&'static str, RequestFilter)> {
+        let none = RequestFilter::default;
+        let grant = |grant: HeldGrant| RequestFilter { grant, ..none() };
+        let some = || Some("x".to_owned());
+        let minute = Some(std::time::Duration::from_mins(1));
+        vec![
+            ("sqlite_autoindex_requests_1", none()),
+            ("requests_by_ticket", RequestFilter { ticket: some(), target: "t".parse().ok(), ..none() }),
+            ("requests_by_requester_name", RequestFilter { requester: some(), ..none() }),
+            ("decisions_by_approver_name", RequestFilter { approver: some(), ..none() }),
+            ("grants_of_holder_name", grant(HeldGrant { holder: some(), ..HeldGrant::default() })),
+            ("requests_by_target", RequestFilter { target: "t".parse().ok(), signed: Some(true), ..none() }),
+            ("request_groups", RequestFilter { group: some(), ..none() }),
+            ("requests_by_state", RequestFilter { states: vec!["DENIED", "LAPSED"], ..none() }),
+            ("grants_in_state", grant(HeldGrant { states: vec!["FAILED"], ..HeldGrant::default() })),
+            ("grants_by_cause", grant(HeldGrant { causes: vec!["FROZEN"], ..HeldGrant::default() })),
+            ("grants_late", grant(HeldGrant { late_by: minute, ..HeldGrant::default() })),
+            ("grants_early", grant(HeldGrant { early_by: minute, ..HeldGrant::default() })),
+            ("audit_events_alarms", RequestFilter { alarmed: true, ..none() }),
+            ("decisions_signed", RequestFilter { signed: Some(true), ..none() }),
+            ("decisions_unsigned", RequestFilter { signed: Some(false), ..none() }),
+            ("reason_index VIRTUAL TABLE INDEX", RequestFilter { text: some(), ..none() }),
+        ]
+    }
+
+    /// Each stream is an index in its order, read as far as the page needs it: nothing is sorted but the page itself.
+    #[tokio::test]
+    async fn every_filter_is_read_from_its_index() {
+        for (index, filter) in filters() {
+            for oldest_first in [false, true] {
+                let filter = RequestFilter { oldest_first, ..filter.clone() };
+                let slice = Slice { after: Some(RequestId::new(chrono::DateTime::UNIX_EPOCH, 1)), limit: 51 };
+                let plan = plan(statement(&Scope::All, &filter, slice, 100).sql().as_str()).await;
+                let begin = plan.iter().position(|step| step.starts_with("CO-ROUTINE stream")).unwrap();
+                let stream =
+                    &plan[begin + 1..plan.iter().position(|step| step.starts_with("SCAN s")).unwrap()];
+                assert!(stream.iter().any(|step| step.contains(index)), "{index}: {plan:#?}");
+                assert!(!stream.iter().any(|step| step.contains("TEMP B-TREE")), "{index}: {plan:#?}");
+                let whole = |step: &&String| step.starts_with("SCAN r") && !step.contains("INDEX");
+                assert_eq!(plan.iter().find(whole), None, "{index}: {plan:#?}");
+            }
+        }
+    }
+}

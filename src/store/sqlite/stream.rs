@@ -1,0 +1,292 @@
+//! Which index a list is read from: one that gives requests in their order, and few of them.
+//!
+//! Who sees only a part of all is given a stream of that part, so that not even the place where a search ended is one of a
+//! request that isn't his to see. Whoever sees all gets the stream of what is likely to be rarest in his filter. Which one
+//! it is follows from scope and filter alone, so that all pages of a list go through the same.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use sqlx::{QueryBuilder, Sqlite};
+
+use super::condition::{phrase, whole_millis};
+use crate::{
+    access::{id::RequestId, policy::Scope},
+    store::{RequestFilter, Slice},
+};
+
+/// How many requests' texts one page's search goes through at most. A text that is rare, of trigrams that aren't, makes
+/// the index compare long lists.
+pub(super) const TEXTS_MAX: i64 = 200_000;
+
+/// How many branches one compound SELECT has at most: below SQLite's own limit of 500.
+const BRANCHES_MAX: usize = 400;
+
+/// The states that few are in at any time.
+const OPEN_REQUESTS: [&str; 2] = ["PENDING", "APPROVED"];
+const OPEN_GRANTS: [&str; 3] = ["ISSUING", "ACTIVE", "REVOKING"];
+
+/// The rows that the indexes of alarms and of unsigned approvals have.
+const ALARMED: &str = "audit_events WHERE kind IN ('RevocationOverdue', 'WrappingTokenOpened')";
+const UNSIGNED: &str = "decisions WHERE signature IS NULL AND verdict = 'APPROVED'";
+
+/// What the indexes of grants that ended late, or early, take for that at least.
+const INDEXED_MS: i64 = 60_000;
+
+/// How far the clock may have been set back between a request and its grant, for a search by the time of access to find it.
+const CLOCK_SLACK: TimeDelta = TimeDelta::days(1);
+
+/// One index, at one value of its first column.
+pub(super) struct Branch {
+    /// The column that has the request's id.
+    id: &'static str,
+    /// The table, and what rows of it must be like: all of it our own words.
+    from: &'static str,
+    /// The value, which goes behind them.
+    value: Option<String>,
+}
+
+/// The indexes that give one list, merged.
+pub(super) enum Stream {
+    /// In the order of the ids.
+    Ids(Vec<Branch>),
+    /// What has this phrase, in the order of submission.
+    Texts(String),
+}
+
+const fn branch(id: &'static str, from: &'static str) -> Branch {
+    Branch { id, from, value: None }
+}
+
+fn at(id: &'static str, from: &'static str, value: impl Into<String>) -> Branch {
+    Branch { id, from, value: Some(value.into()) }
+}
+
+fn each(id: &'static str, from: &'static str, values: &[&'static str]) -> Vec<Branch> {
+    values.iter().map(|value| at(id, from, *value)).collect()
+}
+
+/// Whether there are values, and all are among the known.
+fn are_among(values: &[&str], known: &[&str]) -> bool {
+    !values.is_empty() && values.iter().all(|value| known.contains(value))
+}
+
+impl Stream {
+    /// The stream for this scope and filter.
+    pub(super) fn of(scope: &Scope, filter: &RequestFilter) -> Self {
+        match scope {
+            Scope::Some { owner, targets } => {
+                let mut branches = vec![at("id", "requests WHERE requester_subject = ", owner)];
+                let asked = |name: &&_| filter.target.as_ref().is_none_or(|target| target == *name);
+                let targets = targets.iter().filter(asked);
+                branches.extend(targets.map(|target| at("id", "requests WHERE target = ", target.as_str())));
+                Self::Ids(branches)
+            }
+            Scope::All => Self::rare(filter)
+                .or_else(|| filter.text.as_deref().map(|text| Self::Texts(phrase(text))))
+                .unwrap_or_else(|| Self::Ids(Self::frequent(filter))),
+        }
+    }
+
+    /// What is a handful in any history: a ticket's, a person's, and what is open.
+    fn rare(filter: &RequestFilter) -> Option<Self> {
+        let (requests, grant) = ("id", &filter.grant);
+        let branches = if let Some(ticket) = &filter.ticket {
+            vec![at(requests, "requests WHERE ticket = ", ticket)]
+        } else if are_among(&filter.states, &OPEN_REQUESTS) {
+            each(requests, "requests WHERE state = ", &filter.states)
+        } else if are_among(&grant.states, &OPEN_GRANTS) {
+            each("request_id", "grants WHERE state = ", &grant.states)
+        } else if let Some(requester) = &filter.requester {
+            vec![
+                at(requests, "requests WHERE requester_subject = ", requester),
+                at(requests, "requests WHERE requester_name = ", requester),
+            ]
+        } else if let Some(holder) = &grant.holder {
+            vec![
+                at("request_id", "grants WHERE holder_subject = ", holder),
+                at("request_id", "grants WHERE holder_name = ", holder),
+            ]
+        } else if let Some(approver) = &filter.approver {
+            vec![
+                at("request_id", "decisions WHERE approver_subject = ", approver),
+                at("request_id", "decisions WHERE approver_name = ", approver),
+            ]
+        } else {
+            return None;
+        };
+        Some(Self::Ids(branches))
+    }
+
+    /// What may be many, the rarest kind first.
+    fn frequent(filter: &RequestFilter) -> Vec<Branch> {
+        let grant = &filter.grant;
+        let is_indexed = |by: Option<Duration>| by.is_some_and(|by| whole_millis(by) >= INDEXED_MS);
+        if filter.alarmed {
+            vec![branch("request_id", ALARMED)]
+        } else if is_indexed(grant.late_by) {
+            vec![branch("request_id", "grants WHERE revoked_at - closes_at >= 60000")]
+        } else if is_indexed(grant.early_by) {
+            vec![branch("request_id", "grants WHERE closes_at - revoked_at >= 60000")]
+        } else if !grant.causes.is_empty() {
+            each("request_id", "grants WHERE cause = ", &grant.causes)
+        } else if let Some(group) = &filter.group {
+            vec![at("request_id", "request_groups WHERE name = ", group)]
+        } else if let Some(target) = &filter.target {
+            vec![at("id", "requests WHERE target = ", target.as_str())]
+        } else if filter.signed == Some(true) {
+            vec![branch("request_id", "decisions WHERE signature IS NOT NULL")]
+        } else if filter.signed == Some(false) {
+            vec![branch("request_id", UNSIGNED)]
+        } else if !grant.states.is_empty() {
+            each("request_id", "grants WHERE state = ", &grant.states)
+        } else if !filter.states.is_empty() {
+            each("id", "requests WHERE state = ", &filter.states)
+        } else {
+            vec![branch("id", "requests WHERE TRUE")]
+        }
+    }
+}
+
+impl Stream {
+    /// The column of `requests` that the keys are of.
+    pub(super) const fn key(&self) -> &'static str {
+        match self {
+            Self::Ids(_) => "id",
+            Self::Texts(_) => "rowid",
+        }
+    }
+
+    /// What the filter says that the stream doesn't see to at any rate: asking an index of texts about each one is dear.
+    pub(super) fn rest(&self, filter: &RequestFilter) -> RequestFilter {
+        match self {
+            Self::Ids(_) => filter.clone(),
+            Self::Texts(_) => RequestFilter { text: None, ..filter.clone() },
+        }
+    }
+
+    /// The keys after a place, at most so many; all of them if nothing is said.
+    pub(super) fn push(
+        &self,
+        query: &mut QueryBuilder<Sqlite>,
+        filter: &RequestFilter,
+        after: Option<RequestId>,
+        limit: Option<u32>,
+    ) {
+        match self {
+            Self::Ids(branches) => push_ids(query, branches, filter, after),
+            Self::Texts(phrase) => {
+                for (union, index) in [("", "reason_index"), (" UNION ", "statement_index")] {
+                    query.push(format_args!("{union}SELECT rowid AS key FROM {index} WHERE {index} MATCH "));
+                    query.push_bind(phrase.clone());
+                    if limit.is_some() {
+                        push_texts_bounds(query, filter, after);
+                    }
+                }
+                query.push(format_args!(" ORDER BY 1 {}", direction(filter)));
+            }
+        }
+        if let Some(limit) = limit {
+            query.push(" LIMIT ").push_bind(i64::from(limit));
+        }
+    }
+
+    /// The id of the last one that was looked at, if the page isn't full and the stream may have more.
+    pub(super) fn push_resume(
+        &self,
+        query: &mut QueryBuilder<Sqlite>,
+        filter: &RequestFilter,
+        slice: Slice<RequestId>,
+    ) {
+        match self {
+            Self::Ids(_) => {
+                query.push("(SELECT key FROM last)");
+            }
+            Self::Texts(_) => {
+                query.push("CASE WHEN (SELECT count(*) FROM page) < ").push_bind(i64::from(slice.limit));
+                query.push(" THEN (SELECT id FROM requests WHERE rowid = coalesce((SELECT key FROM last), ");
+                push_texts_start(query, filter, slice.after);
+                query.push(if filter.oldest_first { " + " } else { " - " });
+                query.push_bind(TEXTS_MAX).push(")) END");
+            }
+        }
+    }
+}
+
+const fn direction(filter: &RequestFilter) -> &'static str {
+    if filter.oldest_first { "ASC" } else { "DESC" }
+}
+
+/// Each branch comes in order from its index, and SQLite merges them as they are read. What is in several comes once.
+fn push_ids(
+    query: &mut QueryBuilder<Sqlite>,
+    branches: &[Branch],
+    filter: &RequestFilter,
+    after: Option<RequestId>,
+) {
+    let order = direction(filter);
+    if branches.len() > BRANCHES_MAX {
+        for (number, some) in branches.chunks(BRANCHES_MAX).enumerate() {
+            query.push(if number == 0 { "SELECT key FROM (" } else { " UNION SELECT key FROM (" });
+            push_ids(query, some, filter, after);
+            query.push(")");
+        }
+    } else {
+        for (number, one) in branches.iter().enumerate() {
+            query.push(if number == 0 { "SELECT DISTINCT " } else { " UNION SELECT " });
+            query.push(format_args!("{} AS key FROM {}", one.id, one.from));
+            if let Some(value) = &one.value {
+                query.push_bind(value.clone());
+            }
+            push_ids_bounds(query, one.id, filter, after);
+        }
+    }
+    query.push(format_args!(" ORDER BY 1 {order}"));
+}
+
+/// An id begins with the time of its making, which is the time of submission: so bounds of time are bounds of ids.
+fn push_ids_bounds(
+    query: &mut QueryBuilder<Sqlite>,
+    id: &'static str,
+    filter: &RequestFilter,
+    after: Option<RequestId>,
+) {
+    let bound = |at| RequestId::new(at, 0).to_string();
+    // Nobody holds what he hasn't asked for yet.
+    let held_until = filter.grant.held_until.and_then(|until| until.checked_add_signed(CLOCK_SLACK));
+    let bounds = [
+        (if filter.oldest_first { " > " } else { " < " }, after.map(|after| after.to_string())),
+        (" >= ", filter.submitted_from.map(bound)),
+        (" < ", filter.submitted_until.map(bound)),
+        (" < ", held_until.map(bound)),
+    ];
+    for (operator, value) in bounds {
+        if let Some(value) = value {
+            query.push(" AND ").push(id).push(operator).push_bind(value);
+        }
+    }
+}
+
+/// Where the texts of a page begin: after the place of that request, or at the list's end.
+fn push_texts_start(query: &mut QueryBuilder<Sqlite>, filter: &RequestFilter, after: Option<RequestId>) {
+    match after {
+        Some(after) => {
+            query.push("(SELECT rowid FROM requests WHERE id = ").push_bind(after.to_string()).push(")");
+        }
+        None if filter.oldest_first => {
+            query.push("0");
+        }
+        None => {
+            query.push("(SELECT coalesce(max(rowid), 0) + 1 FROM requests)");
+        }
+    }
+}
+
+fn push_texts_bounds(query: &mut QueryBuilder<Sqlite>, filter: &RequestFilter, after: Option<RequestId>) {
+    let (first, last, sign) = if filter.oldest_first { ("> ", "<= ", " + ") } else { ("< ", ">= ", " - ") };
+    query.push(" AND rowid ").push(first);
+    push_texts_start(query, filter, after);
+    query.push(" AND rowid ").push(last);
+    push_texts_start(query, filter, after);
+    query.push(sign).push_bind(TEXTS_MAX);
+}
