@@ -26,6 +26,7 @@ use crate::{
     config::{self, Config},
     control::{self, Answer, Outcome, Question},
     doctor,
+    fsck::{self, FsckError},
     grpc::{self, Front, Fronts},
     http::HttpError,
     identity::{self, Verifier},
@@ -40,6 +41,7 @@ use crate::{
     },
     sweep::{Chores, Schedules, Sweeper},
     vault::{self, SetupError, TransitKey, VaultIssuer},
+    verify,
 };
 
 /// The kind of event that says what a reconciliation found.
@@ -457,6 +459,18 @@ pub async fn doctor(config: Config) -> Result<doctor::Report, StartError> {
         database: inspect::inspect(&database, &*clock).await,
     };
     Ok(doctor::examine(&setup, &facts))
+}
+
+/// Verifies the whole database, or another one that this version wrote. The daemon may be running meanwhile.
+///
+/// Signatures of approvals are held against the keys that are on record: which of them counted then, the lists of now don't
+/// say.
+///
+/// # Errors
+///
+/// If it can't be looked at. Whatever is wrong with it stands in the report.
+pub async fn fsck(config: &Config, database: Option<&Path>) -> Result<verify::Report, FsckError> {
+    fsck::check(database.unwrap_or(&config.store.path), None).await
 }
 
 async fn open(path: &Path, clock: &dyn Clock) -> Result<SqliteStore, StartError> {

@@ -50,6 +50,8 @@
 //! | [`notary`] | the store, gRPC, the configuration, `cli` |
 //! | [`signature`] | any other module but [`access`], the network, the environment, the clock |
 //! | [`ledger`] | any other module but [`access`], tokio, SQL, the wire, files, the network, the environment, the clock |
+//! | [`verify`] | any other module but [`access`], [`ledger`] and [`signature`], the network, the environment, the clock |
+//! | [`fsck`] | any other module but those, [`store`] and [`verify`] |
 //! | `cli` | the broker, the store, Vault, the daemon |
 //!
 //! sqlx is named only below [`store`], vaultrs only below [`vault`], tonic only below `grpc` and `cli` and in [`wire`].
@@ -64,6 +66,7 @@ pub mod control;
 pub mod daemon;
 pub mod doctor;
 pub mod failpoint;
+pub mod fsck;
 pub mod grpc;
 pub mod http;
 pub mod identity;
@@ -79,4 +82,5 @@ pub mod store;
 pub mod sweep;
 pub mod telemetry;
 pub mod vault;
+pub mod verify;
 pub mod wire;

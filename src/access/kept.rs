@@ -55,6 +55,15 @@ impl<T: Display> Text<T> {
         })
     }
 
+    /// The digest of the words.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        match self {
+            Self::Kept(text) => Digest::of_text(&text.to_string()),
+            Self::Erased(erased) => erased.digest,
+        }
+    }
+
     /// The words, for an event that tells of what is being written now. There are none if they were erased, which is
     /// never the case then.
     pub(super) fn words(&self) -> String {
@@ -109,7 +118,8 @@ impl Reason {
     }
 
     /// The digest of the words.
-    fn digest(&self) -> Digest {
+    #[must_use]
+    pub fn digest(&self) -> Digest {
         match self {
             Self::Kept(text) => Digest::of_text(text.as_str()),
             Self::Erased { text, .. } => text.digest,

@@ -23,12 +23,15 @@ use tokio::runtime::Runtime;
 /// A bad configuration: `EX_USAGE` of sysexits(3).
 const BAD_CONFIGURATION: u8 = 64;
 
+/// What was verified doesn't hold, as of `hallpass audit verify`.
+const BROKEN: u8 = 6;
+
 /// Issues time-boxed production credentials through Vault after a written approval.
 #[derive(Debug, Parser)]
 #[command(
     name = "hallpassd",
     version,
-    after_help = "Exit status: 0 done; 1 failed; 2 bad usage; 64 bad configuration."
+    after_help = "Exit status: 0 done; 1 failed; 2 bad usage; 6 what was verified doesn't hold; 64 bad configuration."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -103,6 +106,24 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
+    /// Verify the whole database: the file, the log's tree and its checkpoints, whether states follow from events, and
+    /// whether every row says what its events say. Changes nothing, and can be run while the daemon runs.
+    #[command(after_help = "Example: hallpassd fsck --config /etc/hallpass/hallpassd.toml\n\n\
+                      Exit status: 0 everything holds; 6 something doesn't; 1 it can't be looked at; \
+                      64 bad configuration.")]
+    Fsck(Fsck),
+}
+
+#[derive(Debug, clap::Args)]
+struct Fsck {
+    #[command(flatten)]
+    file: File,
+    /// Another database than the configuration's: a backup.
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
+    /// What standard output is for: people, or programs.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
 }
 
 #[derive(Debug, Subcommand)]
@@ -150,6 +171,9 @@ fn main() -> ExitCode {
         Command::Migrate(file) => with(&file, |config| migrate(&config.store.path)),
         Command::Backup { file, to } => backup(&file.path, &to),
         Command::Reconcile(file) => with(&file, reconcile),
+        Command::Fsck(Fsck { file, database, output }) => {
+            with(&file, |config| fsck(&config, database.as_deref(), output))
+        }
         Command::Doctor { file, output } => with(&file, |config| doctor(config, output)),
         Command::Reload { file, end_removed, check } => reload(&file.path, end_removed, check),
         Command::Ledger { command: Ledger::Key(file) } => with(&file, ledger_key),
@@ -276,6 +300,16 @@ fn new_ledger_key(origin: &str, file: &Path) -> Result<ExitCode, Box<dyn Error>>
     let key = keyfile::make(&SystemClock, origin, file)?;
     writeln!(io::stdout(), "{}", key.verifier(Kind::Plain))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn fsck(config: &Config, database: Option<&Path>, output: Output) -> Result<ExitCode, Box<dyn Error>> {
+    let report = Runtime::new()?.block_on(daemon::fsck(config, database))?;
+    let text = match output {
+        Output::Json => format!("{:#}\n", report.json()),
+        Output::Text => report.text(),
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(if report.holds() { ExitCode::SUCCESS } else { BROKEN.into() })
 }
 
 fn serve(config: Config) -> Result<ExitCode, Box<dyn Error>> {

@@ -19,8 +19,8 @@ pub enum Exit {
     Settled = 4,
     /// The time to wait is over; nothing was refused.
     TimedOut = 5,
-    /// A witness's alarm: the audit log isn't what it was.
-    Alarm = 6,
+    /// The audit log, or what was verified, doesn't hold.
+    Broken = 6,
     /// Ctrl-C while waiting: 128 and the signal's number, as shells have it.
     Interrupted = 130,
 }
@@ -156,7 +156,7 @@ mod tests {
             Exit::Refused,
             Exit::Settled,
             Exit::TimedOut,
-            Exit::Alarm,
+            Exit::Broken,
             Exit::Interrupted,
         ];
         assert_eq!(codes.map(|code| code as u8), [1, 2, 3, 4, 5, 6, 130]);

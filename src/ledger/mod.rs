@@ -9,5 +9,12 @@ mod canonical;
 pub mod checkpoint;
 pub mod leaf;
 pub mod note;
+pub mod replay;
 pub mod tree;
 pub mod witness;
+
+/// A value in its one spelling, for tests that write leaves themselves.
+#[cfg(test)]
+pub(crate) fn canonical_json(value: &serde_json::Value) -> String {
+    canonical::of(value)
+}

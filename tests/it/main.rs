@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod authorization;
 #[cfg(test)]
 mod backup;
@@ -35,6 +37,8 @@ mod erasing;
 mod faults;
 #[cfg(test)]
 mod foreign;
+#[cfg(test)]
+mod fsck;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
@@ -75,6 +79,8 @@ mod store;
 mod story;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tampering;
 #[cfg(test)]
 mod telemetry;
 #[cfg(test)]

@@ -1,11 +1,16 @@
-//! `hallpass audit`: looking through past exceptions, and standing witness for the log that has them.
+//! `hallpass audit`: looking through past exceptions; and the whole log, with proofs out of it, for those who take nobody's
+//! word for it.
 
 mod cells;
 mod dossier;
+mod export;
 mod filter;
 mod list;
+mod prove;
+mod pull;
 mod sheet;
 mod summary;
+mod verify;
 mod witness;
 
 use clap::{Args, Subcommand};
@@ -16,6 +21,10 @@ const AFTER_HELP: &str = "\
 Examples:
   hallpass audit list --since 2026-01-01 --target orders-ro
   hallpass audit show 01kb0x3v9m2d4e5f6g7h8j9kab
+  hallpass audit export november
+  hallpass audit verify november --log-key hallpass+1a2b3c4d+AYd… --checkpoint october/checkpoint
+  hallpass audit prove 01kb0x3v9m2d4e5f6g7h8j9kab -o exception.json
+  hallpass audit verify exception.json --log-key hallpass+1a2b3c4d+AYd…
   hallpass audit witness --key witness.key --state hallpass.state --every 1m";
 
 /// The arguments.
@@ -34,6 +43,12 @@ pub enum AuditVerb {
     List(Box<list::ListArgs>),
     /// Print the dossier of one exception, to be handed over.
     Show(dossier::DossierArgs),
+    /// Write the whole log to a directory: leaves, texts and the last checkpoint.
+    Export(export::ExportArgs),
+    /// Write one exception with the proof that it is in the log.
+    Prove(prove::ProveArgs),
+    /// Verify an export, a proof, or the log as hallpassd gives it.
+    Verify(verify::VerifyArgs),
     /// Be a witness: keep the last checkpoint, see that the log only grows, cosign, and alarm.
     Witness(witness::WitnessArgs),
 }
@@ -42,11 +57,14 @@ pub enum AuditVerb {
 ///
 /// # Errors
 ///
-/// If the server refuses, or the arguments make no sense.
+/// If the server refuses, the arguments make no sense, a file can't be read or written, or what was verified doesn't hold.
 pub async fn run(app: &App, args: AuditArgs) -> Result<(), Failure> {
     match args.verb {
         AuditVerb::List(args) => list::run(app, *args).await,
         AuditVerb::Show(args) => dossier::run(app, args).await,
+        AuditVerb::Export(args) => export::run(app, args).await,
+        AuditVerb::Prove(args) => prove::run(app, args).await,
+        AuditVerb::Verify(args) => verify::run(app, args).await,
         AuditVerb::Witness(args) => witness::run(app, args).await,
     }
 }

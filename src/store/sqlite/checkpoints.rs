@@ -100,7 +100,7 @@ fn size(events: u64) -> i64 {
 }
 
 #[derive(FromRow)]
-struct CheckpointRow {
+pub(super) struct CheckpointRow {
     size: i64,
     root: Vec<u8>,
     note: String,
@@ -108,6 +108,12 @@ struct CheckpointRow {
 }
 
 impl CheckpointRow {
+    /// The checkpoint.
+    pub(super) fn checkpoint(self) -> Result<Checkpoint, StoreError> {
+        let what = format!("the checkpoint of {} events", self.size);
+        self.read().map_err(|problem| corrupt("read a checkpoint", what, problem))
+    }
+
     fn read(self) -> Result<Checkpoint, Problem> {
         Ok(Checkpoint {
             size: self.size.unsigned_abs(),

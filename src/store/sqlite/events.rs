@@ -157,6 +157,19 @@ pub(super) fn as_in_leaves(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
+/// The same, over a connection of one's own.
+pub(super) async fn timeline_of(
+    connection: &mut SqliteConnection,
+    request: RequestId,
+) -> Result<Vec<Recorded>, StoreError> {
+    let operation = "read a timeline";
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query.push(" WHERE e.request_id = ").push_bind(request.to_string()).push(" ORDER BY e.sequence");
+    let rows: Vec<EventRow> =
+        query.build_query_as().fetch_all(connection).await.map_err(failed(operation))?;
+    rows.into_iter().map(|row| row.event().map_err(|problem| row.corrupt(operation, problem))).collect()
+}
+
 /// Events of requests in the scope after a place in the log, in order. Events of no request aren't among them.
 pub(super) async fn after(
     readers: &Readers,

@@ -20,6 +20,8 @@ use crate::{
     store::StoreError,
 };
 
+const READ: &str = "read the freezes";
+
 const SELECT: &str = "\
     SELECT id, extent, by_subject, by_name, reason, frozen_at, ends_grants, thawed_at, revision \
       FROM freezes WHERE thawed_at IS NULL ORDER BY extent";
@@ -37,8 +39,9 @@ const UPDATE: &str = "\
                        revision = ? \
      WHERE id = ? AND revision = ? AND thawed_at IS NULL";
 
+/// A freeze as one row, also one that is over.
 #[derive(FromRow)]
-struct Row {
+pub(super) struct Row {
     id: String,
     extent: String,
     by_subject: String,
@@ -69,16 +72,17 @@ async fn all(
     readers: &Readers,
     rows: impl Future<Output = Result<Vec<Row>, sqlx::Error>>,
 ) -> Result<Vec<Freeze>, StoreError> {
-    let operation = "read the freezes";
-    let rows = readers.answer(operation, rows).await?;
-    let read = |row: Row| {
-        let what = format!("freeze {}", row.id);
-        row.read().map_err(|problem| corrupt(operation, what, problem))
-    };
-    rows.into_iter().map(read).collect()
+    let rows = readers.answer(READ, rows).await?;
+    rows.into_iter().map(Row::freeze).collect()
 }
 
 impl Row {
+    /// The freeze.
+    pub(super) fn freeze(self) -> Result<Freeze, StoreError> {
+        let what = format!("freeze {}", self.id);
+        self.read().map_err(|problem| corrupt(READ, what, problem))
+    }
+
     fn read(self) -> Result<Freeze, Problem> {
         Ok(Freeze {
             id: id(&self.id)?,

@@ -24,6 +24,7 @@ mod readers;
 mod request_row;
 mod rows;
 mod settings;
+pub mod snapshot;
 mod stream;
 mod totals;
 mod upkeep;

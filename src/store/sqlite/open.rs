@@ -46,6 +46,14 @@ pub enum OpenError {
         /// Where it should be.
         file: PathBuf,
     },
+    /// The database was left in the middle of something, and to read it would mean to change it.
+    #[error(
+        "{} is there and its -shm file isn't; start hallpassd once, which settles it, and try again", .wal.display()
+    )]
+    Unsettled {
+        /// The `-wal` file.
+        wal: PathBuf,
+    },
     /// Others than the owner may read or write the file.
     #[error("others may use {} (its mode is {mode:04o}); make it 0600", .file.display())]
     Exposed {

@@ -129,7 +129,7 @@ fn raise(app: &App, watch: &Watch, alarm: &Alarm) -> Result<Failure, Failure> {
         "at": app.clock.now(),
     }))?;
     let hint = "keep the state's file, it is evidence; ask the operators, and compare with other witnesses";
-    Ok(Failure::new(Exit::Alarm, alarm.to_string()).hint(hint))
+    Ok(Failure::new(Exit::Broken, alarm.to_string()).hint(hint))
 }
 
 fn unusable(error: &keyfile::KeyFileError) -> Failure {
