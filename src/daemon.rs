@@ -192,11 +192,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         reconcile: lifecycle.reconcile(),
         stopping: stopping(),
     };
-    let schedules = Schedules::new(
-        config.sweep.clone(),
-        config.reconcile.schedule.clone(),
-        config.retention.schedule.clone(),
-    );
+    let schedules = schedules(&config);
     for (name, chore) in chores.all(&schedules) {
         lifecycle.supervise(name, chore);
     }
@@ -225,6 +221,12 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let ended = lifecycle.run(&mut signals, &notifier).await;
     sqlite.close().await;
     Ok(ended)
+}
+
+/// When the daemon does by itself what has a schedule.
+fn schedules(config: &Config) -> Schedules {
+    let (sweep, reconcile) = (config.sweep.clone(), config.reconcile.schedule.clone());
+    Schedules::new(sweep, reconcile, config.retention.schedule.clone())
 }
 
 /// What signs the log, and whom that is shown to.
