@@ -40,7 +40,7 @@ pub fn exception(number: u64) -> Vec<Leaf> {
         groups: ["developers".to_owned()].into(),
         duration: std::time::Duration::from_mins(30),
         not_before: None,
-        reason: Prose::new(REASON).unwrap(),
+        reason: Prose::new(REASON).unwrap().into(),
         ticket: Ticket::new(&format!("OPS-{number}")).unwrap(),
         approvals_required: 1,
         submitted_at: begun,
@@ -89,7 +89,7 @@ fn submitted(ask: &Ask, digest: String) -> Fact {
     Fact::RequestSubmitted {
         duration_seconds: ask.duration.as_secs(),
         not_before: None,
-        reason: ask.reason.to_string(),
+        reason: REASON.to_owned(),
         ticket: ask.ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
         approvals_required: 1,
         groups: ask.groups.iter().cloned().collect(),
