@@ -24,7 +24,7 @@ use crate::{
     broker::{self, Broker, ConfigurationChange, Occasion, Parts},
     clock::{Clock, SystemClock},
     config::{self, Config},
-    control::{self, Answer, Question},
+    control::{self, Answer, Outcome, Question},
     doctor,
     grpc::{self, Front, Fronts},
     http::HttpError,
@@ -33,7 +33,7 @@ use crate::{
     reload::{self, Reloader},
     store::{
         Store, StoreError,
-        sqlite::{Migrate, OpenError, SqliteStore, holder, inspect},
+        sqlite::{Migrate, OpenError, SqliteStore, backup, holder, inspect},
     },
     sweep::{Chores, Schedules, Sweeper},
     vault::{self, SetupError, VaultIssuer},
@@ -315,6 +315,29 @@ fn listen_to_commands(database: &Path) -> Option<control::Listener> {
 /// If the database can't be opened or changed.
 pub async fn migrate(database: &Path) -> Result<Vec<i64>, OpenError> {
     SqliteStore::migrate(database, &SystemClock).await
+}
+
+/// Copies the database to a file, with a checkpoint of now if a daemon runs that signs some. `tell` hears what goes on, a
+/// line at a time.
+///
+/// # Errors
+///
+/// If there is no sound copy. Then nothing of one is left.
+pub async fn backup(
+    database: &Path,
+    to: &Path,
+    tell: impl Fn(&str),
+) -> Result<backup::Copy, backup::BackupError> {
+    if holder::pid(database).is_some() {
+        tell("asking hallpassd to sign a checkpoint");
+        match control::ask(database, &Question::Checkpoint {}).await {
+            Ok(Answer { outcome: Outcome::Done, .. }) => {}
+            Ok(Answer { text, .. }) => tell(&format!("there is no checkpoint of now: {}", text.trim_end())),
+            Err(failure) => tell(&format!("hallpassd can't be asked for a checkpoint: {failure}")),
+        }
+    }
+    tell(&format!("copying {}", database.display()));
+    backup::copy(database, to, || tell("checking the copy")).await
 }
 
 /// Looks at everything around the daemon, which may be running meanwhile, and changes nothing.

@@ -8,6 +8,8 @@ mod attacks;
 #[cfg(test)]
 mod authorization;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod cli;

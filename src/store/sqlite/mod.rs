@@ -4,6 +4,7 @@
 //! out. A connection is used only after its settings were read back.
 
 mod adopt;
+pub mod backup;
 mod checkpoints;
 mod connect;
 mod due;
