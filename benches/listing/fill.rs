@@ -1,5 +1,7 @@
 //! A history of any length: three years, twenty people, as many approvers, five targets, ten groups.
 
+use std::time::UNIX_EPOCH;
+
 use sqlx::{Connection as _, SqliteConnection};
 
 use crate::support::world::World;
@@ -10,7 +12,7 @@ const YEARS_MS: i64 = 3 * 365 * 86_400_000;
 /// When the exception `i` was submitted, and its id: a ULID, whose first ten digits are that time.
 const NUMBERED: &str = "
     n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < COUNT),
-    t(i, at) AS (SELECT i, CAST(1000 * unixepoch('subsec') AS INTEGER) - YEARS + i * (YEARS / COUNT) FROM n),
+    t(i, at) AS (SELECT i, NOW - YEARS + i * (YEARS / COUNT) FROM n),
     e(i, at, id) AS (SELECT i, at, DIGITS || printf('%016d', i) FROM t)";
 
 /// Writes the history as the daemon would have left it, past the triggers that let a row only grow into its state.
@@ -31,6 +33,7 @@ pub async fn fill(world: &World, count: u32) {
     let digits: Vec<String> = (0..10).rev().map(digit).collect();
     let numbered = NUMBERED
         .replace("COUNT", &count.to_string())
+        .replace("NOW", &UNIX_EPOCH.elapsed().unwrap().as_millis().to_string())
         .replace("YEARS", &YEARS_MS.to_string())
         .replace("DIGITS", &digits.join(" || "));
     for statement in rows(&world.credential_path()) {
