@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    broker::{Occasion, Removed},
+    broker::{Broker, Extent, Occasion, Removed},
     clock::Clock,
     reload::{Refused, Reloader, Wish},
 };
@@ -179,7 +179,7 @@ async fn answer(mut peer: UnixStream, reloader: &Reloader) -> io::Result<()> {
             let removed = if end_removed { Removed::End } else { Removed::Refuse };
             reload(reloader, &config, Wish { occasion: Occasion::Command, removed, check }).await
         }
-        Question::Checkpoint {} => sign_checkpoint(),
+        Question::Checkpoint {} => sign_checkpoint(&reloader.broker()).await,
     };
     in_time(PEER_MAX, write(&mut peer, &done)).await
 }
@@ -194,9 +194,16 @@ async fn reload(reloader: &Reloader, config: &Path, wish: Wish) -> Answer {
     }
 }
 
-/// Nobody here signs checkpoints.
-fn sign_checkpoint() -> Answer {
-    Answer { outcome: Outcome::Unavailable, text: "this hallpassd signs no checkpoints\n".to_owned() }
+/// Signs the log as it is now, unless the last checkpoint is about all of it.
+async fn sign_checkpoint(broker: &Broker) -> Answer {
+    let unavailable = |text| Answer { outcome: Outcome::Unavailable, text };
+    if !broker.signs_the_log() {
+        return unavailable("this hallpassd signs no checkpoints\n".to_owned());
+    }
+    match broker.sign_log(Extent::SinceLast).await {
+        Ok(()) => Answer { outcome: Outcome::Done, text: "signed\n".to_owned() },
+        Err(failure) => unavailable(cut(format!("{}\n", crate::telemetry::chain(&failure)))),
+    }
 }
 
 impl From<Result<crate::reload::Done, Refused>> for Answer {

@@ -116,6 +116,12 @@ impl Reloader {
         Self { broker, fronts, tls, schedules, notifier, clock, in_force: Mutex::new(config) }
     }
 
+    /// The broker, with what is in force now.
+    #[must_use]
+    pub fn broker(&self) -> Broker {
+        self.broker.renewed()
+    }
+
     /// Reads the file again, and puts it in force if all is well with it. The log and systemd are told.
     ///
     /// # Errors

@@ -87,3 +87,13 @@ WHEN NEW.texts IS NULL
           AND EXISTS (SELECT 1 FROM freezes
                        WHERE extent = (OLD.leaf ->> '$.detail.extent') AND texts_erased_at IS NOT NULL))
 BEGIN SELECT RAISE(ABORT, 'audit_events_texts_go_with_others: what is kept of an exception is kept of its events'); END;
+
+-- What is erased isn't found any more, and nothing of it is left in the indexes. The request goes first, so its decisions still
+-- have their texts here.
+CREATE TRIGGER requests_unindexed AFTER UPDATE OF texts_erased_at ON requests
+BEGIN
+    INSERT INTO reason_index (reason_index, rowid, reason) VALUES ('delete', OLD.rowid, OLD.reason);
+    INSERT INTO statement_index (statement_index, rowid, statements)
+    SELECT 'delete', OLD.rowid, group_concat(d.statement, char(31) ORDER BY d.position)
+      FROM decisions d WHERE d.request_id = OLD.id GROUP BY d.request_id;
+END;

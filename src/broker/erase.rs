@@ -23,7 +23,8 @@ pub struct TextsErased {
 }
 
 impl Broker {
-    /// Erases the texts of what has been over for longer than texts are kept; nothing if they are kept for ever. Nothing
+    /// Erases the texts of what has been over for longer than texts are kept; nothing if they are kept for ever, or while
+    /// the log isn't what was signed or witnessed. Nothing
     /// of what they said is left then but in copies: see [`Self::scrub`].
     ///
     /// # Errors
@@ -32,6 +33,10 @@ impl Broker {
     pub async fn erase_texts(&self) -> Result<TextsErased, Error> {
         let mut erased = TextsErased::default();
         let Some(texts_for) = self.texts_for else { return Ok(erased) };
+        // What was tampered with is evidence.
+        if self.standing.problem().is_some() {
+            return Ok(erased);
+        }
         let now = self.clock.now();
         // A time before all times is before everything that happened.
         let until = now.checked_sub_signed(texts_for).unwrap_or(DateTime::UNIX_EPOCH);

@@ -103,6 +103,9 @@ async fn a_running_daemons_database_is_copied_whole() {
     let copy = SqliteStore::open(&copies.file(), Migrate::No, &clock).await.unwrap();
     let id = request.name.strip_prefix("requests/").unwrap().parse().unwrap();
     assert!(copy.request(id).await.unwrap().is_some());
+    let signed = copy.ledger().last_checkpoint().await.unwrap().unwrap();
+    let submitted = copy.timeline(id).await.unwrap().pop().unwrap().sequence;
+    assert!(signed.size >= submitted.unsigned_abs(), "it has a checkpoint of now");
     copy.close().await;
     alice.submit(HOUR, "the daemon goes on").await.unwrap();
 }

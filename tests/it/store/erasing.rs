@@ -126,3 +126,24 @@ async fn texts_go_in_their_time_and_nothing_else_does() {
         assert!(refused.contains(refused_by), "{statement}: {refused}");
     }
 }
+
+/// Neither by what was asked nor by what was decided.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_erased_is_not_found_by_its_words() {
+    let backend = Sqlite::start().await;
+    let world = World::new(&**backend.store());
+    over(&world, &target("orders", 1)).await;
+    let mut raw = backend.raw().await;
+    let counts = "SELECT (SELECT count(*) FROM reason_index WHERE reason_index MATCH '\"queue\"'), \
+                         (SELECT count(*) FROM statement_index WHERE statement_index MATCH '\"go ahead\"')";
+    let before: (i64, i64) = sqlx::query_as(counts).fetch_one(&mut raw).await.unwrap();
+    assert!(before.0 > 0 && before.1 > 0, "{before:?}");
+    let erasure = batch(&world, later(&world), 10).await.unwrap();
+    world.store.commit(&[Write::Erasure(&erasure)]).await.unwrap();
+    let after: (i64, i64) = sqlx::query_as(counts).fetch_one(&mut raw).await.unwrap();
+    assert_eq!(after, (0, 0));
+    for index in ["reason_index", "statement_index"] {
+        let check = format!("INSERT INTO {index} ({index}) VALUES ('integrity-check')");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(check)).execute(&mut raw).await.unwrap();
+    }
+}
