@@ -28,9 +28,9 @@ mutants: ## what the tests of the rules don't notice: some hours
 # With the stable compiler, which has to be told that it may. What is found stays below target/fuzz until it is kept
 # (docs/architecture.md, "The seams, and testing with them"); the first input that fails ends it.
 FUZZ_SECONDS = 600
-FUZZ_TARGETS = configuration filter hours page signature token
+FUZZ_TARGETS = configuration filter hours note page signature token
 CARGO_FUZZ = RUSTC_BOOTSTRAP=1 target/tools/bin/cargo-fuzz
-fuzz: ## any bytes against all that is read: an hour
+fuzz: ## any bytes against all that is read: over an hour
 	@.ci/setup fuzz
 	@set -e; for name in $(FUZZ_TARGETS); do \
 		mkdir -p target/fuzz/corpus/$$name; \

@@ -6,12 +6,13 @@ use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
 use prost_build::Config;
 use protox::prost::Message;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "hallpass/v1/errors.proto",
     "hallpass/v1/event.proto",
     "hallpass/v1/exception.proto",
     "hallpass/v1/freeze.proto",
     "hallpass/v1/grant.proto",
+    "hallpass/v1/ledger.proto",
     "hallpass/v1/request.proto",
     "hallpass/v1/target.proto",
 ];

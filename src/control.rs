@@ -1,5 +1,5 @@
-//! The way by which `hallpassd reload` asks the running daemon: a socket beside the database, for the daemon's own user and
-//! root.
+//! The way by which `hallpassd reload` and `hallpassd backup` ask the running daemon: a socket beside the database, for the
+//! daemon's own user and root.
 //!
 //! A question is a line of JSON, an answer another one. What can be asked for is only what the configuration file says
 //! already, so whoever reaches this can decide when, and what becomes of grants whose target is gone. It never carries a
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    broker::{Occasion, Removed},
+    broker::{Broker, Extent, Occasion, Removed},
     clock::Clock,
     reload::{Refused, Reloader, Wish},
 };
@@ -46,16 +46,21 @@ const ANSWER_MAX: Duration = Duration::from_mins(1);
 /// The pause after a peer that can't be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What `hallpassd reload` asks.
+/// What is asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Question {
-    /// The configuration file, in full.
-    pub config: PathBuf,
-    /// Whether grants end whose target is taken out.
-    pub end_removed: bool,
-    /// Whether it is only looked at what would happen.
-    pub check: bool,
+#[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Question {
+    /// To read the configuration again: `hallpassd reload`.
+    Reload {
+        /// The configuration file, in full.
+        config: PathBuf,
+        /// Whether grants end whose target is taken out.
+        end_removed: bool,
+        /// Whether it is only looked at what would happen.
+        check: bool,
+    },
+    /// To sign a checkpoint of the log as it is: `hallpassd backup`, so that the copy has one.
+    Checkpoint {},
 }
 
 /// How it went.
@@ -68,6 +73,8 @@ pub enum Outcome {
     Problems,
     /// The file is good, and can't take effect by a reload.
     Refused,
+    /// This daemon doesn't do such a thing.
+    Unavailable,
 }
 
 /// What the daemon answers.
@@ -167,16 +174,36 @@ async fn answer(mut peer: UnixStream, reloader: &Reloader) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("user {uid} may not ask")));
     }
     let question: Question = in_time(PEER_MAX, read(&mut peer, QUESTION_MAX_BYTES)).await?;
-    let removed = if question.end_removed { Removed::End } else { Removed::Refuse };
-    let wish = Wish { occasion: Occasion::Command, removed, check: question.check };
-    let done = match reloader.other_file(&question.config).await {
+    let done = match question {
+        Question::Reload { config, end_removed, check } => {
+            let removed = if end_removed { Removed::End } else { Removed::Refuse };
+            reload(reloader, &config, Wish { occasion: Occasion::Command, removed, check }).await
+        }
+        Question::Checkpoint {} => sign_checkpoint(&reloader.broker()).await,
+    };
+    in_time(PEER_MAX, write(&mut peer, &done)).await
+}
+
+async fn reload(reloader: &Reloader, config: &Path, wish: Wish) -> Answer {
+    match reloader.other_file(config).await {
         Some(file) => Answer {
             outcome: Outcome::Refused,
             text: format!("refused: hallpassd was started with {}; nothing was changed\n", file.display()),
         },
         None => reloader.reload(wish).await.into(),
-    };
-    in_time(PEER_MAX, write(&mut peer, &done)).await
+    }
+}
+
+/// Signs the log as it is now, unless the last checkpoint is about all of it.
+async fn sign_checkpoint(broker: &Broker) -> Answer {
+    let unavailable = |text| Answer { outcome: Outcome::Unavailable, text };
+    if !broker.signs_the_log() {
+        return unavailable("this hallpassd signs no checkpoints\n".to_owned());
+    }
+    match broker.sign_log(Extent::SinceLast).await {
+        Ok(()) => Answer { outcome: Outcome::Done, text: "signed\n".to_owned() },
+        Err(failure) => unavailable(cut(format!("{}\n", crate::telemetry::chain(&failure)))),
+    }
 }
 
 impl From<Result<crate::reload::Done, Refused>> for Answer {
@@ -241,10 +268,15 @@ mod tests {
     #[tokio::test]
     async fn messages_have_a_bound_and_an_end() {
         let (mut one, mut other) = UnixStream::pair().unwrap();
-        let question = Question { config: "/x".into(), end_removed: true, check: false };
+        let question = Question::Reload { config: "/x".into(), end_removed: true, check: false };
         write(&mut one, &question).await.unwrap();
         let read_back: Question = read(&mut other, QUESTION_MAX_BYTES).await.unwrap();
-        assert!(read_back.end_removed && !read_back.check);
+        assert!(matches!(read_back, Question::Reload { end_removed: true, check: false, .. }));
+        for other in [r#"{"ask":"checkpoint","more":1}"#, r#"{"ask":"password"}"#, "{}"] {
+            assert!(serde_json::from_str::<Question>(other).is_err(), "{other}");
+        }
+        write(&mut one, &Question::Checkpoint {}).await.unwrap();
+        assert!(matches!(read(&mut other, QUESTION_MAX_BYTES).await.unwrap(), Question::Checkpoint {}));
         write(&mut one, &"x".repeat(100)).await.unwrap();
         assert!(read::<String>(&mut other, 50).await.is_err());
         drop(one);

@@ -21,28 +21,35 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info};
 
 use crate::{
-    broker::{self, Broker, ConfigurationChange, Occasion, Parts},
+    broker::{self, Broker, ConfigurationChange, Notary, Occasion, Parts, Past, Signer, Witness},
     clock::{Clock, SystemClock},
     config::{self, Config},
-    control::{self, Answer, Question},
+    control::{self, Answer, Outcome, Question},
     doctor,
+    fsck::{self, FsckError},
     grpc::{self, Front, Fronts},
     http::HttpError,
     identity::{self, Verifier},
+    keyfile,
+    ledger::note::{Kind, SigningKey, VerifierKey},
     lifecycle::{Ended, Lifecycle, Notifier, SystemSignals},
+    notary::{Directory, Endpoint, FileSigner, TransitSigner},
     reload::{self, Reloader},
     store::{
         Store, StoreError,
-        sqlite::{Migrate, OpenError, SqliteStore, holder, inspect},
+        sqlite::{Migrate, OpenError, SqliteStore, backup, holder, inspect},
     },
     sweep::{Chores, Schedules, Sweeper},
-    vault::{self, SetupError, VaultIssuer},
+    vault::{self, SetupError, TransitKey, VaultIssuer},
+    verify,
 };
 
 /// The kind of event that says what a reconciliation found.
 const RECONCILED: &str = "ReconciliationDone";
 /// The kind of event that says which configuration is in force.
 const CONFIGURED: &str = "ConfigurationChanged";
+/// The kind of event that says that a witness contradicts the log.
+const CONTRADICTED: &str = "LedgerContradicted";
 /// How long the daemon may take to compare Vault with the records: a Vault that is down takes a time-out for each path.
 const RECONCILE_MAX: TimeDelta = TimeDelta::minutes(5);
 /// How often the record of it is looked for.
@@ -69,6 +76,28 @@ pub enum StartError {
     /// What is trusted of clients' certificates can't be used.
     #[error("cannot set up the check of clients' certificates")]
     Certificates(#[source] identity::TrustError),
+    /// The key that signs the log can't be used.
+    #[error("cannot use the key that signs the log")]
+    LedgerKey(#[source] keyfile::KeyFileError),
+    /// The key in the file is another log's.
+    #[error(
+        "the key in {file} is called {name}, and the log is called {origin}; make one with hallpassd ledger new-key",
+        file = .file.display()
+    )]
+    OtherLedgerKey {
+        /// The file.
+        file: PathBuf,
+        /// The key's name.
+        name: String,
+        /// The log's.
+        origin: String,
+    },
+    /// Vault doesn't show the key.
+    #[error("cannot read the key that signs the log")]
+    LedgerSigner(#[source] broker::SignError),
+    /// A witness can't be called with this configuration.
+    #[error("cannot set up the client of a witness")]
+    Witness(#[source] HttpError),
     /// The Unix socket can't be had.
     #[error("cannot listen on the Unix socket")]
     Socket(#[source] grpc::SocketError),
@@ -132,6 +161,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), Arc::clone(&clock))
         .map_err(StartError::Vault)?;
     let (verifier, certificates) = verifier(&config.identity, &clock)?;
+    let notary = notary(&config, &issuer).await?;
     let broker = Arc::new(Broker::new(Parts {
         policy: config.policy.clone(),
         digest_key: sqlite.digest_key().await.map_err(StartError::Read)?,
@@ -141,7 +171,9 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         wrap_ttl: config.vault.wrap_ttl,
         alarm_after: config.alarm_after,
         revoke_unknown: config.reconcile.revoke_unknown,
+        texts_for: config.retention.texts_for,
         signers: config.signers.clone(),
+        notary,
         stopping: stopping(),
         tasks: lifecycle.tasks(),
     }));
@@ -160,7 +192,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         reconcile: lifecycle.reconcile(),
         stopping: stopping(),
     };
-    let schedules = Schedules::new(config.sweep.clone(), config.reconcile.schedule.clone());
+    let schedules = schedules(&config);
     for (name, chore) in chores.all(&schedules) {
         lifecycle.supervise(name, chore);
     }
@@ -189,6 +221,56 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let ended = lifecycle.run(&mut signals, &notifier).await;
     sqlite.close().await;
     Ok(ended)
+}
+
+/// When the daemon does by itself what has a schedule.
+fn schedules(config: &Config) -> Schedules {
+    let (sweep, reconcile) = (config.sweep.clone(), config.reconcile.schedule.clone());
+    Schedules::new(sweep, reconcile, config.retention.schedule.clone())
+}
+
+/// What signs the log, and whom that is shown to.
+async fn notary(config: &Config, issuer: &VaultIssuer) -> Result<Notary, StartError> {
+    let ledger = &config.ledger;
+    let (origin, signer) = (ledger.origin.clone(), signer(ledger, issuer)?);
+    let mut witnesses: Vec<Arc<dyn Witness>> = Vec::new();
+    for witness in &ledger.witnesses {
+        let name = witness.name.clone();
+        match &witness.place {
+            config::Place::Directory(path) => witnesses.push(Arc::new(Directory::new(name, path.clone()))),
+            config::Place::Url { url, ca_file, key } => {
+                let endpoint = Endpoint::new(name, url, ca_file.as_deref(), key.clone());
+                witnesses.push(Arc::new(endpoint.map_err(StartError::Witness)?));
+            }
+            config::Place::Comes { .. } => {}
+        }
+    }
+    let last = async |kind| holder::last_fact(&config.store.path, kind).await.map_err(StartError::Store);
+    let past = Past { contradicted: last(CONTRADICTED).await?, reconciled: last(RECONCILED).await? };
+    let (interval, witness_keys) = (ledger.interval, ledger.witness_keys());
+    Ok(Notary { origin, signer: Some(signer), interval, witnesses, witness_keys, past })
+}
+
+fn signer(ledger: &config::Ledger, issuer: &VaultIssuer) -> Result<Arc<dyn Signer>, StartError> {
+    let origin = ledger.origin.clone();
+    Ok(match &ledger.signer {
+        config::Signer::Transit { mount, key } => {
+            let key = TransitKey { mount: mount.clone(), name: key.clone() };
+            Arc::new(TransitSigner::new(issuer.clone(), key, origin))
+        }
+        config::Signer::File(file) => Arc::new(FileSigner::new(ledger_key(file, &origin)?)),
+    })
+}
+
+/// The key in a file, if it is this log's.
+fn ledger_key(file: &Path, origin: &str) -> Result<SigningKey, StartError> {
+    let key = keyfile::read(file).map_err(StartError::LedgerKey)?;
+    let name = key.verifier(Kind::Plain).name().to_owned();
+    if name == origin {
+        return Ok(key);
+    }
+    let (file, origin) = (file.to_owned(), origin.to_owned());
+    Err(StartError::OtherLedgerKey { file, name, origin })
 }
 
 /// Who says who calls, and what of that TLS asks clients for.
@@ -228,7 +310,10 @@ pub async fn reconcile(config: Config) -> Result<Value, StartError> {
         wrap_ttl: config.vault.wrap_ttl,
         alarm_after: config.alarm_after,
         revoke_unknown: config.reconcile.revoke_unknown,
+        texts_for: config.retention.texts_for,
         signers: config.signers,
+        // Nothing is granted here, and the next start looks at the log.
+        notary: Notary::default(),
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });
@@ -255,6 +340,17 @@ async fn reconcile_there(file: &Path, pid: i32) -> Result<Value, StartError> {
         clock.sleep(LOOK_AGAIN).await;
     }
     Err(StartError::NotReconciled { pid })
+}
+
+/// The keys that others know the log by, the present one first.
+///
+/// # Errors
+///
+/// If Vault, or the file with the key, can't be used.
+pub async fn ledger_keys(config: Config) -> Result<Vec<VerifierKey>, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), clock).map_err(StartError::Vault)?;
+    signer(&config.ledger, &issuer)?.keys().await.map_err(StartError::LedgerSigner)
 }
 
 /// Asks the daemon to read its configuration again.
@@ -311,6 +407,29 @@ pub async fn migrate(database: &Path) -> Result<Vec<i64>, OpenError> {
     SqliteStore::migrate(database, &SystemClock).await
 }
 
+/// Copies the database to a file, with a checkpoint of now if a daemon runs that signs some. `tell` hears what goes on, a
+/// line at a time.
+///
+/// # Errors
+///
+/// If there is no sound copy. Then nothing of one is left.
+pub async fn backup(
+    database: &Path,
+    to: &Path,
+    tell: impl Fn(&str),
+) -> Result<backup::Copy, backup::BackupError> {
+    if holder::pid(database).is_some() {
+        tell("asking hallpassd to sign a checkpoint");
+        match control::ask(database, &Question::Checkpoint {}).await {
+            Ok(Answer { outcome: Outcome::Done, .. }) => {}
+            Ok(Answer { text, .. }) => tell(&format!("there is no checkpoint of now: {}", text.trim_end())),
+            Err(failure) => tell(&format!("hallpassd can't be asked for a checkpoint: {failure}")),
+        }
+    }
+    tell(&format!("copying {}", database.display()));
+    backup::copy(database, to, || tell("checking the copy")).await
+}
+
 /// Looks at everything around the daemon, which may be running meanwhile, and changes nothing.
 ///
 /// # Errors
@@ -319,6 +438,10 @@ pub async fn migrate(database: &Path) -> Result<Vec<i64>, OpenError> {
 pub async fn doctor(config: Config) -> Result<doctor::Report, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (vault, database) = (config.vault, config.store.path);
+    let ledger_key = match config.ledger.signer {
+        config::Signer::Transit { mount, key } => Some(TransitKey { mount, name: key }),
+        config::Signer::File(_) => None,
+    };
     let setup = doctor::Setup {
         vault: vault.address.as_str(),
         approle_mount: &vault.approle_mount,
@@ -326,6 +449,7 @@ pub async fn doctor(config: Config) -> Result<doctor::Report, StartError> {
         wrap_ttl: vault.wrap_ttl,
         secret_id_file: &vault.secret_id_file,
         targets: &config.policy.targets,
+        ledger_key: ledger_key.as_ref(),
         database: &database,
     };
     let issuer =
@@ -337,6 +461,18 @@ pub async fn doctor(config: Config) -> Result<doctor::Report, StartError> {
         database: inspect::inspect(&database, &*clock).await,
     };
     Ok(doctor::examine(&setup, &facts))
+}
+
+/// Verifies the whole database, or another one that this version wrote. The daemon may be running meanwhile.
+///
+/// Signatures of approvals are held against the keys that are on record: which of them counted then, the lists of now don't
+/// say.
+///
+/// # Errors
+///
+/// If it can't be looked at. Whatever is wrong with it stands in the report.
+pub async fn fsck(config: &Config, database: Option<&Path>) -> Result<verify::Report, FsckError> {
+    fsck::check(database.unwrap_or(&config.store.path), None).await
 }
 
 async fn open(path: &Path, clock: &dyn Clock) -> Result<SqliteStore, StartError> {

@@ -1,4 +1,4 @@
-//! The one HTTP client that calls to Vault and to the identity provider go through.
+//! The one HTTP client that calls to Vault, to the identity provider and to witnesses go through.
 //!
 //! It follows no redirect (one could carry a token to another host), asks no environment variable (a proxy or a
 //! switched-off verification must not come from there), and every call has a time limit.

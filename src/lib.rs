@@ -35,7 +35,7 @@
 //! | I5 | Nobody decides his own request, approvals count distinct people, and an empty list means nobody. |
 //! | I6 | No credential and no token in the database, a log, an error or an argument list. Vault's handles stand in the grant's row and nowhere else. |
 //! | I7 | An audit log that can't be written stops grants, never revocations. |
-//! | I8 | The audit log only grows. |
+//! | I8 | The audit log only grows. It is a Merkle tree ([`ledger`]), so whoever kept an old checkpoint notices anything else. |
 //! | I9 | What isn't listed is denied: a verb, a group, a target, a key in the configuration. |
 //!
 //! # Who may use what
@@ -47,7 +47,11 @@
 //! | [`store`], [`vault`] | the broker, gRPC, each other |
 //! | `grpc` | the store, Vault |
 //! | [`doctor`] | the broker, gRPC; it judges what [`store`] and [`vault`] have read, and reads nothing itself |
+//! | [`notary`] | the store, gRPC, the configuration, `cli` |
 //! | [`signature`] | any other module but [`access`], the network, the environment, the clock |
+//! | [`ledger`] | any other module but [`access`], tokio, SQL, the wire, files, the network, the environment, the clock |
+//! | [`verify`] | any other module but [`access`], [`ledger`] and [`signature`], the network, the environment, the clock |
+//! | [`fsck`] | any other module but those, [`store`] and [`verify`] |
 //! | `cli` | the broker, the store, Vault, the daemon |
 //!
 //! sqlx is named only below [`store`], vaultrs only below [`vault`], tonic only below `grpc` and `cli` and in [`wire`].
@@ -62,11 +66,15 @@ pub mod control;
 pub mod daemon;
 pub mod doctor;
 pub mod failpoint;
+pub mod fsck;
 pub mod grpc;
 pub mod http;
 pub mod identity;
+pub mod keyfile;
+pub mod ledger;
 pub mod lifecycle;
 pub mod memory;
+pub mod notary;
 pub mod reload;
 pub mod schedule;
 pub mod signature;
@@ -74,4 +82,5 @@ pub mod store;
 pub mod sweep;
 pub mod telemetry;
 pub mod vault;
+pub mod verify;
 pub mod wire;

@@ -116,6 +116,12 @@ impl Reloader {
         Self { broker, fronts, tls, schedules, notifier, clock, in_force: Mutex::new(config) }
     }
 
+    /// The broker, with what is in force now.
+    #[must_use]
+    pub fn broker(&self) -> Broker {
+        self.broker.renewed()
+    }
+
     /// Reads the file again, and puts it in force if all is well with it. The log and systemd are told.
     ///
     /// # Errors
@@ -189,7 +195,11 @@ impl Reloader {
         if let (Some(now), Some(tls)) = (&self.tls, tls) {
             now.replace(tls);
         }
-        self.schedules.replace(next.sweep.clone(), next.reconcile.schedule.clone());
+        self.schedules.replace(
+            next.sweep.clone(),
+            next.reconcile.schedule.clone(),
+            next.retention.schedule.clone(),
+        );
         // What Vault lets the daemon do for targets that are new; a claim that is faster asks by itself.
         tokio::spawn(async move { broker.refresh_blockers().await });
     }
@@ -203,6 +213,7 @@ pub fn settings(config: &Config) -> Settings {
         wrap_ttl: config.vault.wrap_ttl,
         alarm_after: config.alarm_after,
         revoke_unknown: config.reconcile.revoke_unknown,
+        texts_for: config.retention.texts_for,
         signers: config.signers.clone(),
     }
 }

@@ -75,6 +75,15 @@ pub async fn surroundings(world: &World) -> String {
     )
 }
 
+/// The machine, where nothing else is asked.
+pub fn machine() -> String {
+    let cores = thread::available_parallelism().unwrap();
+    let load = fs::read_to_string("/proc/loadavg").unwrap();
+    let load = load.split(' ').next().unwrap();
+    let build = if cfg!(debug_assertions) { "NOT OPTIMISED" } else { "optimised" };
+    format!("{cores} cores ({}), {build}, load {load} at the start", processor())
+}
+
 /// The kind of file system that a file is on, and where that is mounted.
 fn file_system(file: &str) -> String {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();

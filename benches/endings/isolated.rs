@@ -11,7 +11,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::{
     access::id::GrantId,
-    broker::{Broker, Parts},
+    broker::{Broker, Notary, Parts},
     clock::{Clock, SystemClock},
     signature::Signers,
     store::{
@@ -57,7 +57,9 @@ pub async fn measure() {
         wrap_ttl: Duration::from_mins(5),
         alarm_after: Duration::from_mins(1),
         revoke_unknown: false,
+        texts_for: None,
         signers: Signers::default(),
+        notary: Notary::default(),
         stopping: stopping.clone(),
         tasks: TaskTracker::new(),
     }));

@@ -1,5 +1,7 @@
 //! A history of any length: three years, twenty people, as many approvers, five targets, ten groups.
 
+use std::time::UNIX_EPOCH;
+
 use sqlx::{Connection as _, SqliteConnection};
 
 use crate::support::world::World;
@@ -10,7 +12,7 @@ const YEARS_MS: i64 = 3 * 365 * 86_400_000;
 /// When the exception `i` was submitted, and its id: a ULID, whose first ten digits are that time.
 const NUMBERED: &str = "
     n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < COUNT),
-    t(i, at) AS (SELECT i, CAST(1000 * unixepoch('subsec') AS INTEGER) - YEARS + i * (YEARS / COUNT) FROM n),
+    t(i, at) AS (SELECT i, NOW - YEARS + i * (YEARS / COUNT) FROM n),
     e(i, at, id) AS (SELECT i, at, DIGITS || printf('%016d', i) FROM t)";
 
 /// Writes the history as the daemon would have left it, past the triggers that let a row only grow into its state.
@@ -31,6 +33,7 @@ pub async fn fill(world: &World, count: u32) {
     let digits: Vec<String> = (0..10).rev().map(digit).collect();
     let numbered = NUMBERED
         .replace("COUNT", &count.to_string())
+        .replace("NOW", &UNIX_EPOCH.elapsed().unwrap().as_millis().to_string())
         .replace("YEARS", &YEARS_MS.to_string())
         .replace("DIGITS", &digits.join(" || "));
     for statement in rows(&world.credential_path()) {
@@ -59,12 +62,11 @@ fn rows(path: &str) -> [String; 6] {
         "INSERT INTO request_groups (name, request_id)
          SELECT json_extract(groups, '$[0]') AS name, id FROM requests ORDER BY name, id"
             .to_owned(),
-        format!(
-            "NUMBERED INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement,
+        "NUMBERED INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement,
                  digest, decided_at)
              SELECT id, 1, iif(i % 10 = 8, 'DENIED', 'APPROVED'), 'corp:00a' || i % 20, 'lead-' || i % 20,
                     'read only, as discussed in the morning', 'sha256:' || printf('%064d', i), at + 60000 FROM e"
-        ),
+            .to_owned(),
         format!(
             "NUMBERED INSERT INTO grants (id, request_id, target, credential_path, holder_subject, holder_name, opens_at,
                  closes_at, opened_at, state, revision, activated_at, cause, begun_at, revoked_at)

@@ -24,6 +24,10 @@ path "sys/leases/lookup/database/creds/hp-*" { capabilities = ["list", "sudo"] }
 # Counting the leases that Vault itself gave up on.
 path "sys/leases/count" { capabilities = ["read"] }
 
+# Signing the audit log's checkpoints, and the public half of that key. Nothing else of the engine: no export, no rotation.
+path "transit/sign/hallpass-ledger" { capabilities = ["update"] }
+path "transit/keys/hallpass-ledger" { capabilities = ["read"] }
+
 # Looking after its own login, and finding out what is missing here.
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self"  { capabilities = ["update"] }

@@ -4,9 +4,9 @@
 use std::{collections::BTreeSet, fmt};
 
 use chrono::{DateTime, Utc};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 
-use super::{actor::Person, signing::Signed, terms::Terms, text::Prose};
+use super::{actor::Person, event::Fact, kept::Text, signing::Signed, terms::Terms};
 
 /// What a decision is bound to: SHA-256 over everything that makes up a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,12 @@ impl Digest {
             hash.update(part);
         }
         Self(hash.finalize().into())
+    }
+
+    /// Of a text: the SHA-256 of its UTF-8.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        Self(Sha256::digest(text).into())
     }
 
     /// Reads `sha256:` and 64 hex digits.
@@ -50,8 +56,8 @@ pub struct Denial(Decision);
 pub struct Decision {
     /// Who decided.
     pub approver: Person,
-    /// What he wrote.
-    pub statement: Prose,
+    /// What he wrote, until it is erased.
+    pub statement: Text,
     /// The digest of the request that he read.
     pub digest: Digest,
     /// When it was recorded.
@@ -62,6 +68,37 @@ pub struct Decision {
     pub terms: Terms,
     /// What he signed, if he did. Only approvals are.
     pub signed: Option<Box<Signed>>,
+}
+
+impl Decision {
+    /// What the log says of it as an approval, the how-manieth of how many.
+    pub(super) fn approved(&self, approvals: usize, approvals_required: u32) -> Fact {
+        let signed = self.signed.as_deref();
+        Fact::RequestApproved {
+            statement: self.statement.words(),
+            digest: self.digest.to_string(),
+            approvals,
+            approvals_required,
+            groups: self.groups.iter().cloned().collect(),
+            duration_seconds: self.terms.duration.map(|duration| duration.as_secs()),
+            not_before: self.terms.not_before,
+            not_after: self.terms.not_after,
+            signed_with: signed.map(|signed| signed.key.clone()),
+            user_present: signed.map(|signed| signed.present),
+            signed_text: signed.map(|signed| signed.text.words()),
+            signed_text_sha512: signed.map(|signed| hex::encode(Sha512::digest(signed.text.words()))),
+            signature: signed.map(|signed| signed.signature.clone()),
+        }
+    }
+
+    /// Without its texts. The signature stays, with the key that made it.
+    fn erased(&self, now: DateTime<Utc>) -> Self {
+        let signed = self.signed.as_deref().map(|signed| {
+            let text = signed.text.erase(now);
+            Box::new(Signed { text, ..signed.clone() })
+        });
+        Self { statement: self.statement.erase(now), signed, ..self.clone() }
+    }
 }
 
 impl Approval {
@@ -80,6 +117,11 @@ impl Approval {
     pub const fn decision(&self) -> &Decision {
         &self.0
     }
+
+    /// Without its texts.
+    pub(super) fn erased(&self, now: DateTime<Utc>) -> Self {
+        Self(self.0.erased(now))
+    }
 }
 
 impl Denial {
@@ -97,6 +139,11 @@ impl Denial {
     #[must_use]
     pub const fn decision(&self) -> &Decision {
         &self.0
+    }
+
+    /// Without its text.
+    pub(super) fn erased(&self, now: DateTime<Utc>) -> Self {
+        Self(self.0.erased(now))
     }
 }
 

@@ -5,6 +5,8 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::{
     actor::Actor,
@@ -60,6 +62,10 @@ pub enum Fact {
         ticket: Option<String>,
         /// The groups that made him a requester.
         groups: Vec<String>,
+        /// How many distinct people have to approve.
+        approvals_required: u32,
+        /// Where the credential will come from.
+        credential_path: String,
         /// The digest that decisions have to name.
         digest: String,
     },
@@ -90,6 +96,15 @@ pub enum Fact {
         /// Whether that is a hardware key that was touched for it.
         #[serde(skip_serializing_if = "Option::is_none")]
         user_present: Option<bool>,
+        /// What was signed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signed_text: Option<String>,
+        /// Its SHA-512 in hex, with which the signature can be verified when the text is gone.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signed_text_sha512: Option<String>,
+        /// The signature, as `ssh-keygen -Y sign` writes it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signature: Option<String>,
     },
     /// A person denied in writing.
     RequestDenied {
@@ -247,6 +262,31 @@ pub enum Fact {
         /// Why.
         reason: String,
     },
+    /// Texts were replaced by their digests, because they were kept for as long as they are to be.
+    TextsErased {
+        /// What was over before this.
+        until: DateTime<Utc>,
+        /// The requests that are without their texts now, and those of their decisions and grants.
+        requests: Vec<String>,
+        /// The freezes that are.
+        freezes: Vec<String>,
+        /// How many texts of events are gone.
+        texts: u64,
+    },
+    /// A witness knows more of the log than there is, or another log.
+    LedgerContradicted {
+        /// The log's name.
+        origin: String,
+        /// The witness, by its name in the configuration.
+        witness: String,
+        /// `BEHIND` if the witness knows a larger log, `FORKED` if another one.
+        problem: &'static str,
+        /// How many events the last checkpoint here is about.
+        size: u64,
+        /// How many the one is about that the witness kept, if it said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        witness_size: Option<u64>,
+    },
     /// A known person tried what he may not do.
     AttemptRefused {
         /// What he tried.
@@ -272,13 +312,48 @@ pub enum Fact {
 }
 
 impl Fact {
-    /// The kind's name, and everything else as JSON.
+    /// The kind's name, and everything else as JSON, with the digest of each text beside it.
     #[must_use]
-    pub fn parts(&self) -> (String, serde_json::Value) {
+    pub fn parts(&self) -> (String, Value) {
         let mut whole = serde_json::to_value(self).unwrap_or_default();
         let kind = whole.get("kind").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned();
-        let detail = whole.get_mut("detail").map(serde_json::Value::take).unwrap_or_default();
+        let mut detail = whole.get_mut("detail").map(Value::take).unwrap_or_default();
+        add_digests(&kind, &mut detail);
         (kind, detail)
+    }
+}
+
+/// The fields of a kind's detail that are texts: what people wrote, word for word. The log is bound to them by their
+/// digests, so that they need not be kept for as long as the log is.
+#[must_use]
+pub fn texts_of(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "RequestSubmitted" | "RevocationBegun" | "TargetsFrozen" | "TargetsThawed" => &["reason"],
+        "RequestApproved" => &["signed_text", "statement"],
+        "RequestDenied" => &["statement"],
+        _ => &[],
+    }
+}
+
+/// The name of the field with a text's digest.
+#[must_use]
+pub fn digest_field(text: &str) -> String {
+    format!("{text}_digest")
+}
+
+/// A text's digest: `sha256:` and the SHA-256 of its UTF-8 in hex.
+#[must_use]
+pub fn digest_of(text: &str) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(text)))
+}
+
+/// Puts the digest of each text that a detail has beside it.
+pub fn add_digests(kind: &str, detail: &mut Value) {
+    let Some(fields) = detail.as_object_mut() else { return };
+    for text in texts_of(kind) {
+        if let Some(digest) = fields.get(*text).and_then(Value::as_str).map(digest_of) {
+            fields.insert(digest_field(text), digest.into());
+        }
     }
 }
 
@@ -295,8 +370,8 @@ pub struct Recorded {
     pub about: About,
     /// What happened.
     pub kind: String,
-    /// What else is known.
-    pub detail: serde_json::Value,
+    /// What else is known: an object, with the texts as far as they are kept, and their digests.
+    pub detail: Value,
 }
 
 #[cfg(test)]
@@ -310,5 +385,15 @@ mod tests {
         assert_eq!(detail, serde_json::json!({ "while_in": "PENDING" }));
         let (kind, detail) = Fact::GrantActivated {}.parts();
         assert_eq!((kind.as_str(), detail), ("GrantActivated", serde_json::json!({})));
+    }
+
+    #[test]
+    fn a_text_has_its_digest_beside_it() {
+        let fact = Fact::RequestDenied { statement: "abc".into(), digest: "d".into() };
+        let expected = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(
+            fact.parts().1,
+            serde_json::json!({ "statement": "abc", "statement_digest": expected, "digest": "d" })
+        );
     }
 }

@@ -35,6 +35,11 @@ pub enum Verb {
     FreezeTargets,
     ThawTargets,
     ListFreezes,
+    GetCheckpoint,
+    ListLeaves,
+    ProveInclusion,
+    ProveConsistency,
+    AddCosignature,
 }
 
 /// What a caller is to the thing in question. Where no thing is in question (lists), what he is to any target.
@@ -79,6 +84,11 @@ const TABLE: &[(Verb, &str, &[&[Role]])] = &[
     (Verb::FreezeTargets, "freeze", &[&[Operator]]),
     (Verb::ThawTargets, "thaw", &[&[Operator]]),
     (Verb::ListFreezes, "list freezes", &[&[Requester], &[Approver], &[Auditor], &[Operator]]),
+    (Verb::GetCheckpoint, "read checkpoints", &[&[Auditor], &[Operator]]),
+    (Verb::ListLeaves, "read the log", &[&[Auditor], &[Operator]]),
+    (Verb::ProveInclusion, "ask for proofs of inclusion", &[&[Auditor], &[Operator]]),
+    (Verb::ProveConsistency, "ask for proofs of consistency", &[&[Auditor], &[Operator]]),
+    (Verb::AddCosignature, "bring cosignatures", &[&[Auditor], &[Operator]]),
 ];
 
 impl Verb {

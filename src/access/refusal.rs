@@ -1,6 +1,6 @@
 //! Why something may not be done, as a value that callers can act on.
 
-use std::{fmt, num::NonZeroU32};
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
@@ -130,12 +130,36 @@ pub enum Refusal {
         /// Whether by a hardware key that somebody touches.
         present: bool,
     },
+    /// No witness has cosigned the log for longer than the target allows.
+    #[error(
+        "a grant for this target needs an audit log that a witness has cosigned within {}, and {}; claim again in a moment, \
+         and tell the operators if it lasts",
+        words(*within),
+        last.map_or_else(|| "none has".to_owned(), |at| format!("the last did at {}", rfc3339(at)))
+    )]
+    NotCosigned {
+        /// How long ago it may be.
+        within: Duration,
+        /// When it was, if ever.
+        last: Option<DateTime<Utc>>,
+    },
     /// The signature isn't one that proves this approval.
     #[error("the signature isn't taken: {problem}")]
     SignatureInvalid {
         /// Why.
         problem: Problem,
     },
+}
+
+/// A length of time in whole seconds, as people read it.
+fn words(length: Duration) -> String {
+    let seconds = length.as_secs();
+    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, 0) => format!("{minutes} min"),
+        (hours, 0, 0) => format!("{hours} h"),
+        _ => format!("{seconds} s"),
+    }
 }
 
 fn next_fit(at: Option<DateTime<Utc>>) -> String {
@@ -172,6 +196,7 @@ impl Refusal {
             Self::OutsideHours { .. } => "OUTSIDE_HOURS",
             Self::Frozen { .. } => "TARGET_FROZEN",
             Self::SignatureRequired { .. } => "SIGNATURE_REQUIRED",
+            Self::NotCosigned { .. } => "NOT_COSIGNED",
             Self::SignatureInvalid { .. } => "SIGNATURE_INVALID",
         }
     }

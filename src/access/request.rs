@@ -24,11 +24,12 @@ use super::{
     event::{About, Event, Fact},
     grant::{Grant, Warrant},
     id::RequestId,
+    kept::{Erased, Reason},
     refusal::Refusal,
     signing::{Signed, Signing},
     target::{Target, TargetName},
     terms::Terms,
-    text::{IdempotencyKey, Prose, Ticket},
+    text::{IdempotencyKey, Ticket},
     window::Window,
 };
 
@@ -62,8 +63,8 @@ pub struct Ask {
     pub duration: Duration,
     /// When the window may open first.
     pub not_before: Option<DateTime<Utc>>,
-    /// Why.
-    pub reason: Prose,
+    /// Why, until that is erased.
+    pub reason: Reason,
     /// The ticket that it belongs to.
     pub ticket: Option<Ticket>,
     /// How many distinct people have to approve.
@@ -136,9 +137,14 @@ impl State {
 }
 
 impl Ask {
-    /// What decisions are bound to.
+    /// What decisions are bound to. Computed anew from what is asked, except that without the reason, which is erased
+    /// only when nothing can be decided or claimed any more, it is the one on record.
     #[must_use]
     pub fn digest(&self, id: RequestId) -> Digest {
+        let reason = match &self.reason {
+            Reason::Kept(reason) => reason.as_str(),
+            Reason::Erased { request, .. } => return *request,
+        };
         let (id, ticket) = (id.to_string(), self.ticket.as_ref().map_or("", Ticket::as_str));
         let (duration, approvals) =
             (self.duration.as_secs().to_be_bytes(), self.approvals_required.to_be_bytes());
@@ -151,7 +157,7 @@ impl Ask {
             self.requester.subject.as_bytes(),
             self.requester.name.as_bytes(),
             &duration,
-            self.reason.as_str().as_bytes(),
+            reason.as_bytes(),
             ticket.as_bytes(),
             &approvals,
             &submitted_at,
@@ -164,13 +170,14 @@ impl Ask {
     /// Whether a second submission asks the same; when it came, and which groups its requester had then, doesn't count.
     #[must_use]
     pub fn asks_same_as(&self, other: &Self) -> bool {
-        let other = Self {
+        let alike = Self {
             submitted_at: self.submitted_at,
             requester: self.requester.clone(),
             groups: self.groups.clone(),
+            reason: self.reason.clone(),
             ..other.clone()
         };
-        *self == other
+        *self == alike && self.reason.is(&other.reason)
     }
 }
 
@@ -181,9 +188,11 @@ impl Request {
         let fact = Fact::RequestSubmitted {
             duration_seconds: ask.duration.as_secs(),
             not_before: ask.not_before,
-            reason: ask.reason.to_string(),
+            reason: ask.reason.kept().map(ToString::to_string).unwrap_or_default(),
             ticket: ask.ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
             groups: ask.groups.iter().cloned().collect(),
+            approvals_required: ask.approvals_required,
+            credential_path: ask.credential_path.clone(),
             digest: ask.digest(id).to_string(),
         };
         let actor = Actor::Person(ask.requester.clone());
@@ -193,7 +202,7 @@ impl Request {
         Change::first(request, event)
     }
 
-    /// What decisions are bound to, computed anew from the contents.
+    /// What decisions are bound to; see [`Ask::digest`].
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.ask.digest(self.id)
@@ -245,18 +254,7 @@ impl Request {
         // Before somebody approves what could never be claimed.
         self.signed_as_demanded(target)?;
         let (now, actor) = (decision.decided_at, Actor::Person(decision.approver.clone()));
-        let fact = Fact::RequestApproved {
-            statement: decision.statement.to_string(),
-            digest: decision.digest.to_string(),
-            approvals: self.approvals.len() + 1,
-            approvals_required: self.ask.approvals_required,
-            groups: decision.groups.iter().cloned().collect(),
-            duration_seconds: decision.terms.duration.map(|duration| duration.as_secs()),
-            not_before: decision.terms.not_before,
-            not_after: decision.terms.not_after,
-            signed_with: decision.signed.as_ref().map(|signed| signed.key.clone()),
-            user_present: decision.signed.as_ref().map(|signed| signed.present),
-        };
+        let fact = decision.approved(self.approvals.len() + 1, self.ask.approvals_required);
         let mut after = self;
         after.approvals.push(Approval::mint(decision));
         let state = after.after_approval(now, target);
@@ -310,7 +308,7 @@ impl Request {
         self.decidable(&decision, target, "denied")?;
         let (now, actor) = (decision.decided_at, Actor::Person(decision.approver.clone()));
         let fact = Fact::RequestDenied {
-            statement: decision.statement.to_string(),
+            statement: decision.statement.words(),
             digest: decision.digest.to_string(),
         };
         Ok(self.moved(State::Denied { denial: Denial::mint(decision) }, now, actor, fact))
@@ -369,7 +367,9 @@ impl Request {
         before: &Grant,
         reissue: bool,
     ) -> Result<Warrant, Refusal> {
-        if !matches!(self.state, State::Claimed { .. }) || before.request != self.id {
+        // Its window is long over, whatever the clock says now.
+        let is_erased = self.ask.reason.erased().is_some();
+        if !matches!(self.state, State::Claimed { .. }) || before.request != self.id || is_erased {
             return Err(self.wrong_state("claimed again"));
         }
         before.may_be_replaced(reissue)?;
@@ -421,6 +421,35 @@ impl Request {
         };
         let all = self.approvals.iter().map(Approval::decision).all(fits);
         if all { Ok(()) } else { Err(Refusal::ApprovalInvalid) }
+    }
+
+    /// Whether nothing can be decided or claimed any more; whether its grants are over is another matter.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        match self.state {
+            State::Pending { .. } | State::Approved { .. } => false,
+            State::Denied { .. } | State::Withdrawn { .. } | State::Lapsed { .. } | State::Claimed { .. } => {
+                true
+            }
+        }
+    }
+
+    /// Without its texts: what was asked and decided stays, each text by its digest.
+    pub(super) fn erased(&self, now: DateTime<Utc>) -> Self {
+        let Reason::Kept(reason) = &self.ask.reason else { return self.clone() };
+        let text = Erased { digest: Digest::of_text(reason.as_str()), erased_at: now };
+        let reason = Reason::Erased { text, request: self.digest() };
+        let state = match &self.state {
+            State::Denied { denial } => State::Denied { denial: denial.erased(now) },
+            state => state.clone(),
+        };
+        Self {
+            ask: Ask { reason, ..self.ask.clone() },
+            approvals: self.approvals.iter().map(|given| given.erased(now)).collect(),
+            state,
+            revision: self.revision + 1,
+            ..self.clone()
+        }
     }
 
     fn decidable<'t>(

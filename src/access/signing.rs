@@ -9,6 +9,7 @@ use super::{
     approval::Decision,
     approval_text::{ApprovalText, whole_seconds},
     id::RequestId,
+    kept::Text,
     refusal::Refusal,
     request::Ask,
 };
@@ -32,8 +33,8 @@ pub enum Signing {
 /// A text and a signature of it that was verified when it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
-    /// What was signed.
-    pub text: ApprovalText,
+    /// What was signed, until it is erased.
+    pub text: Text<ApprovalText>,
     /// The signature, as `ssh-keygen -Y sign` writes it.
     pub signature: String,
     /// The fingerprint of the key that made it: `SHA256:` and 43 characters.
@@ -148,36 +149,37 @@ impl Signing {
 
 impl Signed {
     /// Whether what was signed is this decision on this request. Both may come from the record, so the time isn't looked
-    /// at.
+    /// at. What was erased counts for nothing any more.
     #[must_use]
     pub fn is_of(&self, decision: &Decision, id: RequestId, ask: &Ask) -> bool {
-        self.mismatch(decision, id, ask).is_none()
-    }
-
-    fn mismatch(&self, decision: &Decision, id: RequestId, ask: &Ask) -> Option<Problem> {
-        if !self.text.is_of(id, ask) {
-            Some(Problem::OtherRequest)
-        } else if self.text.approver != decision.approver.subject {
-            Some(Problem::OtherApprover)
-        } else if !self.text.is_on(ask, decision.terms) {
-            Some(Problem::OtherTerms)
-        } else if self.text.statement != decision.statement {
-            Some(Problem::OtherStatement)
-        } else {
-            None
-        }
+        self.text.kept().is_some_and(|text| mismatch(text, decision, id, ask).is_none())
     }
 
     fn problem(&self, decision: &Decision, id: RequestId, ask: &Ask) -> Option<Problem> {
-        let off = (decision.decided_at - self.text.signed_at).abs();
-        self.mismatch(decision, id, ask).or_else(|| {
+        let Some(text) = self.text.kept() else { return Some(Problem::OtherText) };
+        let off = (decision.decided_at - text.signed_at).abs();
+        mismatch(text, decision, id, ask).or_else(|| {
             if off > CLOCK_OFF_MAX {
                 Some(Problem::OtherTime)
-            } else if self.text.signed_at < whole_seconds(ask.submitted_at) {
+            } else if text.signed_at < whole_seconds(ask.submitted_at) {
                 Some(Problem::BeforeRequest)
             } else {
                 None
             }
         })
+    }
+}
+
+fn mismatch(text: &ApprovalText, decision: &Decision, id: RequestId, ask: &Ask) -> Option<Problem> {
+    if !text.is_of(id, ask) {
+        Some(Problem::OtherRequest)
+    } else if text.approver != decision.approver.subject {
+        Some(Problem::OtherApprover)
+    } else if !text.is_on(ask, decision.terms) {
+        Some(Problem::OtherTerms)
+    } else if decision.statement.kept() != Some(&text.statement) {
+        Some(Problem::OtherStatement)
+    } else {
+        None
     }
 }

@@ -91,6 +91,8 @@ pub struct Target {
     pub writing: Writing,
     /// How much may be held at once, and how soon again.
     pub limits: Limits,
+    /// How long ago a witness may have cosigned the log last for a claim; however long, if it doesn't matter.
+    pub cosigned_within: Option<Duration>,
 }
 
 /// Every target, by name.

@@ -14,19 +14,24 @@ use hallpass::{
     clock::SystemClock,
     config::{self, Config, Log},
     control::{Outcome, Question},
-    daemon, memory, telemetry,
+    daemon, keyfile,
+    ledger::note::Kind,
+    memory, telemetry,
 };
 use tokio::runtime::Runtime;
 
 /// A bad configuration: `EX_USAGE` of sysexits(3).
 const BAD_CONFIGURATION: u8 = 64;
 
+/// What was verified doesn't hold, as of `hallpass audit verify`.
+const BROKEN: u8 = 6;
+
 /// Issues time-boxed production credentials through Vault after a written approval.
 #[derive(Debug, Parser)]
 #[command(
     name = "hallpassd",
     version,
-    after_help = "Exit status: 0 done; 1 failed; 2 bad usage; 64 bad configuration."
+    after_help = "Exit status: 0 done; 1 failed; 2 bad usage; 6 what was verified doesn't hold; 64 bad configuration."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -64,11 +69,32 @@ enum Command {
     /// Bring the database to this version's schema, and do nothing else.
     #[command(after_help = "Example: hallpassd migrate --config /etc/hallpass/hallpassd.toml")]
     Migrate(File),
+    /// Copy the database to a new file, whether or not the daemon runs, and check the copy: every page, and the log's tree
+    /// from its leaves. A daemon that runs is asked to sign a checkpoint first, so that the copy has one of now.
+    ///
+    /// Nothing is written over, and there is no file unless it is whole. Run it as the user that hallpassd runs as, or as
+    /// root.
+    #[command(
+        after_help = "Example: hallpassd backup --config /etc/hallpass/hallpassd.toml /var/backups/hallpass/2026-11-26.db\n\n\
+                      Exit status: 0 the copy is there and sound; 1 there is none; 64 bad configuration."
+    )]
+    Backup {
+        #[command(flatten)]
+        file: File,
+        /// The file to make. Its directory has to be there, and be private: the copy is as sensitive as the database.
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
+    },
     /// Compare Vault with the records now, and say what was found: leases that no grant knows of, grants that lost their
     /// lease, leases that Vault gave up revoking, and how far the clocks are apart. Asks the daemon if it runs.
     #[command(after_help = "Example: hallpassd reconcile --config /etc/hallpass/hallpassd.toml\n\n\
                       Exit status: 0 all is in order; 1 something is not; 64 bad configuration.")]
     Reconcile(File),
+    /// The key that signs the log: print what auditors and witnesses know it by, or make one that is in a file.
+    Ledger {
+        #[command(subcommand)]
+        command: Ledger,
+    },
     /// Look at everything around the daemon, in Vault and on this machine, and say what is wrong and what to do about
     /// it. Changes nothing, and can be run while the daemon runs.
     #[command(after_help = "Example: hallpassd doctor --config /etc/hallpass/hallpassd.toml\n\n\
@@ -79,6 +105,44 @@ enum Command {
         /// What standard output is for: people, or programs.
         #[arg(long, value_enum, default_value_t)]
         output: Output,
+    },
+    /// Verify the whole database: the file, the log's tree and its checkpoints, whether states follow from events, and
+    /// whether every row says what its events say. Changes nothing, and can be run while the daemon runs.
+    #[command(after_help = "Example: hallpassd fsck --config /etc/hallpass/hallpassd.toml\n\n\
+                      Exit status: 0 everything holds; 6 something doesn't; 1 it can't be looked at; \
+                      64 bad configuration.")]
+    Fsck(Fsck),
+}
+
+#[derive(Debug, clap::Args)]
+struct Fsck {
+    #[command(flatten)]
+    file: File,
+    /// Another database than the configuration's: a backup.
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
+    /// What standard output is for: people, or programs.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum Ledger {
+    /// Print the verifier keys of the log, the present one first. Give them to auditors and witnesses, by another way than
+    /// the daemon's own.
+    #[command(after_help = "Example: hallpassd ledger key --config /etc/hallpass/hallpassd.toml")]
+    Key(File),
+    /// Make a key that is in a file, where Vault's transit engine isn't to sign, and print its verifier key.
+    #[command(
+        after_help = "Example: hallpassd ledger new-key --origin hallpass --file /etc/hallpass/ledger-key"
+    )]
+    NewKey {
+        /// The log's origin, as in the configuration.
+        #[arg(long, value_name = "NAME")]
+        origin: String,
+        /// The file. It must not be there yet.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
     },
 }
 
@@ -105,9 +169,15 @@ fn main() -> ExitCode {
         Command::Serve(file) => with(&file, serve),
         Command::Check(file) => with(&file, |_| Ok(checked(&file.path))),
         Command::Migrate(file) => with(&file, |config| migrate(&config.store.path)),
+        Command::Backup { file, to } => backup(&file.path, &to),
         Command::Reconcile(file) => with(&file, reconcile),
+        Command::Fsck(Fsck { file, database, output }) => {
+            with(&file, |config| fsck(&config, database.as_deref(), output))
+        }
         Command::Doctor { file, output } => with(&file, |config| doctor(config, output)),
         Command::Reload { file, end_removed, check } => reload(&file.path, end_removed, check),
+        Command::Ledger { command: Ledger::Key(file) } => with(&file, ledger_key),
+        Command::Ledger { command: Ledger::NewKey { origin, file } } => new_ledger_key(&origin, &file),
         Command::Schema => print_schema(),
     };
     done.unwrap_or_else(|failure| {
@@ -139,12 +209,8 @@ fn print_schema() -> Result<ExitCode, Box<dyn Error>> {
 
 /// Only the daemon can check the file as it sees it, with its credentials; so here it is only looked for the daemon.
 fn reload(file: &Path, end_removed: bool, check: bool) -> Result<ExitCode, Box<dyn Error>> {
-    let Some(database) = config::store_path(file) else {
-        let problems = Config::load(file, None).err();
-        eprintln!("{}", problems.map(|problems| problems.to_string()).unwrap_or_default());
-        return Ok(BAD_CONFIGURATION.into());
-    };
-    let question = Question { config: std::path::absolute(file)?, end_removed, check };
+    let Some(database) = database_of(file) else { return Ok(BAD_CONFIGURATION.into()) };
+    let question = Question::Reload { config: std::path::absolute(file)?, end_removed, check };
     let answer = Runtime::new()?.block_on(daemon::reload(&database, &question))?;
     Ok(match answer.outcome {
         Outcome::Done => {
@@ -155,11 +221,31 @@ fn reload(file: &Path, end_removed: bool, check: bool) -> Result<ExitCode, Box<d
             eprint!("{}", answer.text);
             BAD_CONFIGURATION.into()
         }
-        Outcome::Refused => {
+        Outcome::Refused | Outcome::Unavailable => {
             eprint!("{}", answer.text);
             ExitCode::FAILURE
         }
     })
+}
+
+/// Where the database is, for commands that need nothing else of the file and may not have the daemon's credentials; or
+/// what is wrong.
+fn database_of(file: &Path) -> Option<PathBuf> {
+    let database = config::store_path(file);
+    if database.is_none() {
+        let problems = Config::load(file, None).err();
+        eprintln!("{}", problems.map(|problems| problems.to_string()).unwrap_or_default());
+    }
+    database
+}
+
+fn backup(file: &Path, to: &Path) -> Result<ExitCode, Box<dyn Error>> {
+    let Some(database) = database_of(file) else { return Ok(BAD_CONFIGURATION.into()) };
+    let to = std::path::absolute(to)?;
+    let tell = |what: &str| eprintln!("hallpassd: {what}");
+    let copy = Runtime::new()?.block_on(daemon::backup(&database, &to, tell))?;
+    writeln!(io::stdout(), "{}: {} bytes, {}", to.display(), copy.bytes, copy.log)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn checked(path: &Path) -> ExitCode {
@@ -201,6 +287,29 @@ fn doctor(config: Config, output: Output) -> Result<ExitCode, Box<dyn Error>> {
     };
     standard.write_all(text.as_bytes())?;
     Ok(if report.is_wrong() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn ledger_key(config: Config) -> Result<ExitCode, Box<dyn Error>> {
+    for key in Runtime::new()?.block_on(daemon::ledger_keys(config))? {
+        writeln!(io::stdout(), "{key}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn new_ledger_key(origin: &str, file: &Path) -> Result<ExitCode, Box<dyn Error>> {
+    let key = keyfile::make(&SystemClock, origin, file)?;
+    writeln!(io::stdout(), "{}", key.verifier(Kind::Plain))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn fsck(config: &Config, database: Option<&Path>, output: Output) -> Result<ExitCode, Box<dyn Error>> {
+    let report = Runtime::new()?.block_on(daemon::fsck(config, database))?;
+    let text = match output {
+        Output::Json => format!("{:#}\n", report.json()),
+        Output::Text => report.text(),
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(if report.holds() { ExitCode::SUCCESS } else { BROKEN.into() })
 }
 
 fn serve(config: Config) -> Result<ExitCode, Box<dyn Error>> {

@@ -1,5 +1,6 @@
 //! What stands in the way of issuing: rights that the daemon lacks in Vault. They are asked for at the start and at each
-//! sweep, because a daemon that can't revoke must not issue, and must not learn that when it has to revoke.
+//! sweep, because a daemon that can't revoke must not issue, and must not learn that when it has to revoke. The other thing
+//! is a log that can't be proved ([`standing`](super::standing)).
 
 use std::{
     collections::BTreeSet,
@@ -72,14 +73,15 @@ impl Broker {
         }
     }
 
-    /// Refuses where a right is missing, or where none is known and Vault doesn't answer.
+    /// Refuses where a right is missing, where none is known and Vault doesn't answer, or where the log is no place to
+    /// record a grant in.
     pub(super) async fn must_be_issuable(&self, target: Option<&Target>) -> Result<(), Error> {
         let Some(target) = target else { return Ok(()) };
         if self.blockers.of(target).is_none() {
             self.refresh_blockers().await;
         }
         match self.blockers.of(target) {
-            Some(missing) if missing.is_empty() => Ok(()),
+            Some(missing) if missing.is_empty() => self.must_be_provable(target).await,
             missing => Err(Error::IssueBlocked {
                 name: format!("targets/{}", target.name),
                 missing: missing.unwrap_or_default(),
@@ -89,9 +91,10 @@ impl Broker {
 
     /// What stands in the way for a target, for people to read.
     pub(super) fn blockers_of(&self, target: &Target) -> Vec<String> {
-        match self.blockers.of(target) {
+        let rights = match self.blockers.of(target) {
             Some(missing) => missing.iter().map(|lack| blockers(std::slice::from_ref(lack))).collect(),
             None => vec![blockers(&[])],
-        }
+        };
+        rights.into_iter().chain(self.standing.problem()).collect()
     }
 }

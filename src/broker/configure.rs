@@ -43,6 +43,8 @@ pub struct Settings {
     pub alarm_after: Duration,
     /// Whether leases that no grant knows of are revoked when they are found.
     pub revoke_unknown: bool,
+    /// For how long the texts of what is over are kept; for ever, if it isn't said.
+    pub texts_for: Option<Duration>,
     /// Whose keys sign approvals.
     pub signers: Signers,
 }
@@ -133,6 +135,7 @@ struct Current {
     wrap_ttl_min: Duration,
     alarm_after: TimeDelta,
     revoke_unknown: bool,
+    texts_for: Option<TimeDelta>,
     signers: Arc<Signers>,
 }
 
@@ -145,18 +148,19 @@ impl InForce {
 
 impl From<Settings> for Current {
     fn from(settings: Settings) -> Self {
-        let Settings { policy, wrap_ttl, alarm_after, revoke_unknown, signers } = settings;
+        let Settings { policy, wrap_ttl, alarm_after, revoke_unknown, texts_for, signers } = settings;
         let alarm_after = TimeDelta::from_std(alarm_after).unwrap_or(TimeDelta::MAX);
+        let texts_for = texts_for.map(|long| TimeDelta::from_std(long).unwrap_or(TimeDelta::MAX));
         let (policy, signers) = (Arc::new(policy), Arc::new(signers));
-        Self { policy, wrap_ttl, wrap_ttl_min: wrap_ttl, alarm_after, revoke_unknown, signers }
+        Self { policy, wrap_ttl, wrap_ttl_min: wrap_ttl, alarm_after, revoke_unknown, texts_for, signers }
     }
 }
 
 impl Broker {
     pub(super) fn of(shared: Arc<Shared>) -> Self {
         let now = shared.in_force.now.borrow().clone();
-        let Current { policy, wrap_ttl, wrap_ttl_min, alarm_after, revoke_unknown, signers } = now;
-        Self { policy, wrap_ttl, wrap_ttl_min, alarm_after, revoke_unknown, signers, shared }
+        let Current { policy, wrap_ttl, wrap_ttl_min, alarm_after, revoke_unknown, texts_for, signers } = now;
+        Self { policy, wrap_ttl, wrap_ttl_min, alarm_after, revoke_unknown, texts_for, signers, shared }
     }
 
     /// A broker with the settings that are in force now.

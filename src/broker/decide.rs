@@ -188,7 +188,7 @@ impl Broker {
         };
         let decision = Decision {
             approver,
-            statement: written.statement.clone(),
+            statement: written.statement.clone().into(),
             digest: written.digest,
             decided_at: now,
             groups: groups.into_iter().flatten().cloned().collect(),

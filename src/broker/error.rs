@@ -63,6 +63,14 @@ pub enum Error {
         /// The rights that are missing; empty if Vault couldn't be asked yet.
         missing: Vec<MissingCapability>,
     },
+    /// The audit log is no place to record a grant in.
+    #[error("nothing can be issued for {name}: {problem}; tell the operators")]
+    LedgerBlocked {
+        /// The target's resource name.
+        name: String,
+        /// What is wrong with the log.
+        problem: String,
+    },
     /// Issuing failed half way. The grant exists and is being ended.
     #[error(
         "issuing failed ({reason}); whatever may exist is being revoked, and you may claim again while the window lasts"

@@ -25,26 +25,32 @@ mod alarm;
 mod announce;
 mod armed;
 mod blockers;
+mod checkpoint;
 mod claim;
 mod configure;
 mod decide;
 mod end;
+mod erase;
 mod error;
 mod freeze;
 mod handles;
 mod issuing;
 mod journal;
+mod ledger;
 mod limits;
+mod notary;
 mod query;
 mod reconcile;
 mod recording;
 mod refuse;
 mod reissue;
 mod signed;
+mod standing;
 mod submit;
 mod undo;
 mod upkeep;
 mod watch;
+mod witness;
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
@@ -54,16 +60,21 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
     armed::Due,
+    checkpoint::{Extent, Unsigned},
     claim::Claimed,
     configure::{Change as ConfigurationChange, NotChanged, Occasion, Removed, Settings},
     decide::{Approving, Written},
     end::Tried,
+    erase::TextsErased,
     error::{BadField, Error},
+    ledger::Witnessed,
+    notary::{Notary, Past, SignError, Signer, Witness, WitnessError},
     query::{Exception, RequestView, TargetView},
     reconcile::Findings,
     signed::Signature,
     submit::Submission,
     watch::{Seen, Watch},
+    witness::Unseen,
 };
 pub use crate::store::{GrantFilter, HeldGrant, Part, RequestFilter, Slice};
 
@@ -90,10 +101,14 @@ pub struct Parts {
     pub alarm_after: Duration,
     /// Whether leases that no grant knows of are revoked when they are found.
     pub revoke_unknown: bool,
+    /// For how long the texts of what is over are kept; for ever, if it isn't said.
+    pub texts_for: Option<Duration>,
     /// Whose keys sign approvals.
     pub signers: Signers,
     /// The secret that Vault's handles are digested with in events.
     pub digest_key: [u8; 32],
+    /// Who stands for the log.
+    pub notary: Notary,
     /// Cancelled when the daemon stops: streams end, claims are refused.
     pub stopping: CancellationToken,
     /// Where verbs that change something go on when their caller is gone. Waited for when the daemon stops.
@@ -109,6 +124,7 @@ pub struct Broker {
     wrap_ttl_min: Duration,
     alarm_after: TimeDelta,
     revoke_unknown: bool,
+    texts_for: Option<TimeDelta>,
     signers: Arc<Signers>,
     shared: Arc<Shared>,
 }
@@ -142,6 +158,9 @@ pub struct Shared {
     blockers: blockers::Blockers,
     refusals: refuse::Limiter,
     homeless: upkeep::Homeless,
+    notary: Notary,
+    standing: standing::Standing,
+    reconciliation_wanted: Notify,
 }
 
 impl Deref for Broker {
@@ -156,8 +175,8 @@ impl Broker {
     /// Puts a broker together. Nothing is asked of anybody yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { policy, wrap_ttl, alarm_after, revoke_unknown, signers, .. } = parts;
-        let settings = Settings { policy, wrap_ttl, alarm_after, revoke_unknown, signers };
+        let Parts { policy, wrap_ttl, alarm_after, revoke_unknown, texts_for, signers, .. } = parts;
+        let settings = Settings { policy, wrap_ttl, alarm_after, revoke_unknown, texts_for, signers };
         Self::of(Arc::new(Shared {
             store: parts.store,
             issuer: parts.issuer,
@@ -182,6 +201,9 @@ impl Broker {
             blockers: blockers::Blockers::default(),
             refusals: refuse::Limiter::default(),
             homeless: upkeep::Homeless::default(),
+            standing: standing::Standing::new(&parts.notary),
+            notary: parts.notary,
+            reconciliation_wanted: Notify::new(),
         }))
     }
 

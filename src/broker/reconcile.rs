@@ -88,6 +88,9 @@ impl Broker {
         findings.clock_ahead = self.compare_clocks().await;
         let event = self.daemons(About::default(), told(&findings));
         self.commit(&[Write::Fact(&event)]).await?;
+        if findings.unanswered.is_empty() {
+            self.standing.reconciled();
+        }
         Ok(findings)
     }
 

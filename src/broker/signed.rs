@@ -83,13 +83,19 @@ fn verify(
         &signature.armored,
         &Signer { principal, at: &at },
     )?;
-    Ok(Signed { text, signature: signature.armored.clone(), key: verified.key, present: verified.present })
+    Ok(Signed {
+        text: text.into(),
+        signature: signature.armored.clone(),
+        key: verified.key,
+        present: verified.present,
+    })
 }
 
 fn counts(lists: &Lists, signed: &Signed, decision: &Decision) -> bool {
-    let at = [signed.text.signed_at, decision.decided_at];
+    let Some(text) = signed.text.kept() else { return false };
+    let at = [text.signed_at, decision.decided_at];
     let by = Signer { principal: &decision.approver.subject, at: &at };
     // What the record says of the key is looked at again as well.
-    let verified = lists.verify(&signed.text.to_string(), &signed.signature, &by);
+    let verified = lists.verify(&text.to_string(), &signed.signature, &by);
     verified.is_ok_and(|verified| verified.key == signed.key && verified.present == signed.present)
 }

@@ -149,7 +149,7 @@ fn ask(
         groups: caller.groups.intersection(&target.requesters.groups).cloned().collect(),
         duration,
         not_before: submission.not_before,
-        reason: submission.reason.clone(),
+        reason: submission.reason.clone().into(),
         ticket: submission.ticket.clone(),
         approvals_required: target.approvals_required.get(),
         submitted_at: now,

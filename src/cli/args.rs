@@ -33,6 +33,7 @@ Exit codes:
   3    hallpassd refused
   4    the request was denied, lapsed or was withdrawn
   5    timed out; nothing was refused
+  6    the audit log, or what was verified, doesn't hold
   130  interrupted while waiting
 
 Example:
@@ -204,7 +205,7 @@ pub enum Verb {
     List(list::ListArgs),
     /// Follow what happens, one line per event.
     Watch(watch::WatchArgs),
-    /// Look through past exceptions: list them, or print the dossier of one.
+    /// Look through past exceptions, verify the log or an export of it, or stand witness for it.
     Audit(audit::AuditArgs),
 }
 

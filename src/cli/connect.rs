@@ -19,8 +19,8 @@ use super::{
 };
 use crate::wire::{
     exception_service_client::ExceptionServiceClient, freeze_service_client::FreezeServiceClient,
-    grant_service_client::GrantServiceClient, request_service_client::RequestServiceClient,
-    target_service_client::TargetServiceClient,
+    grant_service_client::GrantServiceClient, ledger_service_client::LedgerServiceClient,
+    request_service_client::RequestServiceClient, target_service_client::TargetServiceClient,
 };
 
 /// How long setting up a connection may take.
@@ -89,6 +89,12 @@ impl Server {
     #[must_use]
     pub fn exceptions(&self) -> ExceptionServiceClient<Channel> {
         ExceptionServiceClient::new(self.channel.clone())
+    }
+
+    /// The ledger's service.
+    #[must_use]
+    pub fn ledger(&self) -> LedgerServiceClient<Channel> {
+        LedgerServiceClient::new(self.channel.clone())
     }
 
     /// The targets' service.

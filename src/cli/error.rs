@@ -19,6 +19,8 @@ pub enum Exit {
     Settled = 4,
     /// The time to wait is over; nothing was refused.
     TimedOut = 5,
+    /// The audit log, or what was verified, doesn't hold.
+    Broken = 6,
     /// Ctrl-C while waiting: 128 and the signal's number, as shells have it.
     Interrupted = 130,
 }
@@ -148,9 +150,16 @@ mod tests {
 
     #[test]
     fn the_numbers_stay_what_they_are() {
-        let codes =
-            [Exit::Local, Exit::Usage, Exit::Refused, Exit::Settled, Exit::TimedOut, Exit::Interrupted];
-        assert_eq!(codes.map(|code| code as u8), [1, 2, 3, 4, 5, 130]);
+        let codes = [
+            Exit::Local,
+            Exit::Usage,
+            Exit::Refused,
+            Exit::Settled,
+            Exit::TimedOut,
+            Exit::Broken,
+            Exit::Interrupted,
+        ];
+        assert_eq!(codes.map(|code| code as u8), [1, 2, 3, 4, 5, 6, 130]);
     }
 
     #[test]

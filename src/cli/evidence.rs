@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use super::{App, error::Failure, escape, name};
+use super::{App, error::Failure, escape, name, view};
 use crate::{
     access::approval_text::ApprovalText,
     signature::NAMESPACE,
@@ -23,6 +23,16 @@ pub fn write(app: &App, request: &Request, directory: &Path) -> Result<(), Failu
         (1..).zip(&request.decisions).filter(|(_, decision)| !decision.signature.is_empty()).collect();
     if signed.is_empty() {
         return Err(Failure::local(format!("none of the approvals of {} is signed", request.name)));
+    }
+    let is_whole = |(_, decision): &(usize, &Decision)| decision.signed_text_erased.is_none();
+    let (signed, without_text): (Vec<_>, Vec<_>) = signed.into_iter().partition(is_whole);
+    for (number, decision) in without_text {
+        let left = view::erased(decision.signed_text_erased.as_ref(), &app.times());
+        app.out.note(&format!("decision {number} is signed, and what was signed was erased: {left}"));
+    }
+    if signed.is_empty() {
+        let failure = format!("what was signed of {} was erased; nothing was written", request.name);
+        return Err(Failure::local(failure).hint("the signatures are in `hallpass show --output json`"));
     }
     fs::create_dir_all(directory).map_err(|error| not_written(directory, &error))?;
     for (number, decision) in signed {

@@ -13,7 +13,8 @@ use super::{
     output::to_json_list,
     pages::pages,
     table::{Grid, brief},
-    time, view,
+    time::{self, Times},
+    view,
 };
 use crate::wire::{
     Grant, GrantFilter, GrantState, ListGrantsRequest, ListRequestsRequest, Request, RequestFilter,
@@ -223,10 +224,18 @@ fn request_grid(app: &App, requests: &[Request]) -> Grid {
             time::wire_length(request.duration.as_ref()).unwrap_or_default(),
             times.distance(request.submitted_at.as_ref()),
             times.distance(request.lapses_at.as_ref()),
-            brief(&request.reason),
+            reason(request, &times),
         ]);
     }
     grid
+}
+
+/// The reason, or since when there is none.
+fn reason(request: &Request, times: &Times) -> String {
+    match &request.reason_erased {
+        None => brief(&request.reason),
+        Some(erased) => format!("(erased {})", times.short(erased.erased_at.as_ref())),
+    }
 }
 
 fn grant_grid(app: &App, grants: &[Grant]) -> Grid {

@@ -127,7 +127,7 @@ impl Asked {
             requester: Person { subject: requester.subject.clone(), name: requester.name.clone() },
             duration: shown.duration?.try_into().ok()?,
             not_before: not_before(shown)?,
-            reason,
+            reason: reason.into(),
             ticket,
             approvals_required: u32::try_from(shown.approvals_required).ok()?,
             submitted_at: time::instant(shown.submitted_at.as_ref())?,

@@ -103,7 +103,10 @@ fn hint(reason: ErrorReason, info: &ErrorInfo) -> Option<String> {
         ErrorReason::TooEarly | ErrorReason::OutsideHours => {
             "the request stays approved until it lapses; `hallpass show` says when that is"
         }
-        ErrorReason::IssueBlocked => "tell the operators: hallpassd lacks rights in Vault",
+        ErrorReason::IssueBlocked => {
+            "tell the operators: hallpassd lacks rights in Vault, or its audit log isn't what it was"
+        }
+        ErrorReason::NotCosigned => "claim again in a moment; tell the operators if no witness comes back",
         ErrorReason::EarlierRemains => {
             "claim again in a moment; `hallpass list --overdue` says what is in the way"
         }
@@ -203,7 +206,7 @@ pub(super) mod tests {
 
     #[test]
     fn every_reason_has_a_next_step_and_all_but_one_are_refusals() {
-        for number in 1..=34 {
+        for number in 1..=35 {
             let reason = ErrorReason::try_from(number).unwrap();
             let short = reason.as_str_name().strip_prefix("ERROR_REASON_").unwrap();
             let failure = failure(&status(Code::FailedPrecondition, short, &[]), SERVER);
@@ -212,7 +215,7 @@ pub(super) mod tests {
             assert!(failure.is(short));
             assert!(failure.hint.is_some_and(|hint| !hint.is_empty()), "{short}");
         }
-        assert!(ErrorReason::try_from(35).is_err(), "a new reason needs a hint and a place in this test");
+        assert!(ErrorReason::try_from(36).is_err(), "a new reason needs a hint and a place in this test");
     }
 
     #[test]

@@ -9,9 +9,10 @@ use super::{
     table::{Block, Tone},
     time::{self, Times},
 };
+use crate::access::event::{digest_field, texts_of};
 use crate::wire::{
-    ApprovalSigning, AuditEvent, Decision, EarlyRevocation, Freeze, Grant, GrantState, Person, Request,
-    RequestState, RevocationCause, RevocationStep, Target, Verdict,
+    ApprovalSigning, AuditEvent, Decision, EarlyRevocation, ErasedText, Freeze, Grant, GrantState, Person,
+    Request, RequestState, RevocationCause, RevocationStep, Target, Verdict,
 };
 
 /// The kinds of events by which a grant is over.
@@ -151,6 +152,7 @@ pub fn request(request: &Request, times: &Times) -> Block {
         .field("requester", full_person(request.requester.as_ref()))
         .field("duration", time::wire_length(request.duration.as_ref()).unwrap_or_default())
         .field("reason", &request.reason)
+        .field("reason erased", erased(request.reason_erased.as_ref(), times))
         .field("ticket", &request.ticket)
         .field("credential path", &request.credential_path)
         .field("approvals", approvals(request))
@@ -177,10 +179,20 @@ pub fn decision(decision: &Decision, times: &Times) -> Block {
         .at("at", decision.decided_at.as_ref(), times)
         .field("signed with", signed_with(decision))
         .field("statement", &decision.statement)
+        .field("statement erased", erased(decision.statement_erased.as_ref(), times))
+        .field("signed text erased", erased(decision.signed_text_erased.as_ref(), times))
         .field("for at most", time::wire_length(decision.duration.as_ref()).unwrap_or_default())
         .at("not before", decision.not_before.as_ref(), times)
         .at("not after", decision.not_after.as_ref(), times)
         .field("digest", &decision.digest)
+}
+
+/// When a text was erased, and its digest; empty if it wasn't. It has a label of its own, so that nothing that somebody
+/// wrote looks like it.
+#[must_use]
+pub fn erased(erased: Option<&ErasedText>, times: &Times) -> String {
+    let said = |erased: &ErasedText| format!("{}, {}", times.short(erased.erased_at.as_ref()), erased.digest);
+    erased.map(said).unwrap_or_default()
 }
 
 /// The key that a decision is signed with; empty if it isn't.
@@ -363,7 +375,11 @@ pub fn proof(grant: &Grant, timeline: &[AuditEvent]) -> String {
 pub fn detail(event: &AuditEvent, times: &Times) -> String {
     let Some(detail) = &event.detail else { return String::new() };
     let sorted: BTreeMap<_, _> = detail.fields.iter().collect();
-    let pairs: Vec<_> = sorted.into_iter().map(|(key, value)| pair(key, value, times)).collect();
+    let mut pairs: Vec<_> = sorted.into_iter().map(|(key, value)| pair(key, value, times)).collect();
+    // Parentheses of a text would stand in quotes.
+    let is_erased =
+        |text: &&&str| detail.fields.contains_key(&digest_field(text)) && !detail.fields.contains_key(**text);
+    pairs.extend(texts_of(&event.kind).iter().filter(is_erased).map(|text| format!("{text}=(erased)")));
     pairs.join(" ")
 }
 
@@ -475,6 +491,31 @@ mod tests {
         let event = event([("b", said("2")), ("a", said("1")), ("c", nested)]);
         assert_eq!(detail(&event, &times()), "a=1 b=2 c={in={in={in={in=…}}}}");
         assert_eq!(actor(&event), "hallpassd");
+    }
+
+    #[test]
+    fn an_erased_text_is_shown_as_that() {
+        let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+        let denied = |fields: Vec<(&str, &str)>| AuditEvent {
+            kind: "RequestDenied".into(),
+            detail: Some(Struct {
+                fields: fields.into_iter().map(|(key, text)| (key.to_owned(), said(text))).collect(),
+            }),
+            ..AuditEvent::default()
+        };
+        let kept = denied(vec![("statement", "(erased)"), ("statement_digest", &digest)]);
+        let expected = "statement=\"(erased)\" statement_digest=sha256:0123456789ab…";
+        assert_eq!(detail(&kept, &times()), expected, "somebody wrote that");
+        let erased = denied(vec![("statement_digest", &digest)]);
+        assert_eq!(detail(&erased, &times()), "statement_digest=sha256:0123456789ab… statement=(erased)");
+        let left =
+            ErasedText { digest: digest.clone(), erased_at: Some(time::timestamp(DateTime::UNIX_EPOCH)) };
+        let shown = Request { reason_erased: Some(left.clone()), ..Request::default() };
+        let text = request(&shown, &times()).render(false);
+        assert!(text.contains("reason erased") && text.contains(&digest), "{text}");
+        let shown = Decision { signed_text_erased: Some(left), ..Decision::default() };
+        let text = decision(&shown, &times()).render(false);
+        assert!(text.contains("signed text erased") && !text.contains("statement erased"), "{text}");
     }
 
     #[test]

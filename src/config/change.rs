@@ -19,11 +19,12 @@ use super::{
 };
 
 /// What takes effect without a restart: these keys, and all in these sections.
-const AT_ONCE: [&str; 10] = [
+const AT_ONCE: [&str; 11] = [
     "alarm",
     "approvals",
     "identity",
     "reconcile",
+    "retention",
     "roles",
     "schedule",
     "server.tls_cert_file",
@@ -202,6 +203,15 @@ mod tests {
         };
         let restart: Vec<String> = questions.iter().filter_map(is_key).collect();
         let expected = [
+            "ledger.interval",
+            "ledger.key_file",
+            "ledger.origin",
+            "ledger.transit_key",
+            "ledger.transit_mount",
+            "ledger.witnesses.<name>.ca_file",
+            "ledger.witnesses.<name>.directory",
+            "ledger.witnesses.<name>.url",
+            "ledger.witnesses.<name>.verifier_key",
             "log.format",
             "log.level",
             "server.limits.calls_per_minute_max",

@@ -15,6 +15,7 @@ mod deciding;
 mod files;
 mod found;
 mod identity;
+mod ledger;
 mod log;
 mod problem;
 mod schema;
@@ -38,11 +39,12 @@ use toml::de::DeTable;
 pub use self::{
     change::{Difference, Origin},
     identity::Identity,
+    ledger::{Ledger, Place, Signer, Witness},
     log::Log,
     problem::{Problem, Problems},
     schema::schema,
     server::{Server, Tls},
-    upkeep::Reconcile,
+    upkeep::{Reconcile, Retention},
     vault::Vault,
 };
 use self::{
@@ -73,8 +75,12 @@ pub struct Config {
     pub sweep: Schedule,
     /// When Vault and the records are compared, and what is done about what is found.
     pub reconcile: Reconcile,
+    /// How long the texts of what is over are kept.
+    pub retention: Retention,
     /// How long an ending may take before an alarm is raised.
     pub alarm_after: Duration,
+    /// How the log is signed and witnessed.
+    pub ledger: Ledger,
     /// What it logs.
     pub log: Log,
     /// Who may do what, from `[roles]` and `[targets]`.
@@ -179,12 +185,17 @@ fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Confi
     let identity = identity::read(root.section("identity"), files, server.as_ref());
     let sweep = upkeep::read_sweep(root.section("schedule"));
     let reconcile = upkeep::read_reconcile(root.section("reconcile"));
+    let retention = upkeep::read_retention(root.section("retention"));
     let alarm_after = upkeep::read_alarm(root.section("alarm"));
+    let ledger = ledger::read(root.section("ledger"), files);
     let log = log::read(root.section("log"));
     let roles = read_roles(root.section("roles"));
     let (signers, signers_named) = approvals::read(root.section("approvals"), files);
     let known = identity.as_ref().map(Identity::known);
-    let targets = targets::read(root.section("targets"), known.as_ref(), signers_named);
+    // With a problem there, what follows from it isn't one more.
+    let cosigners = ledger.as_ref().is_none_or(|ledger| !ledger.witness_keys().is_empty());
+    let given = targets::Given { known: known.as_ref(), signers: signers_named, cosigners };
+    let targets = targets::read(root.section("targets"), given);
     root.finish();
     let (auditors, operators) = roles?;
     let identity = identity?;
@@ -198,7 +209,9 @@ fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Confi
         signers: signers?,
         sweep: sweep?,
         reconcile: reconcile?,
+        retention: retention?,
         alarm_after: alarm_after?,
+        ledger: ledger?,
         log: log?,
         policy,
     })

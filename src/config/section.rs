@@ -168,6 +168,11 @@ impl<'a> Section<'a> {
         self.checked(key, read(&Found::Value(value)))
     }
 
+    /// Whether the file has a key that wasn't asked for yet.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.left.contains_key(key)
+    }
+
     fn is_questioned(&self) -> bool {
         self.report.questions.is_some()
     }

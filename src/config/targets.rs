@@ -32,6 +32,9 @@ const GRANTS: RangeInclusive<u32> = 1..=1000;
 /// Longer than a month isn't a pause any more.
 const PAUSE: RangeInclusive<Duration> = Duration::from_secs(1)..=days(30);
 
+/// A witness that comes by itself does so once a minute or so; after a day nobody can say that somebody watches.
+const COSIGNED_WITHIN: RangeInclusive<Duration> = Duration::from_secs(10)..=days(1);
+
 /// What makes no credentials with leases, but rules over Vault itself.
 const SYSTEM_PATHS: [&str; 4] = ["auth", "cubbyhole", "identity", "sys"];
 /// What no grant's token may carry: everything, what lets a token renew itself, and Vault's own.
@@ -50,15 +53,25 @@ const fn days(days: u64) -> Duration {
     Duration::from_hours(24 * days)
 }
 
-/// `known` says who there can be, and `signers` whether there are keys that could sign an approval.
-pub(super) fn read(mut section: Section<'_>, known: Option<&Known<'_>>, signers: bool) -> Option<Targets> {
-    let each = |(name, section)| target(name, section, known, signers);
+/// What the rest of the file gives to targets.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'a> {
+    /// Who there can be.
+    pub(super) known: Option<&'a Known<'a>>,
+    /// Whether there are keys that could sign an approval.
+    pub(super) signers: bool,
+    /// Whether there are witnesses that could cosign a checkpoint.
+    pub(super) cosigners: bool,
+}
+
+pub(super) fn read(mut section: Section<'_>, given: Given<'_>) -> Option<Targets> {
+    let each = |(name, section)| target(name, section, given);
     let read = section.sections(value::CHOSEN_NAME).into_iter().map(each).collect::<Vec<_>>();
     section.finish();
     read.into_iter().map(|target| target.map(|target| (target.name.clone(), target))).collect()
 }
 
-fn target(name: &str, mut section: Section<'_>, known: Option<&Known<'_>>, signers: bool) -> Option<Target> {
+fn target(name: &str, mut section: Section<'_>, given: Given<'_>) -> Option<Target> {
     let parsed = section.own_checked(name.parse::<TargetName>().map_err(|bad| bad.to_string()));
     let description =
         section.required("description", "what it is, for those who approve", value::description);
@@ -77,12 +90,13 @@ fn target(name: &str, mut section: Section<'_>, known: Option<&Known<'_>>, signe
     let decide_within = section.required("decide_within", write, value::duration(DECIDE_WITHIN));
     let write = "how long an approval waits to be claimed, like \"2h\"";
     let claim_within = section.required("claim_within", write, value::duration(CLAIM_WITHIN));
-    let deciding = deciding::read(&mut section, known);
+    let deciding = deciding::read(&mut section, given.known);
     let hours = deciding::hours(&mut section);
     let write =
         "what ending a grant early is worth: \"ends_sessions\", \"stops_new_logins\" or \"expires_only\"";
     let early_revocation = section.required("early_revocation", write, value::choice(EARLY_REVOCATION));
-    let (writing, limits) = (writing(&mut section, signers), limits(&mut section));
+    let (writing, limits) = (writing(&mut section, given.signers), limits(&mut section));
+    let cosigned_within = cosigned_within(&mut section, given.cosigners);
     section.finish();
     Some(Target {
         name: parsed?,
@@ -102,7 +116,19 @@ fn target(name: &str, mut section: Section<'_>, known: Option<&Known<'_>>, signe
         early_revocation: early_revocation?,
         writing: writing?,
         limits: limits?,
+        cosigned_within: cosigned_within?,
     })
+}
+
+#[expect(clippy::option_option, reason = "the outer one says whether a problem was reported")]
+fn cosigned_within(section: &mut Section<'_>, cosigners: bool) -> Option<Option<Duration>> {
+    let within = section.optional("cosigned_within", value::duration(COSIGNED_WITHIN));
+    if !cosigners && within.flatten().is_some() {
+        let problem = "demands cosignatures, but no witness is known that makes any, so that nobody could claim; name one \
+                       with its verifier_key in [ledger.witnesses.<name>]";
+        section.problem("cosigned_within", problem);
+    }
+    within
 }
 
 fn limits(section: &mut Section<'_>) -> Option<Limits> {

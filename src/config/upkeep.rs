@@ -1,8 +1,8 @@
-//! `[schedule]`, `[reconcile]` and `[alarm]`: what the daemon does by itself, when, and what it tells of it.
+//! `[schedule]`, `[reconcile]`, `[retention]` and `[alarm]`: what the daemon does by itself, when, and what it tells of it.
 
 use std::time::Duration;
 
-use crate::schedule::Schedule;
+use crate::{access::retention::TEXTS_FOR_MIN, schedule::Schedule};
 
 use super::{section::Section, value};
 
@@ -14,6 +14,20 @@ const RECONCILE: &str = "'30 */5 * * * *'";
 const REVOKING_LONGER_THAN: &str = "'1m'";
 const REVOKING_MIN: Duration = Duration::from_secs(1);
 const REVOKING_MAX: Duration = Duration::from_hours(24);
+
+/// At night, and not when everybody else's crons run.
+const ERASE: &str = "'0 40 3 * * *'";
+/// A century: whoever means for ever leaves the key out.
+const TEXTS_FOR_MAX: Duration = Duration::from_hours(876_600);
+
+/// How long the texts of what is over are kept.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// For ever, if it isn't said.
+    pub texts_for: Option<Duration>,
+    /// When it is looked for texts that have been kept for so long.
+    pub schedule: Schedule,
+}
 
 /// When Vault and the records are compared, and what is done about what is found.
 #[derive(Clone, Debug)]
@@ -39,6 +53,13 @@ pub(super) fn read_reconcile(mut section: Section<'_>) -> Option<Reconcile> {
     let revoke_unknown = section.or("revoke_unknown", "false", value::flag);
     section.finish();
     Some(Reconcile { schedule: schedule?, revoke_unknown: revoke_unknown? })
+}
+
+pub(super) fn read_retention(mut section: Section<'_>) -> Option<Retention> {
+    let texts_for = section.optional("texts_for", value::duration(TEXTS_FOR_MIN..=TEXTS_FOR_MAX));
+    let schedule = section.or("schedule", ERASE, value::parsed);
+    section.finish();
+    Some(Retention { texts_for: texts_for?, schedule: schedule? })
 }
 
 pub(super) fn read_alarm(mut section: Section<'_>) -> Option<Duration> {

@@ -12,6 +12,7 @@
 
 mod duration;
 mod finding;
+mod ledger;
 mod login;
 mod policy;
 mod rights;
@@ -32,7 +33,7 @@ use crate::{
     access::target::{Target, Targets},
     store::sqlite::inspect as database,
     vault::{
-        VaultError,
+        TransitKey, VaultError,
         inspect::{Asked, Inspection},
     },
 };
@@ -52,6 +53,8 @@ pub struct Setup<'a> {
     pub secret_id_file: &'a Path,
     /// The targets.
     pub targets: &'a Targets,
+    /// The key in Vault that signs the log, unless a file has it.
+    pub ledger_key: Option<&'a TransitKey>,
     /// The database.
     pub database: &'a Path,
 }
@@ -64,7 +67,11 @@ impl Setup<'_> {
             let different: BTreeSet<&String> = self.targets.values().map(of).collect();
             different.into_iter().cloned().collect()
         };
-        Asked { paths: each(|target| &target.credential_path), policies: each(|target| &target.vault_policy) }
+        Asked {
+            paths: each(|target| &target.credential_path),
+            policies: each(|target| &target.vault_policy),
+            ledger_key: self.ledger_key.cloned(),
+        }
     }
 
     /// The longest window of all targets.
@@ -108,6 +115,7 @@ fn in_vault(setup: &Setup<'_>, seen: &Inspection, now: DateTime<Utc>) -> Vec<Fin
         found.extend(target::findings(target, seen));
         found.extend(policy::findings(target, setup.wrap_ttl, seen));
     }
+    found.extend(ledger::findings(setup, seen));
     found.extend(login::ended(seen));
     found
 }

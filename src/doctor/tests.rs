@@ -14,7 +14,8 @@ use crate::{
     vault::{
         MissingCapability, Outcome,
         inspect::{
-            Connection, DatabaseRole, Engine, Mount, OwnToken, Place, SecretId, Seen, TokenRole, Tuning,
+            Connection, DatabaseRole, Engine, LedgerKey, Mount, OwnToken, Place, SecretId, Seen, TokenRole,
+            Tuning,
         },
     },
 };
@@ -41,6 +42,7 @@ fn target(early_revocation: EarlyRevocation) -> Target {
         window_default: None,
         writing: Writing::default(),
         limits: Limits::default(),
+        cosigned_within: None,
     }
 }
 
@@ -91,6 +93,8 @@ fn good() -> Inspection {
         tunings: [("db/".to_owned(), Seen::There(tuning))].into(),
         places: [(PATH.to_owned(), database(role(), "postgresql-database-plugin"))].into(),
         policies: [("cred-x".to_owned(), Seen::There(POLICY.to_owned()))].into(),
+        ledger_key: Seen::There(LedgerKey { kind: "ed25519".into(), ..LedgerKey::default() }),
+        may_sign: Seen::There(true),
         logged_out: Ok(()),
     }
 }
@@ -118,6 +122,7 @@ fn report(
         wrap_ttl: Duration::from_mins(5),
         secret_id_file: Path::new("/s"),
         targets: &[(target.name.clone(), target)].into(),
+        ledger_key: None,
         database: Path::new("/d/db"),
     };
     examine(&setup, &Facts { now: DateTime::UNIX_EPOCH, vault, secret_id_mode: Some(0o600), database })
@@ -286,6 +291,7 @@ fn everything_is_asked_for_once() {
         wrap_ttl: Duration::ZERO,
         secret_id_file: Path::new(""),
         targets: &[(one.name.clone(), one), (other.name.clone(), other)].into(),
+        ledger_key: None,
         database: Path::new(""),
     };
     let asked = setup.asked();

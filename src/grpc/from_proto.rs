@@ -53,6 +53,30 @@ impl Problems {
     }
 }
 
+/// How many leaves are asked for where nobody says, and at most.
+const LEAVES_MAX: u32 = 1000;
+
+/// A size of the log, or a place in it.
+pub(super) fn size(field: &'static str, size: i64) -> Result<u64, Error> {
+    u64::try_from(size).map_err(|_| Error::BadFields(vec![BadField::new(field, "must not be negative")]))
+}
+
+/// After which place, and how many at most.
+pub(super) fn leaves(message: &wire::ListLeavesRequest) -> Result<(i64, u32), Error> {
+    let after = size("after_sequence", message.after_sequence);
+    let limit = size("page_size", message.page_size.into());
+    let limit = limit.map(|limit| u32::try_from(limit).map_or(LEAVES_MAX, |limit| limit.min(LEAVES_MAX)));
+    match (after, limit) {
+        (Ok(_), Ok(0)) => Ok((message.after_sequence, LEAVES_MAX)),
+        (Ok(_), Ok(limit)) => Ok((message.after_sequence, limit)),
+        (Err(Error::BadFields(mut bad)), Err(Error::BadFields(more))) => {
+            bad.extend(more);
+            Err(Error::BadFields(bad))
+        }
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
 pub(super) fn submission(message: &wire::SubmitRequestRequest) -> Result<Submission, Error> {
     let mut bad = Problems::default();
     let target = bad.take(resource("target", "targets", &message.target));

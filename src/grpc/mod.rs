@@ -27,6 +27,7 @@ mod grants;
 mod health;
 mod held;
 mod identify;
+mod ledger;
 mod page;
 mod panics;
 mod peer;

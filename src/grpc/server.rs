@@ -21,7 +21,8 @@ use crate::{
     wire::{
         DESCRIPTORS, exception_service_server::ExceptionServiceServer,
         freeze_service_server::FreezeServiceServer, grant_service_server::GrantServiceServer,
-        request_service_server::RequestServiceServer, target_service_server::TargetServiceServer,
+        ledger_service_server::LedgerServiceServer, request_service_server::RequestServiceServer,
+        target_service_server::TargetServiceServer,
     },
 };
 
@@ -164,6 +165,7 @@ fn router(gate: Gate, api: Api, health: &Health) -> Result<Router<Stack<Gate, Id
     let requests = RequestServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
     let grants = GrantServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
     let freezes = FreezeServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
+    let ledger = LedgerServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
     let exceptions = ExceptionServiceServer::from_arc(api).max_decoding_message_size(bound);
     Ok(bounded()
         .layer(gate)
@@ -174,7 +176,8 @@ fn router(gate: Gate, api: Api, health: &Health) -> Result<Router<Stack<Gate, Id
         .add_service(requests)
         .add_service(grants)
         .add_service(freezes)
-        .add_service(exceptions))
+        .add_service(exceptions)
+        .add_service(ledger))
 }
 
 /// The transport's limits. How long a call may take is the gate's matter, which can say so in our terms.

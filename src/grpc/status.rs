@@ -41,7 +41,7 @@ impl From<Error> for Status {
             Error::KeyReused { .. } => {
                 Made::new(Code::AlreadyExists, ErrorReason::IdempotencyKeyReused, message).status()
             }
-            Error::IssueBlocked { name, .. } => {
+            Error::IssueBlocked { name, .. } | Error::LedgerBlocked { name, .. } => {
                 precondition(ErrorReason::IssueBlocked, message, &name).status()
             }
             Error::EarlierRemains { grant } => unavailable(ErrorReason::EarlierRemains, message)
@@ -181,6 +181,13 @@ fn refused(message: &str, name: &str, refusal: &Refusal) -> Status {
             }
         }
         Refusal::SignatureRequired { .. } => failed(ErrorReason::SignatureRequired),
+        Refusal::NotCosigned { last, .. } => {
+            let made = failed(ErrorReason::NotCosigned);
+            match last {
+                Some(at) => made.metadata("cosigned_at", at.to_rfc3339_opts(SecondsFormat::Millis, true)),
+                None => made,
+            }
+        }
         Refusal::SignatureInvalid { problem } => {
             denied(ErrorReason::SignatureInvalid).metadata("problem", problem.name())
         }
@@ -320,6 +327,12 @@ mod tests {
             (Error::KeyReused { name: name() }, Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED", None),
             (Error::IssueBlocked { name: name(), missing }, Code::FailedPrecondition, "ISSUE_BLOCKED", None),
             (
+                Error::LedgerBlocked { name: name(), problem: "it was changed".into() },
+                Code::FailedPrecondition,
+                "ISSUE_BLOCKED",
+                None,
+            ),
+            (
                 Error::IssueFailed { grant: grant(), reason: "x".into() },
                 Code::Unavailable,
                 "ISSUE_FAILED",
@@ -404,6 +417,15 @@ mod tests {
                 Code::FailedPrecondition,
                 "OUTSIDE_HOURS",
                 None,
+            ),
+            (
+                refused_with(Refusal::NotCosigned {
+                    within: Duration::from_mins(10),
+                    last: Some(DateTime::UNIX_EPOCH),
+                }),
+                Code::FailedPrecondition,
+                "NOT_COSIGNED",
+                Some(("cosigned_at", "1970-01-01T00:00:00.000Z".into())),
             ),
             (
                 refused_with(Refusal::SignatureRequired { present: true }),

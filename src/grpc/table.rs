@@ -34,6 +34,11 @@ const fn access(method: Method) -> &'static [Verb] {
         Method::FreezeTargets => &[Verb::FreezeTargets],
         Method::ThawTargets => &[Verb::ThawTargets],
         Method::ListFreezes => &[Verb::ListFreezes],
+        Method::GetCheckpoint => &[Verb::GetCheckpoint],
+        Method::ListLeaves => &[Verb::ListLeaves],
+        Method::ProveInclusion => &[Verb::ProveInclusion],
+        Method::ProveConsistency => &[Verb::ProveConsistency],
+        Method::AddCosignature => &[Verb::AddCosignature],
     }
 }
 

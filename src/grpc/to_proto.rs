@@ -17,13 +17,15 @@ use crate::{
         event::Recorded,
         freeze::{self, Extent, Freeze},
         grant::{self, Grant},
+        kept::Erased,
         request::{self, Request},
         revocation::{Cause, Step},
         signing::{Signed, Signing},
         target::EarlyRevocation,
         text::Ticket,
     },
-    broker::{Claimed, Exception, RequestView, Seen, TargetView},
+    broker::{Claimed, Exception, RequestView, Seen, TargetView, Witnessed},
+    ledger::{leaf::Leaf, tree::Hash},
     wire,
 };
 
@@ -101,7 +103,8 @@ pub(super) fn request(view: RequestView) -> wire::Request {
         target: format!("targets/{}", ask.target),
         requester: Some(person(ask.requester)),
         duration: Some(duration(ask.duration)),
-        reason: ask.reason.to_string(),
+        reason: ask.reason.kept().map(ToString::to_string).unwrap_or_default(),
+        reason_erased: ask.reason.erased().map(erased),
         ticket: ask.ticket.as_ref().map_or("", Ticket::as_str).to_owned(),
         state: state.into(),
         digest,
@@ -157,7 +160,8 @@ fn decision(verdict: wire::Verdict, decision: &Decision) -> wire::Decision {
     wire::Decision {
         verdict: verdict.into(),
         approver: Some(person(decision.approver.clone())),
-        statement: decision.statement.to_string(),
+        statement: decision.statement.kept().map(ToString::to_string).unwrap_or_default(),
+        statement_erased: decision.statement.erased().map(erased),
         digest: decision.digest.to_string(),
         decided_at: Some(timestamp(decision.decided_at)),
         groups: decision.groups.iter().cloned().collect(),
@@ -170,12 +174,17 @@ fn decision(verdict: wire::Verdict, decision: &Decision) -> wire::Decision {
 
 fn signed(signed: Option<&Signed>) -> wire::Decision {
     signed.map_or_else(wire::Decision::default, |signed| wire::Decision {
-        signed_text: signed.text.to_string(),
+        signed_text: signed.text.kept().map(ToString::to_string).unwrap_or_default(),
+        signed_text_erased: signed.text.erased().map(erased),
         signature: signed.signature.clone(),
         signed_with: signed.key.clone(),
         user_present: signed.present,
         ..wire::Decision::default()
     })
+}
+
+fn erased(erased: Erased) -> wire::ErasedText {
+    wire::ErasedText { digest: erased.digest.to_string(), erased_at: Some(timestamp(erased.erased_at)) }
 }
 
 /// A request as it would be if the caller approved it; his decision is the last, and was made at no time.
@@ -307,6 +316,24 @@ pub(super) fn event(event: Recorded) -> wire::AuditEvent {
         target: about.target.map(|target| format!("targets/{target}")).unwrap_or_default(),
         detail: object(event.detail),
     }
+}
+
+pub(super) fn checkpoint(witnessed: &Witnessed) -> wire::Checkpoint {
+    wire::Checkpoint {
+        note: witnessed.note(),
+        size: i64::try_from(witnessed.checkpoint.size).unwrap_or(i64::MAX),
+        root: witnessed.checkpoint.root.0.to_vec(),
+        signed_at: Some(timestamp(witnessed.checkpoint.signed_at)),
+    }
+}
+
+pub(super) fn leaf(leaf: Leaf) -> wire::Leaf {
+    let text = |(field, text): (String, serde_json::Value)| Some((field, text.as_str()?.to_owned()));
+    wire::Leaf { line: leaf.line, texts: leaf.texts.into_iter().filter_map(text).collect() }
+}
+
+pub(super) fn proof(hashes: Vec<Hash>) -> wire::Proof {
+    wire::Proof { hashes: hashes.into_iter().map(|hash| hash.0.to_vec()).collect() }
 }
 
 fn person(person: Person) -> wire::Person {

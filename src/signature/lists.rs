@@ -112,11 +112,20 @@ impl Lists {
         }
         let present = signature.verify(text.as_bytes()).ok_or(Problem::OtherText)?;
         let key = signature.key();
+        self.counts(key, signer)?;
+        Ok(Verified { key: key.fingerprint(), present })
+    }
+
+    /// Whether the person may sign approvals with this key.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn counts(&self, key: &PublicKey, signer: &Signer<'_>) -> Result<(), Problem> {
         if self.revoked.iter().any(|revoked| revoked.is(key)) {
             return Err(Problem::KeyRevoked);
         }
-        self.allows(key, signer)?;
-        Ok(Verified { key: key.fingerprint(), present })
+        self.allows(key, signer)
     }
 
     /// One line that lets the person use the key is enough, whatever the others say.

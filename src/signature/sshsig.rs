@@ -63,14 +63,33 @@ impl Signature {
         self.key.verify(&self.signed(text), &self.raw)
     }
 
+    /// Like [`Self::verify`], of a text that is gone and has left its SHA-512. `None` as well if the signature is one over
+    /// the text's SHA-256, as nobody but `ssh-keygen -O hashalg=sha256` makes them.
+    #[must_use]
+    pub fn verify_hashed(&self, sha512: &[u8; 64]) -> Option<bool> {
+        match self.hash {
+            Hash::Sha256 => None,
+            Hash::Sha512 => self.key.verify(&self.signed_hash("sha512", sha512), &self.raw),
+        }
+    }
+
+    /// Whether it is a signature over its text's SHA-512.
+    #[must_use]
+    pub fn is_over_sha512(&self) -> bool {
+        self.hash == Hash::Sha512
+    }
+
     /// What is signed: the text's hash, and what it is for.
     fn signed(&self, text: &[u8]) -> Vec<u8> {
-        let (name, hash) = match self.hash {
-            Hash::Sha256 => ("sha256", Sha256::digest(text).to_vec()),
-            Hash::Sha512 => ("sha512", Sha512::digest(text).to_vec()),
-        };
+        match self.hash {
+            Hash::Sha256 => self.signed_hash("sha256", &Sha256::digest(text)),
+            Hash::Sha512 => self.signed_hash("sha512", &Sha512::digest(text)),
+        }
+    }
+
+    fn signed_hash(&self, name: &str, hash: &[u8]) -> Vec<u8> {
         let mut signed = MAGIC.to_vec();
-        for part in [self.namespace.as_bytes(), b"", name.as_bytes(), &hash] {
+        for part in [self.namespace.as_bytes(), b"", name.as_bytes(), hash] {
             push(&mut signed, part);
         }
         signed

@@ -13,19 +13,26 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 pub use self::filter::{GrantFilter, HeldGrant, Overdue, Part, RequestFilter, Slice};
-use crate::access::{
-    change::Change,
-    event::{Event, Recorded},
-    freeze::Freeze,
-    grant::Grant,
-    handle::LeaseId,
-    id::{GrantId, RequestId},
-    limits::Held,
-    policy::Scope,
-    request::Request,
-    target::TargetName,
-    text::IdempotencyKey,
-    totals::Totals,
+use crate::{
+    access::{
+        change::Change,
+        event::{Event, Recorded},
+        freeze::Freeze,
+        grant::Grant,
+        handle::LeaseId,
+        id::{GrantId, RequestId},
+        limits::Held,
+        policy::Scope,
+        request::Request,
+        retention::{Erasure, Past, PastFreeze},
+        target::TargetName,
+        text::IdempotencyKey,
+        totals::Totals,
+    },
+    ledger::{
+        leaf::Leaf,
+        tree::{Hash, Node},
+    },
 };
 
 /// One thing to commit.
@@ -37,8 +44,40 @@ pub enum Write<'a> {
     Grant(&'a Change<Grant>),
     /// A freeze's change, with its event.
     Freeze(&'a Change<Freeze>),
+    /// Texts that go, with the event that says so.
+    Erasure(&'a Erasure),
     /// A fact that changes nothing: an attempt that was refused.
     Fact(&'a Event),
+    /// A statement about the log as it is. It isn't an event: it would change what it is about.
+    Checkpoint(&'a Checkpoint),
+    /// What a witness says of a checkpoint that is kept. It takes the place of what he said of it before.
+    Cosignature(&'a Cosignature),
+}
+
+/// A signed statement of the log's size and root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// How many events it is about.
+    pub size: u64,
+    /// Their tree's root.
+    pub root: Hash,
+    /// The signed note, without what witnesses signed.
+    pub note: String,
+    /// When it was signed.
+    pub signed_at: DateTime<Utc>,
+}
+
+/// A witness's signature of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cosignature {
+    /// The checkpoint's size.
+    pub size: u64,
+    /// The name of the witness's key.
+    pub witness: String,
+    /// The note's line, without its end.
+    pub line: String,
+    /// The time that the witness signed.
+    pub cosigned_at: DateTime<Utc>,
 }
 
 impl Write<'_> {
@@ -49,7 +88,10 @@ impl Write<'_> {
             Self::Request(change) => Self::Request(change),
             Self::Grant(change) => Self::Grant(change),
             Self::Freeze(change) => Self::Freeze(change),
+            Self::Erasure(erasure) => Self::Erasure(erasure),
             Self::Fact(event) => Self::Fact(event),
+            Self::Checkpoint(checkpoint) => Self::Checkpoint(checkpoint),
+            Self::Cosignature(cosignature) => Self::Cosignature(cosignature),
         }
     }
 }
@@ -96,6 +138,42 @@ pub struct Due {
     pub revoking: Vec<(GrantId, TargetName)>,
     /// Whether some target has more of these than it may have in one answer.
     pub is_cut: bool,
+}
+
+/// The log as a tree, and what was said of it. Every read sees all that was committed before it began.
+#[async_trait]
+pub trait Ledger: Debug + Send + Sync {
+    /// Leaves of the log's tree after a place in the log, in order, with the texts that are kept, at most `limit`.
+    async fn leaves(&self, sequence: i64, limit: u32) -> Result<Vec<Leaf>, StoreError>;
+
+    /// The hashes of complete subtrees of the log, in the order in which they are asked for.
+    async fn nodes(&self, nodes: &[Node]) -> Result<Vec<Hash>, StoreError>;
+
+    /// The last checkpoint.
+    async fn last_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError>;
+
+    /// The first checkpoint that is about this many events or more.
+    async fn checkpoint_of(&self, size: u64) -> Result<Option<Checkpoint>, StoreError>;
+
+    /// What witnesses said of the checkpoint of this size, in the order of their names.
+    async fn cosignatures(&self, size: u64) -> Result<Vec<Cosignature>, StoreError>;
+
+    /// The latest time at which a witness signed any checkpoint.
+    async fn last_cosigned_at(&self) -> Result<Option<DateTime<Utc>>, StoreError>;
+}
+
+/// What is over for so long that its texts may go, and that nothing is left of them.
+#[async_trait]
+pub trait Retention: Debug + Send + Sync {
+    /// Exceptions that have their texts and were over before `until`, the oldest first, at most `limit`. Whether they
+    /// really were, the rule decides ([`Erasure::of`]).
+    async fn past(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<Past>, StoreError>;
+
+    /// Freezes that have their texts and were thawed before `until`, the oldest thaw first, at most `limit`.
+    async fn past_freezes(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<PastFreeze>, StoreError>;
+
+    /// Removes what erased texts left behind in the store's files. False if somebody reads, so that it must be tried again.
+    async fn scrub(&self) -> Result<bool, StoreError>;
 }
 
 /// Keeps requests, grants and the audit log. Every read sees all that was committed before it began.
@@ -156,6 +234,12 @@ pub trait Store: Debug + Send + Sync {
         sequence: i64,
         limit: u32,
     ) -> Result<Vec<Recorded>, StoreError>;
+
+    /// What its texts may be erased of.
+    fn retention(&self) -> &dyn Retention;
+
+    /// The log as a tree.
+    fn ledger(&self) -> &dyn Ledger;
 
     /// The place of the last event in the log; 0 if there is none.
     async fn last_sequence(&self) -> Result<i64, StoreError>;

@@ -6,41 +6,57 @@ use std::{pin::Pin, sync::Arc};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Notify, watch as channel};
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, info, warn};
 
 use crate::{
-    broker::{Broker, Error},
+    broker::{Broker, Error, Extent, TextsErased, Unsigned, Witness},
     clock::Clock,
     schedule::Schedule,
 };
 
 /// The pause after something that the store refused.
 const STORE_PAUSE: TimeDelta = TimeDelta::seconds(1);
+/// How often it is tried to remove what erased texts left in files: whoever reads is done in a moment.
+const SCRUB_TRIES: u32 = 60;
 /// How long a chore sleeps at most: endings can begin, and clocks can be set, without anybody telling it.
 const LOOK_AGAIN: TimeDelta = TimeDelta::minutes(1);
+
+/// How often all of the log is computed anew.
+const WHOLE_AGAIN: TimeDelta = TimeDelta::days(1);
+/// How long at most to wait for a Vault that didn't sign.
+const SIGN_AGAIN: TimeDelta = TimeDelta::seconds(10);
+/// How long to wait for a witness that didn't take a checkpoint, at first and at most.
+const SHOW_AGAIN: TimeDelta = TimeDelta::seconds(2);
+const SHOW_AGAIN_MAX: TimeDelta = TimeDelta::minutes(5);
+/// How often it is told of what goes on being wrong.
+const TELL_AGAIN: TimeDelta = TimeDelta::hours(1);
 
 /// A loop that runs until the daemon stops, with its name.
 pub type Chore = (&'static str, Pin<Box<dyn Future<Output = ()> + Send>>);
 
-/// When the two chores run that have a schedule.
+/// When the chores run that have a schedule.
 #[derive(Debug)]
 pub struct Schedules {
     /// When every open grant is looked at.
     pub sweep: channel::Sender<Schedule>,
     /// When Vault and the records are compared.
     pub reconcile: channel::Sender<Schedule>,
+    /// When texts go that were kept for long enough.
+    pub retention: channel::Sender<Schedule>,
 }
 
 impl Schedules {
     /// Begins with these.
     #[must_use]
-    pub fn new(sweep: Schedule, reconcile: Schedule) -> Self {
-        Self { sweep: channel::Sender::new(sweep), reconcile: channel::Sender::new(reconcile) }
+    pub fn new(sweep: Schedule, reconcile: Schedule, retention: Schedule) -> Self {
+        let [sweep, reconcile, retention] = [sweep, reconcile, retention].map(channel::Sender::new);
+        Self { sweep, reconcile, retention }
     }
 
     /// Goes on with these.
-    pub fn replace(&self, sweep: Schedule, reconcile: Schedule) {
-        for (now, next) in [(&self.sweep, sweep), (&self.reconcile, reconcile)] {
+    pub fn replace(&self, sweep: Schedule, reconcile: Schedule, retention: Schedule) {
+        let all = [(&self.sweep, sweep), (&self.reconcile, reconcile), (&self.retention, retention)];
+        for (now, next) in all {
             now.send_if_modified(|now| {
                 let differs = *now != next;
                 *now = next;
@@ -64,11 +80,18 @@ pub struct Chores {
 }
 
 impl Chores {
-    /// All of them; the schedules say when two of them run, beside at once and when the schedules are changed.
+    /// All of them; the schedules say when the last ones run. The sweep and the reconciliation do so at once, too, and when
+    /// their schedules are changed.
     #[must_use]
     pub fn all(&self, schedules: &Schedules) -> Vec<Chore> {
-        let [sweep, reconcile] = [&schedules.sweep, &schedules.reconcile].map(channel::Sender::subscribe);
-        vec![
+        let Schedules { sweep, reconcile, retention } = schedules;
+        let [sweep, reconcile, retention] = [sweep, reconcile, retention].map(channel::Sender::subscribe);
+        let witnesses = self
+            .broker
+            .witnesses()
+            .into_iter()
+            .map(|witness| -> Chore { ("witness", Box::pin(self.clone().show_checkpoints(witness))) });
+        let chores: Vec<Chore> = vec![
             ("deadlines", Box::pin(self.clone().load_deadlines())),
             ("rescan", Box::pin(self.clone().look_through())),
             ("recording", Box::pin(self.clone().record())),
@@ -76,7 +99,12 @@ impl Chores {
             ("alarms", Box::pin(self.clone().raise_alarms())),
             ("sweep", Box::pin(self.clone().sweep(sweep))),
             ("reconciliation", Box::pin(self.clone().reconcile(reconcile))),
-        ]
+            ("retention", Box::pin(self.clone().erase_texts(retention))),
+        ];
+        let signing = self.broker.signs_the_log();
+        let signing =
+            signing.then(|| -> Chore { ("checkpoints", Box::pin(self.clone().sign_checkpoints())) });
+        chores.into_iter().chain(signing).chain(witnesses).collect()
     }
 
     /// One with the configuration that is in force now.
@@ -167,8 +195,131 @@ impl Chores {
             }
             tokio::select! {
                 () = self.reconcile.notified() => {}
+                () = self.broker.reconciliation_wanted() => {}
                 () = self.rest_until_next(&mut schedule) => {}
             }
+        }
+    }
+
+    /// Erases the texts that were kept for long enough. Never at once: whoever wrote too short a time has until then to
+    /// notice, and what is erased doesn't come back.
+    async fn erase_texts(self, mut schedule: channel::Receiver<Schedule>) {
+        loop {
+            let due_at = schedule.borrow_and_update().next_after(self.clock.now());
+            self.rest_until_next(&mut schedule).await;
+            if self.stopping.is_cancelled() {
+                return;
+            }
+            // Another schedule ends the rest, too.
+            if self.clock.now() >= due_at {
+                self.erase_texts_once(&self.broker()).await;
+            }
+        }
+    }
+
+    async fn erase_texts_once(&self, broker: &Broker) {
+        match broker.erase_texts().await {
+            Ok(TextsErased { requests: 0, freezes: 0, more: false }) => {}
+            Ok(TextsErased { requests, freezes, more }) => info!(
+                "event.action" = "texts-erased",
+                "hallpass.requests" = requests,
+                "hallpass.freezes" = freezes,
+                "the texts of {requests} requests and {freezes} freezes were erased{}",
+                if more { "; there are more for the next time" } else { "" }
+            ),
+            Err(failure) => failed(&failure, "texts that were kept for long enough could not be erased"),
+        }
+        self.scrub(broker).await;
+    }
+
+    /// Also when nothing was erased now: the last time may have been cut short.
+    async fn scrub(&self, broker: &Broker) {
+        for _ in 0..SCRUB_TRIES {
+            match broker.scrub().await {
+                Ok(true) => return,
+                Ok(false) => self.rest_until(self.clock.now() + STORE_PAUSE).await,
+                Err(failure) => {
+                    return failed(&failure, "what erased texts left in files could not be removed");
+                }
+            }
+        }
+        warn!(
+            "event.action" = "erased-texts-linger",
+            "somebody reads the database all the time, so its -wal file may still have texts that were erased"
+        );
+    }
+
+    /// Signs the log when it has grown, and looks at all of it at the start and once a day.
+    async fn sign_checkpoints(self) {
+        let (mut whole_at, mut told_at) = (self.clock.now(), None);
+        while !self.stopping.is_cancelled() {
+            let begun_at = self.clock.now();
+            let extent = if begun_at >= whole_at { Extent::Whole } else { Extent::SinceLast };
+            let signed = self.broker.sign_log(extent).await;
+            if !matches!(signed, Err(Unsigned::Store(_))) && extent == Extent::Whole {
+                whole_at = begun_at + WHOLE_AGAIN;
+            }
+            let interval = self.broker.checkpoint_interval();
+            let pause = match signed {
+                Ok(()) => interval,
+                Err(Unsigned::Broken(problem)) => {
+                    // It stays so; an alarm that nobody heard is raised again.
+                    if told_at.is_none_or(|told| begun_at - told >= TELL_AGAIN) {
+                        self.broker.tell_broken(&problem);
+                        told_at = Some(begun_at);
+                    }
+                    interval
+                }
+                Err(failure) => {
+                    let failure: &dyn std::error::Error = &failure;
+                    warn!(
+                        "event.action" = "checkpoint-failed",
+                        error = failure,
+                        "the audit log wasn't signed"
+                    );
+                    interval.min(SIGN_AGAIN)
+                }
+            };
+            self.wait_until(begun_at + pause, std::future::pending()).await;
+        }
+    }
+
+    /// Shows each checkpoint to one witness, for as long as it takes: no other waits for this one.
+    async fn show_checkpoints(self, witness: Arc<dyn Witness>) {
+        let (mut signed, mut kept, mut failures) = (self.broker.signed_sizes(), 0, Failures::default());
+        while !self.stopping.is_cancelled() {
+            signed.borrow_and_update();
+            let broker = self.broker();
+            let shown = broker.show(&*witness, &mut kept).await;
+            let now = self.clock.now();
+            self.broker.was_asked(&*witness);
+            match shown {
+                Ok(()) => {
+                    failures = Failures::default();
+                    let news = async { drop(signed.changed().await) };
+                    self.wait_until(now + broker.refresh_after(&*witness), news).await;
+                }
+                Err(why) => {
+                    if failures.is_news(now) {
+                        broker.tell_unseen(&*witness, &why);
+                    }
+                    let again_at = now + failures.pause().min(broker.refresh_after(&*witness));
+                    self.wait_until(again_at, std::future::pending()).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for a time or for something else, whichever comes first.
+    async fn wait_until(&self, at: DateTime<Utc>, other: impl Future<Output = ()>) {
+        let time = async {
+            while self.clock.now() < at && !self.stopping.is_cancelled() {
+                self.rest_until(at).await;
+            }
+        };
+        tokio::select! {
+            () = time => {}
+            () = other => {}
         }
     }
 
@@ -194,7 +345,47 @@ impl Chores {
     }
 }
 
+/// How often in a row something failed.
+#[derive(Debug, Default)]
+struct Failures {
+    count: u32,
+    told_at: Option<DateTime<Utc>>,
+}
+
+impl Failures {
+    /// Whether one more is to be told of: the first, and from then on one an hour.
+    fn is_news(&mut self, now: DateTime<Utc>) -> bool {
+        let is_news = self.told_at.is_none_or(|told| now - told >= TELL_AGAIN);
+        if is_news {
+            self.told_at = Some(now);
+        }
+        is_news
+    }
+
+    /// How long to wait before the next try: twice as long as before the last, up to a bound.
+    fn pause(&mut self) -> TimeDelta {
+        let pause = SHOW_AGAIN * (1 << self.count.min(16));
+        self.count += 1;
+        pause.min(SHOW_AGAIN_MAX)
+    }
+}
+
 fn failed(failure: &Error, what: &'static str) {
     let failure: &dyn std::error::Error = failure;
     error!("event.action" = "sweep-failed", error = failure, "{what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_fails_waits_twice_as_long_up_to_a_bound_and_is_told_of_once_an_hour() {
+        let mut failures = Failures::default();
+        let pauses: Vec<i64> = (0..10).map(|_| failures.pause().num_seconds()).collect();
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        let at = |minutes| DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes);
+        let told: Vec<bool> = [0, 1, 59, 60, 61].into_iter().map(|m| failures.is_news(at(m))).collect();
+        assert_eq!(told, [true, false, false, true, false]);
+    }
 }

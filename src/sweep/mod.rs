@@ -5,7 +5,8 @@
 //!    a grant began to end -----+--> pass: try to end each, within the queue's bounds
 //!    a try ended, or is due ---'
 //!                              the chores beside it: load deadlines, look the store through, record what is kept,
-//!                              let requests lapse, raise alarms, sweep, reconcile
+//!                              let requests lapse, raise alarms, sweep, reconcile, erase texts, sign the log, show that to
+//!                              witnesses
 //! ```
 //!
 //! The pass itself never waits for the store: what it needs is in memory, so that neither a flood of requests nor a lost

@@ -175,3 +175,57 @@ pub(super) struct LookUpSelf {}
 #[derive(Endpoint)]
 #[endpoint(path = "auth/token/renew-self", method = "POST")]
 pub(super) struct RenewSelf {}
+
+/// Reads the public halves of a transit key: `GET <mount>/keys/<name>`.
+///
+/// Source: <https://developer.hashicorp.com/vault/api-docs/secret/transit#read-key>.
+#[derive(Endpoint)]
+#[endpoint(path = "{self.mount}/keys/{self.key}", method = "GET", response = "TransitKeys")]
+pub(super) struct ReadTransitKeys {
+    #[endpoint(skip)]
+    pub(super) mount: String,
+    #[endpoint(skip)]
+    pub(super) key: String,
+}
+
+/// A transit key as Vault shows it.
+#[derive(Deserialize)]
+pub(super) struct TransitKeys {
+    /// The kind: `ed25519`, …
+    pub(super) r#type: String,
+    /// Whether each use makes a key of its own out of a context, which isn't given here.
+    #[serde(default)]
+    pub(super) derived: bool,
+    /// By version.
+    #[serde(default)]
+    pub(super) keys: HashMap<String, TransitKey>,
+}
+
+/// One version of a transit key.
+#[derive(Deserialize)]
+pub(super) struct TransitKey {
+    /// In base64.
+    #[serde(default)]
+    pub(super) public_key: String,
+}
+
+/// Signs by a transit key: `POST <mount>/sign/<name>`.
+///
+/// Source: <https://developer.hashicorp.com/vault/api-docs/secret/transit#sign-data>.
+#[derive(Endpoint)]
+#[endpoint(path = "{self.mount}/sign/{self.key}", method = "POST", response = "TransitSigned")]
+pub(super) struct SignByTransit {
+    #[endpoint(skip)]
+    pub(super) mount: String,
+    #[endpoint(skip)]
+    pub(super) key: String,
+    /// What is signed, in base64.
+    pub(super) input: String,
+}
+
+/// A signature.
+#[derive(Deserialize)]
+pub(super) struct TransitSigned {
+    /// `vault:v<version>:` and base64.
+    pub(super) signature: String,
+}

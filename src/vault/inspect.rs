@@ -15,15 +15,15 @@ use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 
 pub use self::answers::{
-    Connection, DatabaseRole, Engine, Excess, Inspection, Mount, OwnToken, Place, SecretId, Seen, TokenRole,
-    Tuning,
+    Connection, DatabaseRole, Engine, Excess, Inspection, LedgerKey, Mount, OwnToken, Place, SecretId, Seen,
+    TokenRole, Tuning,
 };
 use self::{
     answers::PolicyText,
     forms::{LookUpSecretId, ReadSettings},
 };
 use super::{
-    MissingCapability, VaultError,
+    MissingCapability, TransitKey, VaultError,
     capabilities::{Granted, grants, reads},
     endpoints::AskCapabilities,
     error::{Failure, Operation},
@@ -47,6 +47,8 @@ pub struct Asked {
     pub paths: Vec<String>,
     /// The policies of the grants' tokens.
     pub policies: Vec<String>,
+    /// The key that signs the log, if it is in Vault.
+    pub ledger_key: Option<TransitKey>,
 }
 
 /// Looks at everything, one call after the other: nobody waits for it but a person.
@@ -65,6 +67,8 @@ pub(super) async fn inspect(lane: &Lane, asked: &Asked) -> Result<Inspection, Va
         tunings: BTreeMap::new(),
         places: BTreeMap::new(),
         policies: BTreeMap::new(),
+        ledger_key: Seen::NotAsked,
+        may_sign: Seen::NotAsked,
         logged_out: Ok(()),
         own,
     };
@@ -72,6 +76,10 @@ pub(super) async fn inspect(lane: &Lane, asked: &Asked) -> Result<Inspection, Va
     for name in &asked.policies {
         let policy: Seen<PolicyText> = look.settings(&format!("sys/policies/acl/{name}")).await;
         seen.policies.insert(name.clone(), policy.map(|found| found.policy));
+    }
+    if let Some(key) = &asked.ledger_key {
+        seen.ledger_key = look.settings(&key.key_path()).await;
+        seen.may_sign = look.may_sign(key).await;
     }
     seen.logged_out = look.log_out(&seen.own).await;
     Ok(seen)
@@ -145,6 +153,18 @@ impl Look<'_> {
         let asked: Vec<String> = paths.iter().cloned().chain(more).collect();
         match self.lane.ask(|| AskCapabilities { paths: asked.clone() }).await {
             Ok(answer) => Seen::There(excess(&asked, &answer.data.unwrap_or_default())),
+            Err(failure) => self.unseen(&ASK, &failure, &[]),
+        }
+    }
+
+    /// Whether the daemon may sign by a key.
+    async fn may_sign(&mut self, key: &TransitKey) -> Seen<bool> {
+        if self.silent {
+            return Seen::NotAsked;
+        }
+        let path = key.sign_path();
+        match self.lane.ask(|| AskCapabilities { paths: vec![path.clone()] }).await {
+            Ok(answer) => Seen::There(grants(&answer.data.unwrap_or_default(), &path, "update")),
             Err(failure) => self.unseen(&ASK, &failure, &[]),
         }
     }

@@ -3,7 +3,7 @@
 //! | lane | verbs | bound |
 //! |---|---|---|
 //! | people's | `mint`, `read_wrapped`, `shorten`, `wrapping_unopened`, `missing` | [`PEOPLE_MAX`], then in line |
-//! | of endings | `revoke_*`, `lease_gone`, `leases`, `gave_up`, `time` | the caller's own |
+//! | of endings | `revoke_*`, `lease_gone`, `leases`, `gave_up`, `time`, `public_keys`, `sign` | the caller's own |
 //!
 //! It can be set up while Vault is down, and takes nothing from the environment.
 
@@ -26,6 +26,7 @@ use super::{
     lane::Lane,
     login::{AppRole, LOGIN_TIMEOUT, Login},
     settings::{Settings, SetupError, check},
+    transit::TransitKey,
 };
 use crate::{
     access::{
@@ -109,6 +110,25 @@ impl VaultIssuer {
     /// If Vault can't be reached or refuses the login. Whatever else goes wrong is part of the answer.
     pub async fn inspect(&self, asked: &Asked) -> Result<Inspection, VaultError> {
         inspect::inspect(&self.0.endings, asked).await
+    }
+
+    /// The public halves of a transit key, by version.
+    ///
+    /// # Errors
+    ///
+    /// If Vault doesn't answer, or the key isn't a plain Ed25519 one.
+    pub async fn public_keys(&self, key: &TransitKey) -> Result<BTreeMap<u32, [u8; 32]>, VaultError> {
+        self.0.endings.public_keys(key).await
+    }
+
+    /// Signs bytes by a transit key. Answers with the key's version and the signature's 64 bytes. There is one caller, who
+    /// signs one thing at a time, so that no flood of claims can keep the log from being signed.
+    ///
+    /// # Errors
+    ///
+    /// If Vault doesn't.
+    pub async fn sign(&self, key: &TransitKey, bytes: &[u8]) -> Result<(u32, [u8; 64]), VaultError> {
+        self.0.endings.sign(key, bytes).await
     }
 
     /// A place among the people's calls. Who comes first is served first, and who waits too long is refused, before

@@ -17,6 +17,7 @@ mod login;
 mod observe;
 mod settings;
 pub mod simulated;
+mod transit;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,6 +38,7 @@ pub use self::{
     issuer::VaultIssuer,
     settings::{Settings, SetupError},
     simulated::SimulatedIssuer,
+    transit::TransitKey,
 };
 
 /// A fresh token that can read one credential path, and dies within its first TTL unless it is renewed.

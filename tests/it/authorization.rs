@@ -5,20 +5,28 @@ use std::{collections::BTreeMap, time::Duration};
 
 use hallpass::{
     access::{policy::Policy, target::Target},
+    clock::Clock,
+    ledger::{
+        checkpoint::{Checkpoint as Statement, Signed},
+        note::SigningKey,
+        tree::Hash,
+    },
+    store::{Checkpoint, Store, Write},
     wire::{
-        ApproveRequestRequest, ClaimGrantRequest, DenyRequestRequest, FreezeTargetsRequest,
-        GetExceptionRequest, GetGrantRequest, GetRequestRequest, GetTargetRequest, Grant,
-        ListExceptionsRequest, ListFreezesRequest, ListGrantsRequest, ListRequestsRequest,
-        ListTargetsRequest, Method, ReleaseGrantRequest, Request, RevokeGrantRequest, SubmitRequestRequest,
+        AddCosignatureRequest, ApproveRequestRequest, ClaimGrantRequest, DenyRequestRequest,
+        FreezeTargetsRequest, GetCheckpointRequest, GetExceptionRequest, GetGrantRequest, GetRequestRequest,
+        GetTargetRequest, Grant, ListExceptionsRequest, ListFreezesRequest, ListGrantsRequest,
+        ListLeavesRequest, ListRequestsRequest, ListTargetsRequest, Method, ProveConsistencyRequest,
+        ProveInclusionRequest, ReleaseGrantRequest, Request, RevokeGrantRequest, SubmitRequestRequest,
         SummarizeExceptionsRequest, ThawTargetsRequest, WatchRequestsRequest, WithdrawRequestRequest,
         exception_service_client::ExceptionServiceClient, freeze_service_client::FreezeServiceClient,
-        grant_service_client::GrantServiceClient,
+        grant_service_client::GrantServiceClient, ledger_service_client::LedgerServiceClient,
     },
 };
 use tonic::{Code, Request as Call, Status};
 
 use crate::{
-    support::sim::{Sim, TARGETS, policy},
+    support::sim::{ORIGIN, Sim, TARGETS, policy, witness_key},
     wire::Served,
 };
 
@@ -132,6 +140,19 @@ impl Cell<'_> {
         self.grants().claim_grant(self.owner(claim)).await.unwrap().into_inner().grant.unwrap()
     }
 
+    /// Makes sure that something is recorded and said of it.
+    async fn signed(&self) -> Signed {
+        self.pending().await;
+        let store = &self.served.sim.store;
+        let size = store.last_sequence().await.unwrap().unsigned_abs();
+        let (root, signed_at) = (Hash::of_nothing(), self.served.sim.clock.now());
+        let key = SigningKey::from_seed(ORIGIN, &[1; 32]).unwrap();
+        let signed = Signed::sign(Statement::new(ORIGIN, size, root).unwrap(), &key).unwrap();
+        let checkpoint = Checkpoint { size, root, note: signed.to_string(), signed_at };
+        store.commit(&[Write::Checkpoint(&checkpoint)]).await.unwrap();
+        signed
+    }
+
     async fn frozen(&self) {
         let reason = "a breach".to_owned();
         let freeze = FreezeTargetsRequest { target: TARGET.to_owned(), reason, end_grants: false };
@@ -150,6 +171,10 @@ impl Cell<'_> {
 
     fn exceptions(&self) -> ExceptionServiceClient<tonic::transport::Channel> {
         ExceptionServiceClient::new(self.served.channel())
+    }
+
+    fn ledger(&self) -> LedgerServiceClient<tonic::transport::Channel> {
+        LedgerServiceClient::new(self.served.channel())
     }
 
     fn freezes(&self) -> FreezeServiceClient<tonic::transport::Channel> {
@@ -257,6 +282,31 @@ impl Cell<'_> {
             }
             Method::ListFreezes => {
                 outcome(self.freezes().list_freezes(self.as_actor(ListFreezesRequest {})).await)
+            }
+            Method::GetCheckpoint => {
+                self.signed().await;
+                let get = GetCheckpointRequest { size_min: 1 };
+                outcome(self.ledger().get_checkpoint(self.as_actor(get)).await)
+            }
+            Method::ListLeaves => {
+                outcome(self.ledger().list_leaves(self.as_actor(ListLeavesRequest::default())).await)
+            }
+            Method::ProveInclusion => {
+                self.pending().await;
+                let prove = ProveInclusionRequest { sequence: 1, size: 1 };
+                outcome(self.ledger().prove_inclusion(self.as_actor(prove)).await)
+            }
+            Method::ProveConsistency => {
+                self.pending().await;
+                let prove = ProveConsistencyRequest { former_size: 1, size: 1 };
+                outcome(self.ledger().prove_consistency(self.as_actor(prove)).await)
+            }
+            Method::AddCosignature => {
+                let (signed, now) = (self.signed().await, self.served.sim.clock.now());
+                let line = witness_key().cosign(signed.note().text(), now).unwrap();
+                let size = signed.checkpoint().size().cast_signed();
+                let add = AddCosignatureRequest { size, signatures: format!("{line}\n") };
+                outcome(self.ledger().add_cosignature(self.as_actor(add)).await)
             }
         }
     }

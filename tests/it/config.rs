@@ -3,6 +3,8 @@
 
 mod deciding;
 mod identity;
+mod ledger;
+mod retention;
 mod targets;
 
 use std::{
@@ -214,7 +216,7 @@ notify = ["a@example"]
 credential_path = "/database/creds/*"
 "#;
     let expected = r#"
-hallpassd.toml:2: colour: is not a key that is known here; there are: alarm, approvals, identity, log, reconcile, roles, schedule, server, store, targets, vault
+hallpassd.toml:2: colour: is not a key that is known here; there are: alarm, approvals, identity, ledger, log, reconcile, retention, roles, schedule, server, store, targets, vault
 hallpassd.toml:5: server.listen: must be an IP address and a port, like "127.0.0.1:7643" or "[::1]:7643"
 hallpassd.toml:6: server.plaintext: must be true or false, without quotes
 hallpassd.toml:8: vault.role_id: is missing; write the role id of the daemon's AppRole
@@ -235,7 +237,7 @@ hallpassd.toml:30: targets.orders-ro.claim_within: must be a length of time in q
 hallpassd.toml:32: targets.orders-ro.approvers: is empty, so that nobody could ever approve; write a group (to close the target, empty requesters instead)
 hallpassd.toml:33: targets.orders-ro.approvals_required: must be a whole number from 1 to 10
 hallpassd.toml:34: targets.orders-ro.early_revocation: must be one of "ends_sessions", "stops_new_logins", "expires_only"
-hallpassd.toml:35: targets.orders-ro.notify: is not a key that is known here; there are: approval_signed, approvals_of, approvals_required, approver_persons, approvers, approvers_may_narrow, approvers_may_shorten, claim_within, credential_path, decide_within, description, early_revocation, grants_max, grants_per_person_max, hours, hours_time_zone, pause, reason_min, requester_persons, requesters, statement_min, ticket_pattern, ticket_required, vault_policy, window_default, window_max
+hallpassd.toml:35: targets.orders-ro.notify: is not a key that is known here; there are: approval_signed, approvals_of, approvals_required, approver_persons, approvers, approvers_may_narrow, approvers_may_shorten, claim_within, cosigned_within, credential_path, decide_within, description, early_revocation, grants_max, grants_per_person_max, hours, hours_time_zone, pause, reason_min, requester_persons, requesters, statement_min, ticket_pattern, ticket_required, vault_policy, window_default, window_max
 hallpassd.toml:37: targets."Orders RW": is not a target's name: it takes 1 to 63 of a-z, 0-9 and '-', beginning with a letter
 hallpassd.toml:37: targets."Orders RW".approvers: is missing; write the groups that may approve it
 hallpassd.toml:37: targets."Orders RW".claim_within: is missing; write how long an approval waits to be claimed, like "2h"
@@ -527,7 +529,7 @@ fn the_sample_shows_every_key_and_no_other() {
     for line in SAMPLE.lines() {
         if let Some(header) = line.trim_start_matches("# ").strip_prefix('[') {
             let name = header.trim_end_matches(']');
-            let named = ["targets.", "identity.oidc.", "identity.persons."];
+            let named = ["targets.", "identity.oidc.", "identity.persons.", "ledger.witnesses."];
             let chosen = named.into_iter().find(|above| name.starts_with(above));
             section = chosen.map_or(name.to_owned(), |above| format!("{above}<name>"));
         } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ")
@@ -546,8 +548,8 @@ fn the_sample_shows_every_key_and_no_other() {
 
 /// The sample with what it has behind a '#', except for files that only some have.
 pub fn with_commented_keys() -> String {
-    const FILES: [&str; 5] =
-        ["ca_file", "crl_file", "keys_file", "allowed_signers_file", "revoked_keys_file"];
+    const FILES: [&str; 6] =
+        ["ca_file", "crl_file", "keys_file", "allowed_signers_file", "revoked_keys_file", "key_file"];
     let line = |line: &str| match line.strip_prefix("# ") {
         Some(active) if active.starts_with("ca_file = \"credential:client-ca\"") => {
             "ca_file = \"credential:tls-cert\"".to_owned()

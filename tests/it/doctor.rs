@@ -44,9 +44,17 @@ impl Diagnosis {
             "{self:#?}"
         );
         let about: Vec<_> = self.findings.iter().map(|finding| finding["about"].as_str().unwrap()).collect();
-        for looked_at in
-            ["vault http", "clocks", "secret id", "rights", "token role ", "target ", "policy ", "store "]
-        {
+        for looked_at in [
+            "vault http",
+            "clocks",
+            "secret id",
+            "rights",
+            "token role ",
+            "ledger key",
+            "target ",
+            "policy ",
+            "store ",
+        ] {
             assert!(about.iter().any(|about| about.starts_with(looked_at)), "{looked_at} in {about:?}");
         }
     }

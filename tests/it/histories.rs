@@ -5,7 +5,7 @@
 //! 10,000; `SIM_SEED=7` with `one_history_in_full` plays that one alone and prints it.
 
 mod cast;
-mod chance;
+pub mod chance;
 mod checks;
 mod daemon;
 mod defects;

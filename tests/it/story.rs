@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use hallpass::wire::{AuditEvent, Exception, GrantState, RequestState, RevocationCause, Verdict};
+use hallpass::{
+    fsck,
+    wire::{AuditEvent, Exception, GrantState, RequestState, RevocationCause, Verdict},
+};
 use serde_json::Value;
 
 use crate::support::{json_of, world::World};
@@ -51,6 +54,10 @@ async fn a_developer_asks_the_lead_approves_the_window_closes_and_the_auditor_se
     let exception = audrey.exception(&asked).await.unwrap();
     check_exception(&exception);
     check_timeline(&exception, &asked.digest);
+
+    // What is in the database says the same everywhere, while the daemon runs.
+    let report = fsck::check(&world.database_file(), None).await.unwrap();
+    assert!(report.holds() && report.counts.grants == 1, "{}", report.text());
 }
 
 fn check_exception(exception: &Exception) {

@@ -71,7 +71,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server, and the issuer of its callers' tokens.
 pub struct Served {
-    sim: Sim,
+    pub sim: Sim,
     address: String,
     channel: Channel,
     key: EncodingKey,
@@ -114,6 +114,11 @@ impl Served {
         Self { sim, address, channel, key, server }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
@@ -128,7 +133,7 @@ impl Served {
     }
 
     /// A token that holds for ten minutes.
-    fn token_of(&self, name: &str, groups: &[&str]) -> String {
+    pub fn token_of(&self, name: &str, groups: &[&str]) -> String {
         let now = self.sim.clock.now().timestamp();
         let claims = json!({
             "iss": ISSUER, "aud": "hallpass", "sub": format!("id-of-{name}"), "name": name,

@@ -28,7 +28,7 @@ fn ask() -> (RequestId, Ask) {
             name: "alice".into(),
         },
         duration: Duration::from_mins(90),
-        reason: Prose::new("order 4711 is stuck").unwrap(),
+        reason: Prose::new("order 4711 is stuck").unwrap().into(),
         ticket: Ticket::new("OPS-42").unwrap(),
         approvals_required: 1,
         not_before: None,
@@ -83,7 +83,7 @@ fn a_text_is_of_one_request() {
         Ask { target: "orders-rw".parse().unwrap(), ..ask.clone() },
         Ask { requester: Person { name: "bob".into(), ..ask.requester.clone() }, ..ask.clone() },
         Ask { duration: Duration::from_secs(1), ..ask.clone() },
-        Ask { reason: Prose::new("another").unwrap(), ..ask.clone() },
+        Ask { reason: Prose::new("another").unwrap().into(), ..ask.clone() },
         Ask { credential_path: "database/creds/hp-orders-rw".into(), ..ask.clone() },
     ];
     for other in others {

@@ -12,7 +12,9 @@ use crate::access::{
     grant::{Ending, Issued, Leased},
     handle::{Accessor, LeaseId},
     id::{GrantId, RequestId},
+    kept::{Erased, Reason, Text},
     request::Ask,
+    signing::Signed,
     terms::Terms,
     text::Prose,
     window::Window,
@@ -34,7 +36,7 @@ fn decided(by: &str, seconds: i64) -> Decision {
     let digest = Digest::parse(&format!("sha256:{}", "ab".repeat(32))).unwrap();
     Decision {
         approver: somebody(by),
-        statement: Prose::new("because").unwrap(),
+        statement: Prose::new("because").unwrap().into(),
         digest,
         decided_at: at(seconds),
         groups: BTreeSet::from(["leads".to_owned()]),
@@ -50,7 +52,7 @@ fn a_request(state: request::State) -> wire::Request {
         credential_path: "database/creds/x".into(),
         requester: somebody("dana"),
         duration: Duration::from_mins(30),
-        reason: Prose::new("a row is wrong").unwrap(),
+        reason: Prose::new("a row is wrong").unwrap().into(),
         ticket: None,
         approvals_required: 2,
         not_before: None,
@@ -215,4 +217,47 @@ fn an_event_says_what_is_known_and_leaves_the_rest_out() {
         ("object".into(), value(Kind::StructValue(object))),
     ]);
     assert_eq!(message.detail.unwrap().fields, expected);
+}
+
+/// What was written isn't there, and what is there isn't taken for it.
+#[test]
+fn an_erased_text_is_shown_by_its_digest_and_time() {
+    let [reason, statement, text, whole] = ["reason", "statement", "text", "request"].map(Digest::of_text);
+    let erased = |digest| Erased { digest, erased_at: at(50) };
+    let shown =
+        |digest: Digest| Some(wire::ErasedText { digest: digest.to_string(), erased_at: Some(shown_at(50)) });
+    let signed = Signed {
+        text: Text::Erased(erased(text)),
+        signature: "armor".into(),
+        key: "SHA256:key".into(),
+        present: true,
+    };
+    let decision = Decision {
+        statement: Text::Erased(erased(statement)),
+        signed: Some(Box::new(signed)),
+        ..decided("ada", 5)
+    };
+    let ask = Ask {
+        target: "orders-ro".parse().unwrap(),
+        credential_path: "database/creds/x".into(),
+        requester: somebody("dana"),
+        duration: Duration::from_mins(30),
+        reason: Reason::Erased { text: erased(reason), request: whole },
+        ticket: None,
+        approvals_required: 1,
+        not_before: None,
+        submitted_at: at(0),
+        key: None,
+        groups: [].into(),
+    };
+    let state = request::State::Claimed { claimed_at: at(6) };
+    let approvals = vec![Approval::recorded(decision)];
+    let request = Request { id: RequestId::new(at(0), 7), ask, approvals, state, revision: 4 };
+    let message = super::request(RequestView { request, grant: None, groups_missing: Vec::new() });
+    assert_eq!((message.reason.as_str(), message.reason_erased), ("", shown(reason)));
+    assert_eq!(message.digest, whole.to_string());
+    let [decision] = message.decisions.try_into().unwrap();
+    assert_eq!((decision.statement.as_str(), decision.statement_erased), ("", shown(statement)));
+    assert_eq!((decision.signed_text.as_str(), decision.signed_text_erased), ("", shown(text)));
+    assert_eq!((decision.signature.as_str(), decision.user_present), ("armor", true));
 }

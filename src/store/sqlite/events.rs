@@ -1,59 +1,124 @@
 //! The audit log: appending to it, and reading it in order. Nothing here changes or removes an event, and the table's
 //! triggers refuse it.
+//!
+//! A row is a leaf of the log's tree, with the hashes of the subtrees that it completes. So an event and its place in the
+//! tree are one statement of the transaction in which the change is that it tells of.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::{FromRow, QueryBuilder, Sqlite, sqlite::SqliteConnection};
 
 use super::{
     read::push_scope,
     readers::Readers,
-    rows::{Problem, corrupt, id, instant, millis, person, target},
+    rows::{Problem, corrupt, failed},
 };
 use crate::{
     access::{
-        actor::Actor,
-        event::{About, Event, Recorded},
+        event::{Event, Recorded},
+        freeze::Freeze,
         id::RequestId,
         policy::Scope,
+    },
+    ledger::{
+        leaf::Leaf,
+        tree::{Frontier, Hash, Node, Plan},
     },
     store::StoreError,
 };
 
-const SELECT: &str = "\
-    SELECT e.sequence, e.recorded_at, e.actor_kind, e.actor_subject, e.actor_name, e.kind, e.request_id, e.grant_id, \
-           e.target, e.detail \
-      FROM audit_events e";
+const SELECT: &str = "SELECT e.sequence, e.leaf, e.texts FROM audit_events e";
 
-/// The one writer is what makes the next place safe to compute; a trigger refuses any other.
-const APPEND: &str = "\
-    INSERT INTO audit_events (sequence, recorded_at, actor_kind, actor_subject, actor_name, kind, request_id, \
-                              grant_id, target, detail) \
-    VALUES ((SELECT coalesce(max(sequence), 0) + 1 FROM audit_events), ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+/// A trigger refuses any place but the next.
+const APPEND: &str = "INSERT INTO audit_events (sequence, leaf, hashes, texts) VALUES (?, ?, ?, ?)";
+
+/// One parameter however many they are.
+const SELECT_HASHES: &str = "\
+    SELECT e.sequence, e.hashes FROM audit_events e \
+     WHERE e.sequence IN (SELECT value FROM json_each(?)) ORDER BY e.sequence";
 
 /// Appends an event in the transaction that is under way, and answers with it in its place.
 pub(super) async fn append(
     connection: &mut SqliteConnection,
+    frontier: &mut Frontier,
     event: &Event,
 ) -> Result<Recorded, sqlx::Error> {
     let Event { at, actor, about, fact } = event;
     let (kind, detail) = fact.parts();
-    let (actor_kind, who) = match actor {
-        Actor::Person(person) => ("PERSON", Some(person)),
-        Actor::Daemon => ("DAEMON", None),
+    let sequence = i64::try_from(frontier.size() + 1).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let recorded = Recorded { sequence, at: *at, actor: actor.clone(), about: about.clone(), kind, detail };
+    append_leaf(connection, frontier, sequence, &Leaf::of(&recorded)).await?;
+    Ok(recorded)
+}
+
+/// Appends a leaf that names its own place.
+pub(super) async fn append_leaf(
+    connection: &mut SqliteConnection,
+    frontier: &mut Frontier,
+    sequence: i64,
+    leaf: &Leaf,
+) -> Result<(), sqlx::Error> {
+    let mut hashes = Vec::with_capacity(64);
+    frontier.push(leaf.hash(), |hash| hashes.extend(hash.0));
+    let texts = (!leaf.texts.is_empty()).then(|| serde_json::Value::from(leaf.texts.clone()).to_string());
+    let append = sqlx::query(APPEND).bind(sequence).bind(leaf.line.as_str()).bind(hashes).bind(texts);
+    append.execute(connection).await.map(|_| ())
+}
+
+/// The tree's right edge, as it is stored.
+pub(super) async fn frontier(connection: &mut SqliteConnection) -> Result<Frontier, StoreError> {
+    let operation = "read the log's tree";
+    let size: i64 = sqlx::query_scalar("SELECT coalesce(max(sequence), 0) FROM audit_events")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed(operation))?;
+    let plan = Plan::frontier(size.unsigned_abs());
+    let nodes: Vec<Node> = plan.nodes().collect();
+    let rows = sqlx::query_as(SELECT_HASHES).bind(places(&nodes)).fetch_all(connection).await;
+    let peaks = pick(&rows.map_err(failed(operation))?, &nodes);
+    let frontier = peaks.and_then(|peaks| Frontier::of(size.unsigned_abs(), peaks));
+    frontier.ok_or_else(|| corrupt(operation, "the log's tree", "hashes are missing"))
+}
+
+/// The hashes of complete subtrees.
+pub(super) async fn nodes(readers: &Readers, nodes: &[Node]) -> Result<Vec<Hash>, StoreError> {
+    let operation = "read the log's tree";
+    let read = sqlx::query_as(SELECT_HASHES).bind(places(nodes)).fetch_all(readers.pool());
+    let rows: Vec<HashesRow> = readers.answer(operation, read).await?;
+    pick(&rows, nodes).ok_or_else(|| corrupt(operation, "the log's tree", "hashes are missing"))
+}
+
+/// The places of the rows that have these nodes, as JSON.
+fn places(nodes: &[Node]) -> String {
+    let places: Vec<u64> = nodes.iter().map(|node| node.place().0 + 1).collect();
+    serde_json::Value::from(places).to_string()
+}
+
+#[derive(FromRow)]
+struct HashesRow {
+    sequence: i64,
+    hashes: Vec<u8>,
+}
+
+/// The nodes' hashes out of the rows, which are in order.
+fn pick(rows: &[HashesRow], nodes: &[Node]) -> Option<Vec<Hash>> {
+    let one = |node: &Node| {
+        let (leaf, number) = node.place();
+        let found = rows.binary_search_by_key(&(leaf + 1), |row| row.sequence.unsigned_abs()).ok()?;
+        let (hashes, _) = rows.get(found)?.hashes.as_chunks();
+        hashes.get(number).copied().map(Hash)
     };
-    let appended = sqlx::query(APPEND)
-        .bind(millis(*at))
-        .bind(actor_kind)
-        .bind(who.map(|person| person.subject.as_str()))
-        .bind(who.map(|person| person.name.as_str()))
-        .bind(kind.as_str())
-        .bind(about.request.map(|id| id.to_string()))
-        .bind(about.grant.map(|id| id.to_string()))
-        .bind(about.target.as_ref().map(ToString::to_string))
-        .bind(detail.to_string())
-        .execute(connection)
-        .await?;
-    let sequence = appended.last_insert_rowid();
-    Ok(Recorded { sequence, at: *at, actor: actor.clone(), about: about.clone(), kind, detail })
+    nodes.iter().map(one).collect()
+}
+
+/// Leaves after a place in the log, in order, with the texts that are kept.
+pub(super) async fn leaves(readers: &Readers, after: i64, limit: u32) -> Result<Vec<Leaf>, StoreError> {
+    let operation = "read the log";
+    let mut query = QueryBuilder::new(SELECT);
+    query.push(" WHERE e.sequence > ").push_bind(after);
+    query.push(" ORDER BY e.sequence LIMIT ").push_bind(i64::from(limit));
+    let read = query.build_query_as().fetch_all(readers.pool());
+    let rows: Vec<EventRow> = readers.answer(operation, read).await?;
+    rows.into_iter().map(|row| row.leaf().map_err(|problem| row.corrupt(operation, problem))).collect()
 }
 
 /// Everything that is recorded of one request and its grants, in order.
@@ -61,6 +126,48 @@ pub(super) async fn timeline(readers: &Readers, request: RequestId) -> Result<Ve
     let mut query = QueryBuilder::new(SELECT);
     query.push(" WHERE e.request_id = ").push_bind(request.to_string()).push(" ORDER BY e.sequence");
     all(readers, query, "read a timeline").await
+}
+
+/// What is recorded of a freeze that is over: from its beginning to the next thaw of what it covers, since no two freezes
+/// of the same stand at once.
+pub(super) async fn of_freeze(readers: &Readers, freeze: &Freeze) -> Result<Vec<Recorded>, StoreError> {
+    all(readers, select_of_freeze(freeze), "read a timeline").await
+}
+
+fn select_of_freeze(freeze: &Freeze) -> QueryBuilder<Sqlite> {
+    let of_extent = " INDEXED BY audit_events_of_freezes WHERE e.kind IN ('TargetsFrozen', 'TargetsThawed') \
+                     AND (e.leaf ->> '$.detail.extent') = ";
+    let (extent, at) = (freeze.extent.to_string(), as_in_leaves(freeze.frozen_at));
+    let mut query = QueryBuilder::new("WITH freeze AS (SELECT min(e.sequence) AS begun FROM audit_events e");
+    query.push(of_extent).push_bind(extent.clone());
+    query.push(" AND e.kind = 'TargetsFrozen' AND e.texts IS NOT NULL AND (e.leaf ->> '$.at') = ");
+    query.push_bind(at).push(") ").push(SELECT).push(of_extent).push_bind(extent.clone());
+    query.push(
+        " AND e.sequence BETWEEN (SELECT begun FROM freeze) AND (SELECT min(e.sequence) FROM audit_events e",
+    );
+    query.push(of_extent).push_bind(extent);
+    query.push(
+        " AND e.kind = 'TargetsThawed' AND e.sequence > (SELECT begun FROM freeze)) ORDER BY e.sequence",
+    );
+    query
+}
+
+/// An instant as leaves spell it, so that later is greater.
+pub(super) fn as_in_leaves(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// The same, over a connection of one's own.
+pub(super) async fn timeline_of(
+    connection: &mut SqliteConnection,
+    request: RequestId,
+) -> Result<Vec<Recorded>, StoreError> {
+    let operation = "read a timeline";
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query.push(" WHERE e.request_id = ").push_bind(request.to_string()).push(" ORDER BY e.sequence");
+    let rows: Vec<EventRow> =
+        query.build_query_as().fetch_all(connection).await.map_err(failed(operation))?;
+    rows.into_iter().map(|row| row.event().map_err(|problem| row.corrupt(operation, problem))).collect()
 }
 
 /// Events of requests in the scope after a place in the log, in order. Events of no request aren't among them.
@@ -100,47 +207,29 @@ async fn all(
 ) -> Result<Vec<Recorded>, StoreError> {
     let read = query.build_query_as().fetch_all(readers.pool());
     let rows: Vec<EventRow> = readers.answer(operation, read).await?;
-    rows.into_iter().map(|row| row.read(operation)).collect()
+    rows.into_iter().map(|row| row.event().map_err(|problem| row.corrupt(operation, problem))).collect()
 }
 
 #[derive(FromRow)]
 struct EventRow {
     sequence: i64,
-    recorded_at: i64,
-    actor_kind: String,
-    actor_subject: Option<String>,
-    actor_name: Option<String>,
-    kind: String,
-    request_id: Option<String>,
-    grant_id: Option<String>,
-    target: Option<String>,
-    detail: String,
+    leaf: String,
+    texts: Option<String>,
 }
 
 impl EventRow {
-    fn read(self, operation: &'static str) -> Result<Recorded, StoreError> {
-        let what = format!("audit event {}", self.sequence);
-        self.event().map_err(|problem| corrupt(operation, what, problem))
+    fn corrupt(&self, operation: &'static str, problem: Problem) -> StoreError {
+        corrupt(operation, format!("audit event {}", self.sequence), problem)
     }
 
-    fn event(self) -> Result<Recorded, Problem> {
-        let actor = match (self.actor_kind.as_str(), self.actor_subject, self.actor_name) {
-            ("PERSON", Some(subject), Some(name)) => Actor::Person(person(subject, name)),
-            ("DAEMON", None, None) => Actor::Daemon,
-            _ => return Err("its columns fit no actor"),
-        };
-        let about = About {
-            request: self.request_id.as_deref().map(id).transpose()?,
-            grant: self.grant_id.as_deref().map(id).transpose()?,
-            target: self.target.as_deref().map(target).transpose()?,
-        };
-        Ok(Recorded {
-            sequence: self.sequence,
-            at: instant(self.recorded_at)?,
-            actor,
-            about,
-            kind: self.kind,
-            detail: serde_json::from_str(&self.detail).map_err(|_| "its detail is malformed")?,
-        })
+    fn leaf(&self) -> Result<Leaf, Problem> {
+        let texts = self.texts.as_deref().map(serde_json::from_str).transpose();
+        let texts = texts.map_err(|_| "its texts are malformed")?.unwrap_or_default();
+        Ok(Leaf { line: self.leaf.clone(), texts })
+    }
+
+    fn event(&self) -> Result<Recorded, Problem> {
+        let event = self.leaf()?.event().map_err(|_| "its leaf is malformed")?;
+        if event.sequence == self.sequence { Ok(event) } else { Err("its leaf has another place") }
     }
 }

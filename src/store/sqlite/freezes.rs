@@ -1,5 +1,6 @@
-//! Freezes: the few that stand, and their changes.
+//! Freezes: the few that stand, those that are over, and their changes.
 
+use chrono::{DateTime, Utc};
 use sqlx::{
     FromRow,
     sqlite::{SqliteConnection, SqliteQueryResult},
@@ -19,9 +20,15 @@ use crate::{
     store::StoreError,
 };
 
+const READ: &str = "read the freezes";
+
 const SELECT: &str = "\
-    SELECT id, extent, by_subject, by_name, reason, frozen_at, ends_grants, revision \
+    SELECT id, extent, by_subject, by_name, reason, frozen_at, ends_grants, thawed_at, revision \
       FROM freezes WHERE thawed_at IS NULL ORDER BY extent";
+
+const SELECT_THAWED: &str = "\
+    SELECT id, extent, by_subject, by_name, reason, frozen_at, ends_grants, thawed_at, revision FROM freezes \
+     WHERE texts_erased_at IS NULL AND thawed_at < ? ORDER BY thawed_at, id LIMIT ?";
 
 const INSERT: &str = "\
     INSERT INTO freezes (id, extent, by_subject, by_name, reason, frozen_at, ends_grants, revision) \
@@ -32,8 +39,9 @@ const UPDATE: &str = "\
                        revision = ? \
      WHERE id = ? AND revision = ? AND thawed_at IS NULL";
 
+/// A freeze as one row, also one that is over.
 #[derive(FromRow)]
-struct Row {
+pub(super) struct Row {
     id: String,
     extent: String,
     by_subject: String,
@@ -41,21 +49,40 @@ struct Row {
     reason: String,
     frozen_at: i64,
     ends_grants: bool,
+    thawed_at: Option<i64>,
     revision: i64,
 }
 
 /// The freezes that stand, in the order of what they cover.
 pub(super) async fn standing(readers: &Readers) -> Result<Vec<Freeze>, StoreError> {
-    let operation = "read the freezes";
-    let rows: Vec<Row> = readers.answer(operation, sqlx::query_as(SELECT).fetch_all(readers.pool())).await?;
-    let read = |row: Row| {
-        let what = format!("freeze {}", row.id);
-        row.read().map_err(|problem| corrupt(operation, what, problem))
-    };
-    rows.into_iter().map(read).collect()
+    all(readers, sqlx::query_as(SELECT).fetch_all(readers.pool())).await
+}
+
+/// Those that were thawed before then and have their texts, the oldest thaw first.
+pub(super) async fn thawed_with_texts(
+    readers: &Readers,
+    until: DateTime<Utc>,
+    limit: u32,
+) -> Result<Vec<Freeze>, StoreError> {
+    let query = sqlx::query_as(SELECT_THAWED).bind(millis(until)).bind(i64::from(limit));
+    all(readers, query.fetch_all(readers.pool())).await
+}
+
+async fn all(
+    readers: &Readers,
+    rows: impl Future<Output = Result<Vec<Row>, sqlx::Error>>,
+) -> Result<Vec<Freeze>, StoreError> {
+    let rows = readers.answer(READ, rows).await?;
+    rows.into_iter().map(Row::freeze).collect()
 }
 
 impl Row {
+    /// The freeze.
+    pub(super) fn freeze(self) -> Result<Freeze, StoreError> {
+        let what = format!("freeze {}", self.id);
+        self.read().map_err(|problem| corrupt(READ, what, problem))
+    }
+
     fn read(self) -> Result<Freeze, Problem> {
         Ok(Freeze {
             id: id(&self.id)?,
@@ -63,7 +90,10 @@ impl Row {
             by: person(self.by_subject, self.by_name),
             reason: Prose::recorded(&self.reason).ok_or("its reason breaks the rules for texts")?,
             frozen_at: instant(self.frozen_at)?,
-            state: State::Frozen { ends_grants: self.ends_grants },
+            state: match self.thawed_at.map(instant).transpose()? {
+                Some(thawed_at) => State::Thawed { thawed_at },
+                None => State::Frozen { ends_grants: self.ends_grants },
+            },
             revision: self.revision,
         })
     }

@@ -115,7 +115,7 @@ async fn pages(connection: &mut SqliteConnection) -> Result<Faults, OpenError> {
 }
 
 /// One of the files that belong to the database.
-fn beside(file: &Path, ending: &str) -> PathBuf {
+pub(super) fn beside(file: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(file);
     name.push(ending);
     PathBuf::from(name)

@@ -3,9 +3,13 @@
 //! One connection writes, a few only read, some for people and some for the daemon, and a lock file keeps a second daemon
 //! out. A connection is used only after its settings were read back.
 
+mod adopt;
+pub mod backup;
+mod checkpoints;
 mod condition;
 mod connect;
 mod due;
+mod erase;
 mod events;
 mod files;
 mod freezes;
@@ -20,6 +24,7 @@ mod readers;
 mod request_row;
 mod rows;
 mod settings;
+pub mod snapshot;
 mod stream;
 mod totals;
 mod upkeep;
@@ -30,6 +35,7 @@ use std::{collections::BTreeMap, fs::File, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqliteConnectOptions;
 use tokio::time::timeout;
 
 use crate::{
@@ -42,12 +48,20 @@ use crate::{
         limits::Held,
         policy::Scope,
         request::Request,
+        retention::{Past, PastFreeze},
         target::TargetName,
         text::IdempotencyKey,
         totals::Totals,
     },
     clock::Clock,
-    store::{Due, GrantFilter, Part, RequestFilter, Slice, Store, StoreError, Write},
+    ledger::{
+        leaf::Leaf,
+        tree::{Hash, Node},
+    },
+    store::{
+        Checkpoint, Cosignature, Due, GrantFilter, Ledger, Part, RequestFilter, Retention, Slice, Store,
+        StoreError, Write,
+    },
 };
 
 pub use self::open::OpenError;
@@ -79,6 +93,8 @@ pub struct SqliteStore {
     /// For what the daemon does by itself, so that people's reads can't delay it.
     daemon: readers::Readers,
     writer: writer::Writer,
+    /// For what takes a moment of a connection that writes.
+    options: SqliteConnectOptions,
     /// Held, not read: the lock ends with it.
     _lock: File,
 }
@@ -182,6 +198,14 @@ impl Store for SqliteStore {
         events::after(&self.people, scope, request, sequence, limit).await
     }
 
+    fn retention(&self) -> &dyn Retention {
+        self
+    }
+
+    fn ledger(&self) -> &dyn Ledger {
+        self
+    }
+
     async fn last_sequence(&self) -> Result<i64, StoreError> {
         events::last_sequence(&self.daemon).await
     }
@@ -233,5 +257,47 @@ impl Store for SqliteStore {
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {
         settings::digest_key(&self.daemon).await
+    }
+}
+
+#[async_trait]
+impl Retention for SqliteStore {
+    async fn past(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<Past>, StoreError> {
+        erase::past(&self.daemon, until, limit).await
+    }
+
+    async fn past_freezes(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<PastFreeze>, StoreError> {
+        erase::past_freezes(&self.daemon, until, limit).await
+    }
+
+    async fn scrub(&self) -> Result<bool, StoreError> {
+        erase::scrub(&self.options).await
+    }
+}
+
+#[async_trait]
+impl Ledger for SqliteStore {
+    async fn leaves(&self, sequence: i64, limit: u32) -> Result<Vec<Leaf>, StoreError> {
+        events::leaves(&self.people, sequence, limit).await
+    }
+
+    async fn nodes(&self, nodes: &[Node]) -> Result<Vec<Hash>, StoreError> {
+        events::nodes(&self.people, nodes).await
+    }
+
+    async fn last_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        checkpoints::last(&self.daemon).await
+    }
+
+    async fn checkpoint_of(&self, size: u64) -> Result<Option<Checkpoint>, StoreError> {
+        checkpoints::first_of(&self.people, size).await
+    }
+
+    async fn cosignatures(&self, size: u64) -> Result<Vec<Cosignature>, StoreError> {
+        checkpoints::cosignatures(&self.people, size).await
+    }
+
+    async fn last_cosigned_at(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        checkpoints::last_cosigned_at(&self.daemon).await
     }
 }

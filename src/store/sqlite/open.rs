@@ -7,8 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Migrate, SqliteStore, connect, files, migrations, readers::Readers, settings, writer::Writer};
-use crate::clock::Clock;
+use super::{
+    Migrate, SqliteStore, adopt, connect, files, migrations,
+    readers::Readers,
+    settings,
+    writer::{Pen, Writer},
+};
+use crate::{clock::Clock, store::StoreError};
 
 /// Why the database can't be used as it is.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,14 @@ pub enum OpenError {
     Missing {
         /// Where it should be.
         file: PathBuf,
+    },
+    /// The database was left in the middle of something, and to read it would mean to change it.
+    #[error(
+        "{} is there and its -shm file isn't; start hallpassd once, which settles it, and try again", .wal.display()
+    )]
+    Unsettled {
+        /// The `-wal` file.
+        wal: PathBuf,
     },
     /// Others than the owner may read or write the file.
     #[error("others may use {} (its mode is {mode:04o}); make it 0600", .file.display())]
@@ -93,6 +106,9 @@ pub enum OpenError {
         /// How many.
         count: usize,
     },
+    /// What is stored can't be read.
+    #[error(transparent)]
+    Unreadable(StoreError),
     /// SQLite failed.
     #[error("{operation}: the database failed; check the file, its disk and its permissions")]
     Database {
@@ -122,12 +138,14 @@ pub(super) async fn open(
     let options = connect::writing(file);
     let mut connection = connect::writer(&options).await?;
     let applied = migrations::run(&mut connection, migrate).await?;
+    adopt::run(&mut connection, migrate).await?;
     if migrate == Migrate::Yes {
         settings::make(&mut connection, clock).await.map_err(OpenError::database("make the digest key"))?;
     }
     let (people, daemon) = (Readers::for_people(file).await?, Readers::for_daemon(file).await?);
     let reports = Readers::for_reports(file).await?;
-    let writer = Writer::new(file, options, connection)
+    let pen = Pen::of(connection).await?;
+    let writer = Writer::new(file, options.clone(), pen)
         .map_err(|source| OpenError::File { file: file.to_owned(), source })?;
-    Ok((SqliteStore { people, reports, daemon, writer, _lock: lock }, applied))
+    Ok((SqliteStore { people, reports, daemon, writer, options, _lock: lock }, applied))
 }

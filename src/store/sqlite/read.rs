@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The beginning of a query that reads requests whole.
-fn requests_query() -> QueryBuilder<Sqlite> {
+pub(super) fn requests_query() -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::new("SELECT ");
     query.push(request_row::COLUMNS).push(" FROM requests AS r");
     query
@@ -134,7 +134,7 @@ pub(super) async fn held(
 }
 
 /// Runs a query over [`request_row::COLUMNS`].
-async fn all_requests(
+pub(super) async fn all_requests(
     readers: &Readers,
     mut query: QueryBuilder<Sqlite>,
     operation: &'static str,

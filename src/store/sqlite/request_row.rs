@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use sqlx::FromRow;
 
@@ -10,6 +11,7 @@ use crate::{
     access::{
         approval::{Approval, Decision, Denial, Digest},
         approval_text::ApprovalText,
+        kept::{Erased, Reason, Text},
         request::{Ask, Request, State},
         signing::Signed,
         terms::Terms,
@@ -23,13 +25,14 @@ use crate::{
 pub(super) const COLUMNS: &str = "\
            r.id, r.target, r.credential_path, r.requester_subject, r.requester_name, r.duration_seconds, r.reason, \
            r.ticket, r.approvals_required, r.submitted_at, r.not_before, r.groups, r.idempotency_key, r.state, r.revision, r.lapses_at, \
-           r.approved_at, r.withdrawn_at, r.lapsed_at, r.claimed_at, \
+           r.approved_at, r.withdrawn_at, r.lapsed_at, r.claimed_at, r.texts_erased_at, r.digest, \
            (SELECT json_group_array(json_object('verdict', d.verdict, 'approver_subject', d.approver_subject, \
                        'approver_name', d.approver_name, 'statement', d.statement, 'digest', d.digest, \
                        'decided_at', d.decided_at, 'groups', json(d.groups), \
                        'duration_seconds', d.duration_seconds, 'not_before', d.not_before, \
                        'not_after', d.not_after, 'signed_text', d.signed_text, 'signature', d.signature, \
-                       'signed_with', d.signed_with, 'user_present', d.user_present) ORDER BY d.position) \
+                       'signed_with', d.signed_with, 'user_present', d.user_present, \
+                       'texts_erased_at', d.texts_erased_at) ORDER BY d.position) \
               FROM decisions d WHERE d.request_id = r.id) AS decisions";
 
 #[derive(FromRow)]
@@ -51,6 +54,8 @@ pub(super) struct RequestRow {
     revision: i64,
     #[sqlx(flatten)]
     times: Times,
+    texts_erased_at: Option<i64>,
+    digest: Option<String>,
     decisions: String,
 }
 
@@ -79,6 +84,7 @@ struct DecisionRow {
     not_after: Option<i64>,
     #[serde(flatten)]
     signed: SignedColumns,
+    texts_erased_at: Option<i64>,
 }
 
 /// The columns that only signed approvals have.
@@ -95,7 +101,7 @@ impl SignedColumns {
     pub(super) fn of(decision: &Decision) -> Self {
         let Some(signed) = &decision.signed else { return Self::default() };
         Self {
-            signed_text: Some(signed.text.to_string()),
+            signed_text: signed.text.kept().map(ToString::to_string),
             signature: Some(signed.signature.clone()),
             signed_with: Some(signed.key.clone()),
             user_present: Some(i64::from(signed.present)),
@@ -103,12 +109,14 @@ impl SignedColumns {
     }
 
     /// All of them or none; every other combination is refused.
-    fn read(self) -> Result<Option<Box<Signed>>, Problem> {
+    fn read(self, erased_at: Option<DateTime<Utc>>) -> Result<Option<Box<Signed>>, Problem> {
         let Self { signed_text, signature, signed_with, user_present } = self;
         match (signed_text, signature, signed_with, user_present) {
             (None, None, None, None) => Ok(None),
             (Some(text), Some(signature), Some(key), Some(present @ (0 | 1))) => {
-                let text = ApprovalText::parse(&text).map_err(|_| "a signed text isn't canonical")?;
+                let parse =
+                    |text: &str| ApprovalText::parse(text).map_err(|_| "a signed text isn't canonical");
+                let text = kept_or_erased(&text, erased_at, parse)?;
                 Ok(Some(Box::new(Signed { text, signature, key, present: present == 1 })))
             }
             _ => Err("a decision's signature isn't whole"),
@@ -124,7 +132,7 @@ impl RequestRow {
     }
 
     fn request(self) -> Result<Request, Problem> {
-        let (approvals, denial) = decisions(&self.decisions)?;
+        let (approvals, denial) = decisions(&self.decisions, self.texts_erased_at)?;
         let state = state(&self.state, &self.times, denial)?;
         let ask = Ask {
             target: target(&self.target)?,
@@ -132,7 +140,7 @@ impl RequestRow {
             requester: person(self.requester_subject, self.requester_name),
             groups: groups(&self.groups)?,
             duration: duration(self.duration_seconds)?,
-            reason: prose(&self.reason)?,
+            reason: reason(&self.reason, self.texts_erased_at, self.digest.as_deref())?,
             ticket: self.ticket.as_deref().map(ticket).transpose()?,
             approvals_required: self
                 .approvals_required
@@ -182,11 +190,14 @@ fn state(name: &str, times: &Times, denial: Option<Denial>) -> Result<State, Pro
 }
 
 /// The approvals in the order they came, and the denial, which can only be the last decision.
-fn decisions(json: &str) -> Result<(Vec<Approval>, Option<Denial>), Problem> {
+fn decisions(json: &str, texts_erased_at: Option<i64>) -> Result<(Vec<Approval>, Option<Denial>), Problem> {
     let rows: Vec<DecisionRow> = serde_json::from_str(json).map_err(|_| "its decisions are malformed")?;
     let (mut approvals, mut denial) = (Vec::new(), None);
     for row in rows {
         let verdict = row.verdict.clone();
+        if row.texts_erased_at != texts_erased_at {
+            return Err("only some of its texts are erased");
+        }
         let decision = row.decision()?;
         match (verdict.as_str(), &denial) {
             ("APPROVED", None) => approvals.push(Approval::recorded(decision)),
@@ -210,14 +221,15 @@ impl DecisionRow {
 
     fn decision(self) -> Result<Decision, Problem> {
         let terms = self.terms()?;
+        let erased_at = self.texts_erased_at.map(instant).transpose()?;
         Ok(Decision {
             approver: person(self.approver_subject, self.approver_name),
-            statement: prose(&self.statement)?,
-            digest: Digest::parse(&self.digest).ok_or("a decision's digest is malformed")?,
+            statement: kept_or_erased(&self.statement, erased_at, prose)?,
+            digest: digest(&self.digest)?,
             decided_at: instant(self.decided_at)?,
             groups: self.groups,
             terms,
-            signed: self.signed.read()?,
+            signed: self.signed.read(erased_at)?,
         })
     }
 }
@@ -228,6 +240,34 @@ fn duration(seconds: i64) -> Result<Duration, Problem> {
 
 fn groups(json: &str) -> Result<BTreeSet<String>, Problem> {
     serde_json::from_str(json).map_err(|_| "its groups are malformed")
+}
+
+/// A text as it was written, or the digest that has its place.
+fn kept_or_erased<T>(
+    text: &str,
+    erased_at: Option<DateTime<Utc>>,
+    read: impl Fn(&str) -> Result<T, Problem>,
+) -> Result<Text<T>, Problem> {
+    match erased_at {
+        None => read(text).map(Text::Kept),
+        Some(erased_at) => Ok(Text::Erased(Erased { digest: digest(text)?, erased_at })),
+    }
+}
+
+/// Why, and without it what is in its place: its digest and the request's, both or neither.
+fn reason(text: &str, erased_at: Option<i64>, request: Option<&str>) -> Result<Reason, Problem> {
+    match (erased_at, request) {
+        (None, None) => prose(text).map(Reason::Kept),
+        (Some(at), Some(request)) => {
+            let text = Erased { digest: digest(text)?, erased_at: instant(at)? };
+            Ok(Reason::Erased { text, request: digest(request)? })
+        }
+        _ => Err("its reason isn't wholly erased"),
+    }
+}
+
+fn digest(text: &str) -> Result<Digest, Problem> {
+    Digest::parse(text).ok_or("a digest is malformed")
 }
 
 fn prose(text: &str) -> Result<Prose, Problem> {
@@ -327,7 +367,7 @@ mod tests {
                 let row = row.bind(&columns.signature).bind(&columns.signed_with).bind(columns.user_present);
                 let taken = row.execute(&mut raw).await.is_ok();
                 sqlx::raw_sql("ROLLBACK TO one; RELEASE one").execute(&mut raw).await.unwrap();
-                let read = columns.read();
+                let read = columns.read(None);
                 let fits = read.is_ok_and(|signed| signed.is_none() || verdict == "APPROVED");
                 assert_eq!(taken, fits, "{verdict} {bits:#b}");
             }
@@ -346,7 +386,7 @@ mod tests {
     fn denial() -> Denial {
         Denial::recorded(Decision {
             approver: person("s".into(), "n".into()),
-            statement: prose("no").unwrap(),
+            statement: prose("no").unwrap().into(),
             digest: Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap(),
             decided_at: instant(1).unwrap(),
             groups: BTreeSet::new(),

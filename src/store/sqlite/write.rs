@@ -16,7 +16,7 @@ use crate::{
         change::Change,
         grant::Grant,
         request::{Request, State},
-        text::{IdempotencyKey, Ticket},
+        text::{IdempotencyKey, Prose, Ticket},
     },
     store::StoreError,
 };
@@ -90,7 +90,7 @@ async fn insert_request(
         .bind(ask.requester.subject.as_str())
         .bind(ask.requester.name.as_str())
         .bind(seconds(ask.duration)?)
-        .bind(ask.reason.as_str())
+        .bind(ask.reason.kept().map(Prose::as_str))
         .bind(ask.ticket.as_ref().map(Ticket::as_str))
         .bind(i64::from(ask.approvals_required))
         .bind(millis(ask.submitted_at))
@@ -132,17 +132,23 @@ async fn insert_decisions(
     after: &Request,
     decided: i64,
 ) -> Result<(), sqlx::Error> {
-    let approvals = after.approvals.iter().map(|approval| ("APPROVED", approval.decision()));
-    let denial = match &after.state {
-        State::Denied { denial } => Some(("DENIED", denial.decision())),
-        _ => None,
-    };
-    for (decided_now, position) in approvals.chain(denial).zip(1_i64..) {
+    for (position, verdict, decision) in numbered_decisions(after) {
         if position > decided {
-            insert_decision(connection, after, position, decided_now).await?;
+            insert_decision(connection, after, position, (verdict, decision)).await?;
         }
     }
     Ok(())
+}
+
+/// A request's decisions with their positions and verdicts, in the order they came: a denial ends it all.
+pub(super) fn numbered_decisions(request: &Request) -> impl Iterator<Item = (i64, &'static str, &Decision)> {
+    let approvals = request.approvals.iter().map(|approval| ("APPROVED", approval.decision()));
+    let denial = match &request.state {
+        State::Denied { denial } => Some(("DENIED", denial.decision())),
+        _ => None,
+    };
+    let numbered = approvals.chain(denial).zip(1_i64..);
+    numbered.map(|((verdict, decision), position)| (position, verdict, decision))
 }
 
 async fn insert_decision(
@@ -158,7 +164,7 @@ async fn insert_decision(
         .bind(verdict)
         .bind(decision.approver.subject.as_str())
         .bind(decision.approver.name.as_str())
-        .bind(decision.statement.as_str())
+        .bind(decision.statement.kept().map(Prose::as_str))
         .bind(decision.digest.to_string())
         .bind(millis(decision.decided_at))
         .bind(groups(&decision.groups)?)
@@ -238,12 +244,16 @@ pub(super) fn exactly_one(operation: &'static str, done: &SqliteQueryResult) -> 
     if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict { operation }) }
 }
 
+/// The triggers that refuse those who looked a moment too early.
+const OVERTAKEN: [&str; 3] =
+    ["grants_not_while_frozen", "grants_not_without_texts", "requests_texts_only_go"];
+
 /// What may be unique only once is there already, or a freeze is: somebody was faster.
 pub(super) fn refused(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
     move |error| match &error {
         sqlx::Error::Database(database)
             if database.is_unique_violation()
-                || database.message().starts_with("grants_not_while_frozen") =>
+                || OVERTAKEN.iter().any(|trigger| database.message().starts_with(trigger)) =>
         {
             StoreError::Conflict { operation }
         }

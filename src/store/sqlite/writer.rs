@@ -8,6 +8,7 @@
 
 mod job;
 mod lanes;
+mod pen;
 mod transaction;
 
 #[cfg(test)]
@@ -21,19 +22,17 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{
-    Connection,
-    sqlite::{SqliteConnectOptions, SqliteConnection},
-};
+use sqlx::{Connection, sqlite::SqliteConnectOptions};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::pen::Pen;
 use self::{
     job::{Change, Failure},
     lanes::Lanes,
 };
 use super::{
-    ANSWER_MAX, CLOSE_MAX, connect,
+    ANSWER_MAX, CLOSE_MAX,
     files::{self, Identity},
 };
 use crate::{
@@ -53,26 +52,22 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Writes to this file, which must be the one that is connected to. Its task ends when this is closed or dropped.
-    pub(super) fn new(
-        file: &Path,
-        options: SqliteConnectOptions,
-        connection: SqliteConnection,
-    ) -> io::Result<Self> {
+    pub(super) fn new(file: &Path, options: SqliteConnectOptions, pen: Pen) -> io::Result<Self> {
         let origin = Origin { identity: files::identity(file)?, file: file.to_owned(), options };
         let (lanes, ended) = (Arc::default(), CancellationToken::new());
         let writer = Self { lanes, answer_max: ANSWER_MAX, ended };
-        writer.start(origin, connection);
+        writer.start(origin, pen);
         Ok(writer)
     }
 
-    fn start(&self, origin: Origin, connection: SqliteConnection) {
+    fn start(&self, origin: Origin, pen: Pen) {
         let (lanes, origin) = (Arc::clone(&self.lanes), Arc::new(origin));
         let ended = self.ended.clone().drop_guard();
         tokio::spawn(async move {
-            let turn = |lanes, connection| turn(lanes, connection, Arc::clone(&origin));
-            if let Some(connection) = work(&lanes, Some(connection), turn).await {
+            let turn = |lanes, pen| turn(lanes, pen, Arc::clone(&origin));
+            if let Some(pen) = work(&lanes, Some(pen), turn).await {
                 // What it can't finish, the next start does.
-                drop(connection.close().await);
+                drop(pen.connection.close().await);
             }
             drop(ended);
         });
@@ -143,24 +138,20 @@ async fn work<C: Send + 'static, T: Future<Output = Option<C>> + Send + 'static>
 }
 
 /// Makes or refuses the commits of one group. Answers with the connection, if it may be used again.
-async fn turn(
-    lanes: Arc<Lanes>,
-    connection: Option<SqliteConnection>,
-    origin: Arc<Origin>,
-) -> Option<SqliteConnection> {
+async fn turn(lanes: Arc<Lanes>, pen: Option<Pen>, origin: Arc<Origin>) -> Option<Pen> {
     if let Err(error) = origin.check_file().await {
         lanes.refuse_group("find the database's file", &error);
-        return connection;
+        return pen;
     }
-    let mut connection = match connection {
-        Some(connection) => connection,
-        None => match connect::writer(&origin.options).await {
-            Ok(connection) => connection,
+    let mut pen = match pen {
+        Some(pen) => pen,
+        None => match Pen::open(&origin.options).await {
+            Ok(pen) => pen,
             Err(error) => {
                 lanes.refuse_group("open the database", &(Arc::new(error) as Failure));
                 return None;
             }
         },
     };
-    transaction::run(&mut connection, &lanes).await.then_some(connection)
+    transaction::run(&mut pen, &lanes).await.then_some(pen)
 }

@@ -63,6 +63,10 @@ pub struct Inspection {
     pub places: BTreeMap<String, Place>,
     /// The texts of the policies, by name.
     pub policies: BTreeMap<String, Seen<String>>,
+    /// The key that signs the log.
+    pub ledger_key: Seen<LedgerKey>,
+    /// Whether the daemon may sign by it.
+    pub may_sign: Seen<bool>,
     /// Whether the login was ended.
     pub logged_out: Result<(), VaultError>,
 }
@@ -147,6 +151,24 @@ pub struct TokenRole {
     /// The same as patterns.
     #[serde(deserialize_with = "or_default")]
     pub disallowed_policies_glob: Vec<String>,
+}
+
+/// A key of a transit engine, without its public half.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "they are Vault's")]
+pub struct LedgerKey {
+    /// The kind.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether each use makes a key of its own.
+    pub derived: bool,
+    /// Whether it can be read.
+    pub exportable: bool,
+    /// Whether it can be read as a backup.
+    pub allow_plaintext_backup: bool,
+    /// Whether it can be deleted.
+    pub deletion_allowed: bool,
 }
 
 /// A mount.

@@ -115,6 +115,12 @@ fn requests(message: &wire::ListRequestsRequest) -> Result<(), Error> {
 
 fn exceptions(message: &wire::ListExceptionsRequest) -> Result<(), Error> {
     let (filter, slice) = fuzzing::exceptions(message.clone())?;
+    assert_eq!(filter.oldest_first, message.order == i32::from(wire::ListOrder::OldestFirst));
+    if filter.oldest_first {
+        // Its tokens are another list's, which nobody has one of.
+        assert_eq!(slice.after.is_some(), !message.page_token.is_empty());
+        return Ok(());
+    }
     must_be_requests(List::Exceptions, &filter, slice, &message.page_token, message.filter.clone());
     Ok(())
 }
@@ -160,6 +166,19 @@ fn must_be_requests(
     let asked = asked.unwrap_or_default();
     must_be_states(&read.states, asked.states.len());
     must_be_person(read.requester.as_deref(), &asked.requester);
+    must_be_person(read.approver.as_deref(), &asked.approver);
+    must_be_person(read.group.as_deref(), &asked.group);
+    must_be_person(read.ticket.as_deref(), &asked.ticket);
+    must_be_person(read.text.as_deref(), &asked.text);
+    assert!(read.text.as_ref().is_none_or(|text| text.len() <= 256 && text.chars().count() >= 3));
+    assert_eq!((read.signed.is_some(), read.alarmed), (asked.signed != 0, asked.alarmed));
+    let grant = asked.grant.clone().unwrap_or_default();
+    must_be_states(&read.grant.states, grant.states.len());
+    must_be_states(&read.grant.causes, grant.causes.len());
+    must_be_person(read.grant.holder.as_deref(), &grant.holder);
+    let seconds = |by: std::time::Duration| i64::try_from(by.as_secs()).unwrap();
+    assert_eq!(read.grant.late_by.map(seconds), grant.late_by.map(|by| by.seconds));
+    assert_eq!(read.grant.early_by.map(seconds), grant.early_by.map(|by| by.seconds));
     let target = read.target.as_ref().map_or_else(String::new, |it| format!("targets/{it}"));
     assert_eq!(target, asked.target);
     for (read, asked) in

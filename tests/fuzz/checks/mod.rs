@@ -6,6 +6,7 @@
 mod configuration;
 mod filter;
 mod hours;
+mod note;
 mod page;
 mod signature;
 mod token;
@@ -14,10 +15,11 @@ mod token;
 pub type Check = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ALL: [Check; 6] = [
+pub const ALL: [Check; 7] = [
     ("configuration", configuration::check),
     ("filter", filter::check),
     ("hours", hours::check),
+    ("note", note::check),
     ("page", page::check),
     ("signature", signature::check),
     ("token", token::check),

@@ -13,7 +13,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::{
     access::{actor::Persons, policy::Policy},
-    broker::{Broker, Parts},
+    broker::{Broker, Notary, Parts},
     clock::Clock,
     grpc::{self, Doors, Limits, ServeError, SocketDoor, SocketPlace, Tls},
     grpc::{Front, Fronts},
@@ -377,7 +377,9 @@ async fn broker(sim: &Sim, persons: Persons, clock: Arc<dyn Clock>) -> Arc<Broke
         wrap_ttl: Duration::from_mins(5),
         alarm_after: Duration::from_mins(1),
         revoke_unknown: false,
+        texts_for: None,
         signers: Signers::default(),
+        notary: Notary::default(),
         stopping: sim.stopping.clone(),
         tasks: TaskTracker::new(),
     }))

@@ -38,6 +38,36 @@ async fn the_deployed_files_are_well_and_people_are_told_so() {
 }
 
 #[tokio::test]
+async fn the_key_that_signs_the_log() {
+    let world = World::start().await;
+    let path = format!("transit-{}/keys/hallpass-ledger", world.name);
+    let about = || "ledger key".to_owned();
+    world.bao.write(&format!("{path}/config"), json!({ "deletion_allowed": true })).await;
+    world.bao.shell(&warns(&world, &defect(about(), "can be deleted", "deletion_allowed=false")));
+    is_well(&world);
+    let sign =
+        format!("path \"transit-{}/sign/hallpass-ledger\" {{ capabilities = [\"update\"] }}", world.name);
+    let policy = world.deployed_text("hallpassd.hcl");
+    assert!(policy.contains(&sign), "{policy}");
+    let name = format!("hallpassd-{}", world.name);
+    world.write_policy(&name, &policy.replace(&sign, "")).await;
+    fails(&world, &defect(about(), "may not sign by it", "capabilities = [\"update\"]"));
+    world.write_policy(&name, &policy).await;
+    world.bao.write(&format!("{path}/config"), json!({ "deletion_allowed": true })).await;
+    world.bao.delete(&path).await;
+    world
+        .bao
+        .shell(&fails(&world, &defect(about(), "isn't there", &format!("bao write -f {path} type=ed25519"))));
+    is_well(&world);
+    world.bao.write(&format!("{path}/config"), json!({ "exportable": true })).await;
+    warns(&world, &defect(about(), "can be taken out of Vault", "another origin"));
+    world.bao.write(&format!("{path}/config"), json!({ "deletion_allowed": true })).await;
+    world.bao.delete(&path).await;
+    world.bao.write(&path, json!({ "type": "aes256-gcm96" })).await;
+    fails(&world, &defect(about(), "isn't a plain ed25519 key", "transit_key"));
+}
+
+#[tokio::test]
 async fn a_bad_configuration_is_64_as_elsewhere() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hallpassd"));
     let output = command.args(["doctor", "--config", "/nonexistent"]).output().unwrap();

@@ -108,6 +108,7 @@ pub fn policy(without: Option<&str>) -> Policy {
             window_default: None,
             writing: Writing::default(),
             limits: Limits::default(),
+            cosigned_within: None,
         };
         (target.name.clone(), target)
     });

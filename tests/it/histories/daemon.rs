@@ -12,7 +12,7 @@ use std::{
 };
 
 use hallpass::{
-    broker::{Broker, Parts},
+    broker::{Broker, Notary, Parts},
     clock::Clock,
     signature::Signers,
     store::Store,
@@ -81,7 +81,9 @@ impl Life {
             wrap_ttl: WRAP_TTL,
             alarm_after: ALARM_AFTER,
             revoke_unknown: ground.revoke_unknown,
+            texts_for: None,
             digest_key: [7; 32],
+            notary: Notary::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }));

@@ -25,7 +25,7 @@ use hallpass::{
         text::IdempotencyKey,
         totals::Totals,
     },
-    store::{Due, GrantFilter, Part, RequestFilter, Slice, Store, StoreError, Write},
+    store::{Due, GrantFilter, Ledger, Part, RequestFilter, Retention, Slice, Store, StoreError, Write},
 };
 use tokio::sync::Mutex;
 
@@ -146,6 +146,14 @@ impl Store for GatedStore {
         limit: u32,
     ) -> Result<Vec<Recorded>, StoreError> {
         self.read(self.inner.events_after(scope, request, sequence, limit)).await
+    }
+
+    fn retention(&self) -> &dyn Retention {
+        self.inner.retention()
+    }
+
+    fn ledger(&self) -> &dyn Ledger {
+        self.inner.ledger()
     }
 
     async fn last_sequence(&self) -> Result<i64, StoreError> {

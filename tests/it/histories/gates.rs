@@ -47,7 +47,11 @@ impl Change {
         let one = |write: &Write<'_>| match write {
             Write::Request(change) => Self::Request(change.after().id, change.after().state.name()),
             Write::Grant(change) => Self::Grant(change.after().id, change.after().state.name()),
-            Write::Freeze(_) | Write::Fact(_) => Self::Fact,
+            Write::Freeze(_)
+            | Write::Erasure(_)
+            | Write::Fact(_)
+            | Write::Checkpoint(_)
+            | Write::Cosignature(_) => Self::Fact,
         };
         writes.iter().map(one).collect()
     }

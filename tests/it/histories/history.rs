@@ -16,6 +16,7 @@ use hallpass::{
     },
     broker::Tried,
     clock::{Clock, ManualClock},
+    ledger::{leaf::Leaf, replay::Replay},
     store::Store,
     vault::SimulatedIssuer,
 };
@@ -172,11 +173,29 @@ impl History {
             steps::take(self)?;
             self.look()
         });
-        let done = done.and_then(|()| self.settle());
+        let done = done.and_then(|()| self.settle()).and_then(|()| self.follows());
         done.map_err(|(invariant, what)| {
             self.tell(|| format!("VIOLATION of {invariant}: {what}"));
             Violation { invariant, what, step: self.step }
         })
+    }
+
+    /// What is recorded from the beginning to the end is what an auditor takes.
+    fn follows(&self) -> Verdict {
+        let mut replay = Replay::new();
+        let (mut last, is_one) = (0, |page: &Vec<Leaf>| !page.is_empty());
+        while let Some(page) =
+            Some(self.life.block_on(self.plain.ledger().leaves(last, NEWS_MAX)).unwrap()).filter(is_one)
+        {
+            last += i64::try_from(page.len()).unwrap();
+            for leaf in page {
+                replay.take(&leaf.line, Some(&serde_json::Value::from(leaf.texts).to_string()));
+            }
+        }
+        match replay.findings().0 {
+            [] => Ok(()),
+            findings => Err(("states follow from events", format!("{findings:#?}"))),
+        }
     }
 
     /// Writes down what happens, if anybody wants to know.

@@ -155,6 +155,7 @@ async fn reload(
         wrap_ttl: WRAP_TTL,
         alarm_after: ALARM_AFTER,
         revoke_unknown,
+        texts_for: None,
         signers: Signers::default(),
     };
     let change = ConfigurationChange::to(digest(without), Some(digest(former)), Occasion::Command);

@@ -12,16 +12,48 @@ use hallpass::access::{
     grant::Grant,
     id::FreezeId,
     id::GrantId,
+    retention::{Erasure, Past},
     revocation::{Cause, Confirmation, Step},
     text::Prose,
 };
 
 use super::{
     DECIDE_WITHIN, LEASE, REASON, STATEMENT, TOKEN, WRAPPING, active, approved, at, claimed, decision,
-    developer, keyed, opened, person, submit, target, with_lease, with_token,
+    developer, keyed, opened, person, recorded, submit, target, with_lease, with_token,
 };
 
 const DOCUMENTATION: &str = include_str!("../../../docs/audit.md");
+
+fn submitted(digest: String) -> Fact {
+    Fact::RequestSubmitted {
+        duration_seconds: 1,
+        not_before: Some(at(0)),
+        reason: REASON.to_owned(),
+        ticket: Some("OPS-7".to_owned()),
+        groups: vec!["dev".to_owned()],
+        approvals_required: 1,
+        credential_path: "database/creds/x".to_owned(),
+        digest,
+    }
+}
+
+fn signed(statement: String, digest: String) -> Fact {
+    Fact::RequestApproved {
+        statement,
+        digest,
+        approvals: 1,
+        approvals_required: 1,
+        groups: vec!["leads".to_owned()],
+        duration_seconds: Some(1),
+        not_before: Some(at(0)),
+        not_after: Some(at(1)),
+        signed_with: Some(format!("SHA256:{}", "x".repeat(43))),
+        user_present: Some(true),
+        signed_text: Some(STATEMENT.to_owned()),
+        signed_text_sha512: Some("0".repeat(128)),
+        signature: Some("-----BEGIN SSH SIGNATURE-----".to_owned()),
+    }
+}
 
 /// One fact of each kind, with every field given.
 fn every_fact() -> Vec<Fact> {
@@ -29,26 +61,8 @@ fn every_fact() -> Vec<Fact> {
     let (cause, confirmation) = (Cause::Released, Confirmation::LeaseGone.name());
     let statement = STATEMENT.to_owned();
     vec![
-        Fact::RequestSubmitted {
-            duration_seconds: 1,
-            not_before: Some(at(0)),
-            reason: REASON.to_owned(),
-            ticket: Some("OPS-7".to_owned()),
-            groups: vec!["dev".to_owned()],
-            digest: digest.clone(),
-        },
-        Fact::RequestApproved {
-            statement: statement.clone(),
-            digest: digest.clone(),
-            approvals: 1,
-            approvals_required: 1,
-            groups: vec!["leads".to_owned()],
-            duration_seconds: Some(1),
-            not_before: Some(at(0)),
-            not_after: Some(at(1)),
-            signed_with: Some(format!("SHA256:{}", "x".repeat(43))),
-            user_present: Some(true),
-        },
+        submitted(digest.clone()),
+        signed(statement.clone(), digest.clone()),
         Fact::RequestDenied { statement, digest },
         Fact::RequestWithdrawn {},
         Fact::RequestLapsed { while_in: "PENDING" },
@@ -92,6 +106,19 @@ fn every_fact() -> Vec<Fact> {
         },
         Fact::TargetsFrozen { extent: "*".to_owned(), reason: REASON.to_owned(), ends_grants: true },
         Fact::TargetsThawed { extent: "orders".to_owned(), reason: REASON.to_owned() },
+        Fact::TextsErased {
+            until: at(0),
+            requests: vec!["00000000000000000000000000".to_owned()],
+            freezes: Vec::new(),
+            texts: 3,
+        },
+        Fact::LedgerContradicted {
+            origin: "hallpass".to_owned(),
+            witness: "archive".to_owned(),
+            problem: "BEHIND",
+            size: 7,
+            witness_size: Some(9),
+        },
     ]
 }
 
@@ -139,16 +166,19 @@ const fn place(fact: &Fact) -> usize {
         Fact::IdentityRefused { .. } => 21,
         Fact::TargetsFrozen { .. } => 22,
         Fact::TargetsThawed { .. } => 23,
+        Fact::TextsErased { .. } => 24,
+        Fact::LedgerContradicted { .. } => 25,
     }
 }
 
 /// The kinds that the broker records without a state change.
-const WITHOUT_CHANGE: [&str; 7] = [
+const WITHOUT_CHANGE: [&str; 8] = [
     "AttemptRefused",
     "ConfigurationChanged",
     "IdentityRefused",
     "ReconciliationDone",
     "RecordingResumed",
+    "LedgerContradicted",
     "UnknownLeaseFound",
     "WrappingTokenOpened",
 ];
@@ -198,6 +228,15 @@ fn event<T>(change: &Change<T>) -> Event {
     change.event().clone()
 }
 
+/// What is long over, a request that was withdrawn, without its text.
+fn erased() -> Erasure {
+    let submitted = submit(1);
+    let withdrawn = submitted.after().clone().withdraw(developer(), at(1)).unwrap();
+    let timeline = recorded(&[submitted.event(), withdrawn.event()]);
+    let past = Past { request: withdrawn.into_after(), grants: Vec::new(), timeline };
+    Erasure::of(vec![past], Vec::new(), at(2000), at(3000)).unwrap()
+}
+
 /// The events of every way through the state machines, made by the rules from handles that are canaries.
 fn every_event() -> Vec<Event> {
     let (now, orders) = (at(2000), target(1));
@@ -214,6 +253,7 @@ fn every_event() -> Vec<Event> {
         event(&frozen),
         event(&frozen.after().clone().thaw(developer(), &Prose::new(REASON).unwrap(), now).unwrap()),
         event(&approved(1).claim(now, Some(&orders)).unwrap().0),
+        erased().event().clone(),
     ];
     let opened = opened(now);
     let minted = with_token(opened.after().clone(), now);

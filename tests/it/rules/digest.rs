@@ -32,7 +32,7 @@ fn changed() -> Vec<(&'static str, Ask)> {
         ("duration", Ask { duration: SHORTER, ..ask(2) }),
         ("not_before", Ask { not_before: Some(at(0)), ..ask(2) }),
         ("not_before, later", Ask { not_before: Some(at(0) + MILLI), ..ask(2) }),
-        ("reason", Ask { reason: Prose::new(&format!("{REASON}!")).unwrap(), ..ask(2) }),
+        ("reason", Ask { reason: Prose::new(&format!("{REASON}!")).unwrap().into(), ..ask(2) }),
         ("ticket", Ask { ticket: Ticket::new("OPS-8").unwrap(), ..ask(2) }),
         ("no ticket", Ask { ticket: None, ..ask(2) }),
         ("approvals_required", ask(1)),

@@ -328,7 +328,7 @@ fn run(actions: &[Action]) -> Vec<Outcome> {
         }
         check_state(&grant, &model);
         check_claim_again(&request, &grant, &model, now);
-        assert_eq!(request.ask.reason.as_str(), REASON);
+        assert_eq!(request.ask.reason.kept().unwrap().as_str(), REASON);
         outcomes.push(outcome);
     }
     outcomes

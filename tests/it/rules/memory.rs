@@ -27,7 +27,7 @@ use hallpass::{
         totals::Totals,
     },
     clock::{Clock, ManualClock},
-    store::{Due, GrantFilter, Part, RequestFilter, Slice, Store, StoreError, Write},
+    store::{Due, GrantFilter, Ledger, Part, RequestFilter, Retention, Slice, Store, StoreError, Write},
     vault::{GrantToken, Issuer, LeaseSeen, MissingCapability, Outcome, VaultError, Wrapped},
 };
 use tokio::sync::Notify;
@@ -246,6 +246,14 @@ impl Store for SteppedStore {
         limit: u32,
     ) -> Result<Vec<Recorded>, StoreError> {
         self.inner.events_after(scope, request, sequence, limit).await
+    }
+
+    fn retention(&self) -> &dyn Retention {
+        self.inner.retention()
+    }
+
+    fn ledger(&self) -> &dyn Ledger {
+        self.inner.ledger()
     }
 
     async fn last_sequence(&self) -> Result<i64, StoreError> {

@@ -194,9 +194,9 @@ fn defect_15_what_people_wrote_survives_every_path() {
         claimed(at(2000)).0,
     ];
     for request in ends {
-        assert_eq!(request.ask.reason.as_str(), REASON, "{}", request.state.name());
+        assert_eq!(request.ask.reason.kept().unwrap().as_str(), REASON, "{}", request.state.name());
         for given in &request.approvals {
-            assert_eq!(given.decision().statement.as_str(), STATEMENT);
+            assert_eq!(given.decision().statement.kept().unwrap().as_str(), STATEMENT);
         }
     }
     let why = Prose::new("the incident is over").unwrap();

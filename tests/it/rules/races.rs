@@ -14,7 +14,7 @@ use hallpass::{
         target::Target,
         text::Prose,
     },
-    broker::{Broker, Claimed, Error, Parts, RequestFilter, Slice, Submission, Tried, Written},
+    broker::{Broker, Claimed, Error, Notary, Parts, RequestFilter, Slice, Submission, Tried, Written},
     clock::{Clock, ManualClock},
     signature::Signers,
     store::Store,
@@ -91,7 +91,9 @@ fn world_on(
         wrap_ttl: WRAP_TTL,
         alarm_after: Duration::from_mins(1),
         revoke_unknown,
+        texts_for: None,
         digest_key: [7; 32],
+        notary: Notary::default(),
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });

@@ -36,7 +36,7 @@ fn orders() -> Target {
 fn settings(policy: Policy) -> Settings {
     let wrap_ttl = Duration::from_mins(5);
     let (alarm_after, signers) = (Duration::from_mins(1), Signers::default());
-    Settings { policy, wrap_ttl, alarm_after, revoke_unknown: false, signers }
+    Settings { policy, wrap_ttl, alarm_after, revoke_unknown: false, texts_for: None, signers }
 }
 
 fn change(digest: &str, former: &str) -> ConfigurationChange {
@@ -334,7 +334,7 @@ async fn rights_are_asked_for_anew_for_a_target_that_is_new() {
 async fn schedules_change_at_once() {
     let world = world();
     let hourly: Schedule = "0 0 * * * *".parse().unwrap();
-    let schedules = Schedules::new(hourly.clone(), hourly.clone());
+    let schedules = Schedules::new(hourly.clone(), hourly.clone(), hourly.clone());
     let clock: Arc<dyn Clock> = world.clock.clone();
     let chores = Chores {
         broker: Arc::clone(&world.broker),
@@ -348,9 +348,9 @@ async fn schedules_change_at_once() {
         eventually("it is compared", async move || store.count("ReconciliationDone") == times)
     };
     compared(1).await;
-    schedules.replace(hourly.clone(), "30 * * * * *".parse().unwrap());
+    schedules.replace(hourly.clone(), "30 * * * * *".parse().unwrap(), hourly.clone());
     compared(2).await;
-    schedules.replace(hourly, "30 * * * * *".parse().unwrap());
+    schedules.replace(hourly.clone(), "30 * * * * *".parse().unwrap(), hourly);
     calm().await;
     assert_eq!(world.store.count("ReconciliationDone"), 2, "nothing has changed");
     running.iter().for_each(tokio::task::JoinHandle::abort);

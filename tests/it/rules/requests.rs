@@ -252,7 +252,7 @@ fn check_change(before: &Request, change: &Change<Request>, action: Action, now:
     assert_eq!(change.from(), Some(before.state.name()));
     assert_eq!(after.revision, before.revision + 1);
     assert_eq!((after.id, &after.ask), (before.id, &before.ask), "what was asked never changes");
-    assert_eq!(after.ask.reason.as_str(), REASON, "the reason survives every path");
+    assert_eq!(after.ask.reason.kept().unwrap().as_str(), REASON, "the reason survives every path");
     assert!(before.state.lapses_at().is_some(), "what is over stays over");
     assert!(after.approvals.starts_with(&before.approvals), "approvals are only added");
     check_event(before, after, event, now);
@@ -282,12 +282,18 @@ fn check_event(before: &Request, after: &Request, event: &Event, now: DateTime<U
                 not_after: None,
                 signed_with: None,
                 user_present: None,
+                signed_text: None,
+                signed_text_sha512: None,
+                signature: None,
             },
             State::Pending { .. } | State::Approved { .. },
         ) => {
             let given = after.approvals.last().unwrap().decision();
             assert_eq!(after.approvals.len(), before.approvals.len() + 1);
-            assert_eq!((statement.as_str(), given.statement.as_str()), (STATEMENT, STATEMENT));
+            assert_eq!(
+                (statement.as_str(), given.statement.kept().unwrap().as_str()),
+                (STATEMENT, STATEMENT)
+            );
             assert_eq!(groups, &["leads"]);
             assert_eq!(*digest, before.digest().to_string());
             assert_eq!(
@@ -298,7 +304,7 @@ fn check_event(before: &Request, after: &Request, event: &Event, now: DateTime<U
         }
         (Fact::RequestDenied { statement, digest }, State::Denied { denial }) => {
             assert_eq!((statement.as_str(), digest), (STATEMENT, &before.digest().to_string()));
-            assert_eq!(denial.decision().statement.as_str(), STATEMENT);
+            assert_eq!(denial.decision().statement.kept().unwrap().as_str(), STATEMENT);
             assert_ne!(human(&denial.decision().approver), REQUESTER);
             assert_eq!(event.actor, Actor::Person(denial.decision().approver.clone()));
         }
@@ -454,7 +460,7 @@ fn a_submission_asks_the_same_whenever_it_comes() {
         Ask { target: "payroll".parse().unwrap(), ..later.clone() },
         Ask { credential_path: "database/creds/other".to_owned(), ..later.clone() },
         Ask { duration: SHORTER, ..later.clone() },
-        Ask { reason: Prose::new("something else").unwrap(), ..later.clone() },
+        Ask { reason: Prose::new("something else").unwrap().into(), ..later.clone() },
         Ask { ticket: None, ..later.clone() },
         Ask { approvals_required: 2, ..later.clone() },
     ];

@@ -39,7 +39,7 @@ fn with_text(
     text: ApprovalText,
     present: bool,
 ) -> Decision {
-    let signed = Signed { text, signature: "armor".into(), key: "SHA256:key".into(), present };
+    let signed = Signed { text: text.into(), signature: "armor".into(), key: "SHA256:key".into(), present };
     Decision { signed: Some(Box::new(signed)), ..decision(by, request.digest(), now) }
 }
 

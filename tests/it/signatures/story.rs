@@ -2,10 +2,19 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
+use hallpass::{
+    fsck,
+    signature::{Lists, Signers},
+};
+use sha2::Digest as _;
+
 use super::company::{Company, subject};
-use crate::support::{
-    shell::Shell,
-    ssh::{self, Agent, Key},
+use crate::{
+    fsck::tampered,
+    support::{
+        shell::Shell,
+        ssh::{self, Agent, Key},
+    },
 };
 
 const STATEMENT: &str = "Read only, as discussed.\n\napprover: somebody else";
@@ -25,6 +34,39 @@ fn submit(alice: &Shell<'_>) -> (String, String) {
     let request = alice.json(&ask);
     let text = |key: &str| request[key].as_str().unwrap().to_owned();
     (text("name").trim_start_matches("requests/").to_owned(), text("digest"))
+}
+
+/// Also when the text is gone, by its hash; and by the key on record, or by a list.
+async fn is_verified_by_the_log(database: &Path, list: &Path, signed: &str) {
+    let lists = Signers { allowed_file: Some(list.to_owned()), revoked_file: None }.read().unwrap().unwrap();
+    let gone = "UPDATE audit_events SET texts = NULL;";
+    let (_dir, without_texts) = tampered(database, "without-texts", gone).await;
+    for file in [database, &without_texts] {
+        for signers in [None, Some(lists.clone())] {
+            let report = fsck::check(file, signers).await.unwrap();
+            assert!(report.holds() && report.counts.signed == 1, "{}", report.text());
+        }
+        let report = fsck::check(file, Some(Lists::default())).await.unwrap();
+        assert!(report.text().contains("is signed with a key that doesn't count"), "{}", report.text());
+    }
+    let hash = hex::encode(sha2::Sha512::digest(signed));
+    let other = hex::encode(sha2::Sha512::digest("another text"));
+    let replace =
+        |from: &str, to: &str| format!("UPDATE audit_events SET leaf = replace(leaf, '{from}', '{to}');");
+    for (edits, told) in [
+        (replace(&hash, &other), "has another text than it has the hash of"),
+        (replace(&hash, &other) + gone, "has a signature that isn't one of what was signed"),
+        (replace(&hash, "00"), "has no whole hash of its text"),
+        (
+            replace("\"signed_with\":\"SHA256:", "\"signed_with\":\"SHA256:x"),
+            "is by another key than is on record",
+        ),
+        (replace("BEGIN SSH", "BEGIN PGP"), "has a signature that can't be read"),
+    ] {
+        let (_dir, copy) = tampered(database, "signature", &edits).await;
+        let report = fsck::check(&copy, None).await.unwrap();
+        assert!(report.text().contains(told), "{told}: {}", report.text());
+    }
 }
 
 #[tokio::test]
@@ -74,6 +116,8 @@ async fn an_auditor_verifies_with_plain_ssh_keygen() {
             "{principal} {text}"
         );
     }
+
+    is_verified_by_the_log(&world.database_file(), &company.dir.join("allowed_signers"), &signed).await;
 
     // The command that is printed is one that works, from anywhere that the list is.
     let said = String::from_utf8(shown.stderr).unwrap();

@@ -9,6 +9,7 @@ use hallpass::{
         approval::Decision,
         approval_text::ApprovalText,
         id::RequestId,
+        kept::{Reason, Text},
         policy::Scope,
         request::{Ask, Request},
         revocation::{Cause, Confirmation},
@@ -108,7 +109,8 @@ fn decision(world: &World<'_>, request: &Request, story: &Story, number: usize) 
         format!("second-{number}")
     };
     let statement = Prose::new(TEXTS[(story.statement + number) % TEXTS.len()]).unwrap();
-    let unsigned = Decision { statement: statement.clone(), ..world.decision(request, &approver) };
+    let unsigned =
+        Decision { statement: Text::Kept(statement.clone()), ..world.decision(request, &approver) };
     let text = ApprovalText::of(
         request.id,
         &request.ask,
@@ -118,7 +120,7 @@ fn decision(world: &World<'_>, request: &Request, story: &Story, number: usize) 
         unsigned.decided_at,
     );
     let signature = Signed {
-        text,
+        text: Text::Kept(text),
         signature: "sig".to_owned(),
         key: format!("SHA256:{}", "x".repeat(43)),
         present: true,
@@ -133,7 +135,7 @@ async fn play(world: &World<'_>, story: &Story) {
     let groups = GROUPS.iter().zip(&story.groups).filter(|(_, is_in)| **is_in);
     let ask = Ask {
         groups: groups.map(|(group, _)| (*group).to_owned()).collect::<BTreeSet<_>>(),
-        reason: Prose::new(TEXTS[story.reason]).unwrap(),
+        reason: Reason::Kept(Prose::new(TEXTS[story.reason]).unwrap()),
         ticket: story.ticket.and_then(|ticket| Ticket::new(TICKETS[ticket]).unwrap()),
         ..world.ask(target, PEOPLE[story.requester])
     };
@@ -322,8 +324,8 @@ fn what_matches_is_what_the_filter_says() {
     let store = &**backend.store();
     let world = World::new(store);
     for _ in 0..250 {
-        let story = story().new_tree(&mut runner).unwrap().current();
-        runtime.block_on(play(&world, &story));
+        let one = story().new_tree(&mut runner).unwrap().current();
+        runtime.block_on(play(&world, &one));
     }
     let (rows, now) = (runtime.block_on(rows(store)), world.clock.now());
     assert_eq!(rows.requests.len(), 250);
@@ -337,7 +339,9 @@ fn what_matches_is_what_the_filter_says() {
                 .cloned()
                 .collect();
             let mut totals = Totals::default();
-            expected.iter().for_each(|request| totals.add(&rows.counted(request, now)));
+            for request in &expected {
+                totals.add(&rows.counted(request, now));
+            }
             if !filter.oldest_first {
                 expected.reverse();
             }

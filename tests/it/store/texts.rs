@@ -2,7 +2,7 @@
 //! them, and what is erased of a text is in no page of theirs.
 
 use hallpass::{
-    access::{policy::Scope, text::Prose},
+    access::{kept::Reason, policy::Scope, text::Prose},
     store::{RequestFilter, Slice, Store},
 };
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -31,7 +31,7 @@ async fn raw(file: &std::path::Path) -> SqliteConnection {
 /// A request about this, with a statement of its approver.
 async fn written(world: &World<'_>, reason: &str) {
     let target = target("orders", 1);
-    let reason = Prose::new(reason).unwrap();
+    let reason = Reason::Kept(Prose::new(reason).unwrap());
     let ask = hallpass::access::request::Ask { reason, ..world.ask(&target, "dev") };
     let request = world.submit_ask(&target, ask).await;
     world.approve(&request, &target, "lead").await;

@@ -57,6 +57,7 @@ pub fn target(name: &str, approvals_required: u32) -> Target {
         window_default: None,
         writing: Writing::default(),
         limits: Limits::default(),
+        cosigned_within: None,
     }
 }
 
@@ -89,7 +90,7 @@ impl<'s> World<'s> {
             credential_path: target.credential_path.clone(),
             requester: person(requester),
             duration: Duration::from_hours(1),
-            reason: Prose::new("the queue is stuck").unwrap(),
+            reason: Prose::new("the queue is stuck").unwrap().into(),
             ticket: None,
             approvals_required: target.approvals_required.get(),
             not_before: Some(beginning()),
@@ -119,7 +120,7 @@ impl<'s> World<'s> {
     pub fn decision(&self, request: &Request, approver: &str) -> Decision {
         Decision {
             approver: person(approver),
-            statement: Prose::new("go ahead, or don't").unwrap(),
+            statement: Prose::new("go ahead, or don't").unwrap().into(),
             digest: request.digest(),
             decided_at: self.tick(),
             groups: BTreeSet::from(["leads".to_owned(), "a \"quoted\" group".to_owned()]),

@@ -9,7 +9,7 @@
 
 mod bao;
 mod postgres;
-mod process;
+pub mod process;
 pub mod proxy;
 pub mod slapd;
 

@@ -19,8 +19,9 @@ use hallpass::{
         text::Prose,
         writing::Writing,
     },
-    broker::{Broker, Claimed, Error, Parts, RequestView, Submission, Tried, Written},
+    broker::{Broker, Claimed, Error, Notary, Parts, RequestView, Submission, Tried, Written},
     clock::{Clock, ManualClock},
+    ledger::note::{Kind, SigningKey},
     schedule::Schedule,
     signature::Signers,
     store::{
@@ -33,6 +34,14 @@ use hallpass::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::servers::Dir;
+
+/// The log's name.
+pub const ORIGIN: &str = "log.example";
+
+/// The key of a witness whose cosignatures count.
+pub fn witness_key() -> SigningKey {
+    SigningKey::from_seed("witness.example", &[2; 32]).unwrap()
+}
 
 /// The longest window, and how long requests wait for decisions and claims.
 pub const HOUR: Duration = Duration::from_hours(1);
@@ -95,7 +104,13 @@ impl Sim {
         let mut policy = policy(&TARGETS);
         policy.targets.values_mut().for_each(|target| target.writing.signing = signing);
         self.broker =
-            broker_with(&self.store, &self.vault, &self.clock, &self.stopping, (policy, signers)).await;
+            broker_with(&self.store, &self.vault, &self.clock, &self.stopping, (policy, signers, None)).await;
+    }
+
+    /// The same, with texts that are kept for so long.
+    pub async fn restart_keeping(&mut self, texts_for: Duration) {
+        let parts = (policy(&TARGETS), Signers::default(), Some(texts_for));
+        self.broker = broker_with(&self.store, &self.vault, &self.clock, &self.stopping, parts).await;
     }
 
     /// The same, with other targets in the configuration.
@@ -180,7 +195,7 @@ pub fn at_work(
     let minutely: Schedule = "0 * * * * *".parse().unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(sweeper);
-    for (_, chore) in chores.all(&Schedules::new(minutely.clone(), minutely)) {
+    for (_, chore) in chores.all(&Schedules::new(minutely.clone(), minutely.clone(), minutely)) {
         tasks.spawn(chore);
     }
     tokio::spawn(async move { while tasks.join_next().await.is_some() {} })
@@ -241,7 +256,7 @@ async fn broker(
     stopping: &CancellationToken,
     policy: Policy,
 ) -> Arc<Broker> {
-    broker_with(store, vault, clock, stopping, (policy, Signers::default())).await
+    broker_with(store, vault, clock, stopping, (policy, Signers::default(), None)).await
 }
 
 async fn broker_with(
@@ -249,7 +264,7 @@ async fn broker_with(
     vault: &Arc<SimulatedIssuer>,
     clock: &Arc<ManualClock>,
     stopping: &CancellationToken,
-    (policy, signers): (Policy, Signers),
+    (policy, signers, texts_for): (Policy, Signers, Option<Duration>),
 ) -> Arc<Broker> {
     let clock: Arc<dyn Clock> = clock.clone();
     Arc::new(Broker::new(Parts {
@@ -261,7 +276,13 @@ async fn broker_with(
         wrap_ttl: Duration::from_mins(5),
         alarm_after: Duration::from_mins(1),
         revoke_unknown: false,
+        texts_for,
         signers,
+        notary: Notary {
+            origin: ORIGIN.to_owned(),
+            witness_keys: vec![witness_key().verifier(Kind::Cosignature)],
+            ..Notary::default()
+        },
         stopping: stopping.clone(),
         tasks: TaskTracker::new(),
     }))
@@ -286,5 +307,6 @@ fn target(name: &str) -> Target {
         window_default: None,
         writing: Writing::default(),
         limits: Limits::default(),
+        cosigned_within: None,
     }
 }

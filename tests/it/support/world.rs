@@ -67,6 +67,8 @@ pub struct Wishes {
     pub wrap_ttl: &'static str,
     /// More keys of the issuer's section.
     pub issuer: &'static str,
+    /// More keys of the ledger's section, and its witnesses.
+    pub ledger: String,
 }
 
 impl Default for Wishes {
@@ -86,6 +88,7 @@ impl Default for Wishes {
             timeout: "10s",
             wrap_ttl: "5m",
             issuer: "",
+            ledger: String::new(),
         }
     }
 }
@@ -171,8 +174,10 @@ impl World {
         let options =
             sqlx::sqlite::SqliteConnectOptions::new().filename(self.database_file()).read_only(true);
         let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        let query = "SELECT json_object('actor', actor_name, 'request', request_id, 'target', target, \
-                     'detail', json(detail)) FROM audit_events WHERE kind = ? ORDER BY sequence";
+        let query = "SELECT json_object('actor', leaf ->> '$.actor.name', 'request', request_id, \
+                     'target', leaf ->> '$.target', \
+                     'detail', json_patch(leaf -> '$.detail', coalesce(texts, '{}'))) \
+                     FROM audit_events WHERE kind = ? ORDER BY sequence";
         let rows =
             sqlx::query_scalar::<_, String>(query).bind(kind).fetch_all(&mut connection).await.unwrap();
         rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect()
@@ -187,7 +192,17 @@ impl World {
     pub async fn start_daemon_with(&self, variables: &[(&str, &str)]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hallpassd"));
         command.args(["serve", "--config"]).arg(self.config_file()).envs(variables.iter().copied());
-        let mut process = Process::start(&command, "KILL", None, &self.dir.join("hallpassd.log"));
+        self.start_process(&command).await;
+    }
+
+    /// Starts the daemon by a program that is given it and its arguments, and becomes it.
+    pub async fn start_daemon_under(&self, mut program: Command) {
+        program.arg(env!("CARGO_BIN_EXE_hallpassd")).args(["serve", "--config"]).arg(self.config_file());
+        self.start_process(&program).await;
+    }
+
+    async fn start_process(&self, command: &Command) {
+        let mut process = Process::start(command, "KILL", None, &self.dir.join("hallpassd.log"));
         let address = self.address.clone();
         eventually("the daemon serves", async || {
             assert!(process.runs(), "the daemon ended: {}", self.log());
@@ -280,6 +295,9 @@ impl World {
         )
         .await;
         bao.write(&format!("auth/token/roles/hallpass-grant-{name}"), self.deployed("token-role.json")).await;
+        bao.write(&format!("sys/mounts/transit-{name}"), json!({ "type": "transit" })).await;
+        let key = json!({ "type": "ed25519" });
+        bao.write(&format!("transit-{name}/keys/hallpass-ledger"), key).await;
         // Shared by all worlds of a server, so it may be there already.
         bao.call(&bao.root_token, Method::POST, "sys/auth/approle", Some(json!({ "type": "approle" }))).await;
         bao.write(&format!("auth/approle/role/hallpassd-{name}"), self.deployed("approle.json")).await;
@@ -298,6 +316,7 @@ impl World {
         let name = &self.name;
         let text = fs::read_to_string(format!("{DEPLOY}{file}")).unwrap();
         text.replace("database/", &format!("database-{name}/"))
+            .replace("transit/", &format!("transit-{name}/"))
             .replace("role/hallpassd/", &format!("role/hallpassd-{name}/"))
             .replace("hallpass-grant", &format!("hallpass-grant-{name}"))
             .replace("\"hallpassd\"", &format!("\"hallpassd-{name}\""))
@@ -376,6 +395,11 @@ token_role = "hallpass-grant-{name}"
 timeout = "{timeout}"
 wrap_ttl = "{wrap_ttl}"
 
+[ledger]
+origin = "hallpass.example/{name}"
+transit_mount = "transit-{name}"
+{ledger}
+
 [identity.oidc.vault]
 issuer = "{vault}/v1/identity/oidc"
 audience = "hallpass-{name}"
@@ -399,6 +423,7 @@ early_revocation = "ends_sessions"
             address = self.proxy.as_ref().map_or(&bao.address, |proxy| &proxy.address),
             timeout = wishes.timeout,
             wrap_ttl = wishes.wrap_ttl,
+            ledger = wishes.ledger.replace('@', name),
             issuer = wishes.issuer.replace('@', name),
             vault = bao.address,
             secret_file = secret_file.display(),

@@ -30,7 +30,10 @@ pub(super) fn standing(title: &str, bars: &[(String, Vec<Part>)]) -> String {
             let height = HEIGHT * count / highest;
             top = top.saturating_sub(height);
             let width = step.saturating_sub(3).max(1);
-            let _ = writeln!(svg, "<rect class=\"{class}\" x=\"{x}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"/>");
+            let _ = writeln!(
+                svg,
+                "<rect class=\"{class}\" x=\"{x}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"/>"
+            );
         }
         let _ = writeln!(svg, "<text x=\"{x}\" y=\"{}\">{}</text></g>", HEIGHT + 14, html::text(label));
     }
@@ -83,7 +86,8 @@ mod tests {
 
     #[test]
     fn bars_are_as_high_as_they_count() {
-        let bars = [("1".to_owned(), vec![("granted", 3), ("denied", 1)]), ("2".to_owned(), vec![("granted", 1)])];
+        let bars =
+            [("1".to_owned(), vec![("granted", 3), ("denied", 1)]), ("2".to_owned(), vec![("granted", 1)])];
         let svg = standing("Requests", &bars);
         assert!(svg.contains("<title>1: 3 granted, 1 denied</title>"), "{svg}");
         assert!(svg.contains("class=\"granted\" x=\"0\" y=\"40\" width=\"357\" height=\"120\""), "{svg}");

@@ -70,11 +70,12 @@ mod tests {
         for forbidden in ['<', '>', '"', '\'', '\u{202e}', '\u{1b}'] {
             assert!(!shown.contains(forbidden), "{shown}");
         }
-        let page = block(&Block::new().field("reason <", evil)) + &{
-            let mut grid = Grid::new(&["A"]);
-            grid.row([evil.to_owned()]);
-            self::grid(&grid)
-        };
+        let page = block(&Block::new().field("reason <", evil))
+            + &{
+                let mut grid = Grid::new(&["A"]);
+                grid.row([evil.to_owned()]);
+                self::grid(&grid)
+            };
         assert!(!page.contains("<script") && page.contains("&lt;script&gt;"), "{page}");
         assert!(page.contains("<dt>reason &lt;</dt>"), "{page}");
     }

@@ -224,7 +224,8 @@ mod tests {
             + &exception(&Exception::default(), month.bounds().1)
             + &end(1);
         for tag in ["html", "body", "head", "style", "svg", "section", "table", "dl"] {
-            let opened = page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
+            let opened =
+                page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
             assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
         }
         for elsewhere in ["<script", "src=", "href=", "url(", "@import"] {

@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use tempfile::NamedTempFile;
 
-use super::{Month, Numbers, end, exception, head};
+use super::page::{Month, Numbers, end, exception, head};
 use crate::{
     cli::{
         App,
@@ -24,15 +24,16 @@ use crate::{
 const AFTER_HELP: &str = "\
 Examples:
   hallpass audit report --month 2026-10
+  hallpass audit report --month last      # by a timer, at the beginning of each month
   hallpass audit report --month 2026-10 --file /srv/audit/october.html --force";
 
 /// The arguments.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct ReportArgs {
-    /// The month in which access was requested, in UTC.
-    #[arg(long, value_name = "YYYY-MM")]
-    month: Month,
+    /// The month in which access was requested, in UTC; `last` is the one before this.
+    #[arg(long, value_name = "YYYY-MM", value_parser = read_month)]
+    month: Asked,
     /// Where to write it [default: hallpass-YYYY-MM.html].
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -41,20 +42,27 @@ pub struct ReportArgs {
     force: bool,
 }
 
+/// A month, or the one before this. A type of its own, because clap takes an `Option` for what may be left out.
+type Asked = std::option::Option<Month>;
+
+fn read_month(text: &str) -> Result<Asked, String> {
+    if text == "last" { Ok(None) } else { text.parse().map(Some) }
+}
+
 /// Runs the verb.
 ///
 /// # Errors
 ///
 /// If the server refuses, or the file can't be written. Nothing is left of a page that isn't whole.
 pub async fn run(app: &App, args: ReportArgs) -> Result<(), Failure> {
-    let file = args.file.unwrap_or_else(|| args.month.file_name().into());
+    let month = args.month.unwrap_or_else(|| Month::before(app.clock.now()));
+    let file = args.file.unwrap_or_else(|| month.file_name().into());
     if !args.force && fs::exists(&file).unwrap_or_default() {
         let failure = Failure::usage(format!("{} is there already", file.display()));
         return Err(failure.hint("name another one with `--file`, or add `--force`"));
     }
-    let page = write(app, args.month, &file).await?;
-    let kept = page.persist(&file).map_err(|error| not_written(&file, &error.error));
-    kept?;
+    let page = write(app, month, &file).await?;
+    page.persist(&file).map_err(|error| not_written(&file, &error.error))?;
     app.out.note(&format!("wrote {}", file.display()));
     Ok(())
 }
@@ -106,5 +114,6 @@ fn whole<'a>(
 }
 
 fn not_written(file: &Path, error: &std::io::Error) -> Failure {
-    Failure::local(format!("cannot write {}: {error}", file.display())).hint("name another file with `--file`")
+    Failure::local(format!("cannot write {}: {error}", file.display()))
+        .hint("name another file with `--file`")
 }

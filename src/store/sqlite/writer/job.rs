@@ -11,8 +11,9 @@ use crate::{
         freeze::Freeze,
         grant::{Grant, State},
         request::Request,
+        retention::Erasure,
     },
-    store::{StoreError, Write},
+    store::{Checkpoint, Cosignature, StoreError, Write},
 };
 
 /// What a caller is told.
@@ -24,19 +25,25 @@ pub(super) type Failure = Arc<dyn Error + Send + Sync>;
 /// One thing to commit, which outlives its caller: he may be gone when its turn comes.
 #[derive(Debug)]
 pub(super) enum Change {
-    Request(change::Change<Request>),
+    Request(Box<change::Change<Request>>),
     Grant(change::Change<Grant>),
     Freeze(change::Change<Freeze>),
+    Erasure(Erasure),
     Fact(Event),
+    Checkpoint(Checkpoint),
+    Cosignature(Cosignature),
 }
 
 impl Change {
     pub(super) fn of(write: &Write<'_>) -> Self {
         match *write {
-            Write::Request(change) => Self::Request(change.clone()),
+            Write::Request(change) => Self::Request(Box::new(change.clone())),
             Write::Grant(change) => Self::Grant(change.clone()),
             Write::Freeze(change) => Self::Freeze(change.clone()),
+            Write::Erasure(erasure) => Self::Erasure(erasure.clone()),
             Write::Fact(event) => Self::Fact(event.clone()),
+            Write::Checkpoint(checkpoint) => Self::Checkpoint(checkpoint.clone()),
+            Write::Cosignature(cosignature) => Self::Cosignature(cosignature.clone()),
         }
     }
 
@@ -48,7 +55,11 @@ impl Change {
                 State::Issuing { .. } | State::Active { .. } => false,
             },
             Self::Freeze(change) => change.after().is_frozen(),
-            Self::Request(_) | Self::Fact(_) => false,
+            Self::Request(_)
+            | Self::Erasure(_)
+            | Self::Fact(_)
+            | Self::Checkpoint(_)
+            | Self::Cosignature(_) => false,
         }
     }
 }

@@ -7,7 +7,10 @@ use chrono::DateTime;
 use tempfile::TempDir;
 use tokio::sync::oneshot::Receiver;
 
+use sqlx::SqliteConnection;
+
 use super::{
+    super::connect,
     job::Answer,
     lanes::{GROUP_MAX, LANE_MAX},
     *,
@@ -38,7 +41,7 @@ const BRIEFLY: Duration = Duration::from_millis(20);
 const SLOWLY: &str = "
     CREATE TEMP VIEW slow AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 2000000)
         SELECT count(*) AS x FROM n;
-    CREATE TEMP TRIGGER slowly BEFORE INSERT ON audit_events WHEN NEW.detail LIKE '%slowly%'
+    CREATE TEMP TRIGGER slowly BEFORE INSERT ON audit_events WHEN NEW.leaf LIKE '%slowly%'
         BEGIN SELECT x FROM slow; END;";
 
 fn fact(error: &str) -> Event {
@@ -51,7 +54,7 @@ fn fact(error: &str) -> Event {
 struct Idle {
     directory: TempDir,
     store: SqliteStore,
-    connection: SqliteConnection,
+    pen: Pen,
 }
 
 impl Idle {
@@ -64,7 +67,7 @@ impl Idle {
         sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();
         let (lanes, ended) = (Arc::default(), CancellationToken::new());
         store.writer = Writer { lanes, answer_max: FOR_EVER, ended };
-        Self { directory, store, connection }
+        Self { directory, store, pen: Pen::of(connection).await.unwrap() }
     }
 
     fn file(&self) -> PathBuf {
@@ -91,7 +94,7 @@ impl Idle {
         let file = self.file();
         let origin =
             Origin { identity: files::identity(&file).unwrap(), options: connect::writing(&file), file };
-        self.store.writer.start(origin, self.connection);
+        self.store.writer.start(origin, self.pen);
         (self.directory, self.store)
     }
 }
@@ -109,7 +112,7 @@ async fn what_ends_a_grant_overtakes_all_that_wait_and_they_share_transactions()
     let mut idle = Idle::new("").await;
     let transactions = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&transactions);
-    idle.connection.lock_handle().await.unwrap().set_commit_hook(move || {
+    idle.pen.connection.lock_handle().await.unwrap().set_commit_hook(move || {
         count.fetch_add(1, Ordering::Relaxed);
         true
     });
@@ -138,7 +141,7 @@ async fn what_comes_while_a_group_is_under_way_leads_the_next() {
 
 #[tokio::test]
 async fn a_commit_that_can_not_be_made_takes_no_other_along() {
-    let refuse = "CREATE TEMP TRIGGER refuse BEFORE INSERT ON audit_events WHEN NEW.detail LIKE '%poison%'
+    let refuse = "CREATE TEMP TRIGGER refuse BEFORE INSERT ON audit_events WHEN NEW.leaf LIKE '%poison%'
                   BEGIN SELECT RAISE(ABORT, 'refused'); END;";
     let idle = Idle::new(refuse).await;
     let (ending, late) = (idle.ending().await, idle.ending().await);
@@ -165,7 +168,7 @@ async fn a_commit_that_can_not_be_made_takes_no_other_along() {
 /// SQLite may roll back the whole transaction by itself, and then the savepoints of all are gone.
 #[tokio::test]
 async fn a_lost_transaction_is_told_to_all_and_the_next_is_made() {
-    let lose = "CREATE TEMP TRIGGER lose BEFORE INSERT ON audit_events WHEN NEW.detail LIKE '%poison%'
+    let lose = "CREATE TEMP TRIGGER lose BEFORE INSERT ON audit_events WHEN NEW.leaf LIKE '%poison%'
                 BEGIN SELECT RAISE(ROLLBACK, 'lost'); END;";
     let idle = Idle::new(lose).await;
     let pushed = [idle.push_fact("one"), idle.push_fact("poison"), idle.push_fact("two")];
@@ -183,7 +186,7 @@ async fn a_lost_transaction_is_told_to_all_and_the_next_is_made() {
 async fn a_transaction_that_can_not_be_committed_is_told_to_all() {
     let mut idle = Idle::new("").await;
     // Stands for the disk: the commit becomes a rollback.
-    idle.connection.lock_handle().await.unwrap().set_commit_hook(|| false);
+    idle.pen.connection.lock_handle().await.unwrap().set_commit_hook(|| false);
     let (ending, late) = (idle.ending().await, idle.ending().await);
     let pushed = [
         idle.push(Change::Grant(ending)).unwrap(),

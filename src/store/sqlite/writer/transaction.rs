@@ -8,32 +8,39 @@ use std::sync::Arc;
 use sqlx::{Connection, sqlite::SqliteConnection};
 
 use super::{
-    super::{events, freezes, rows::failed, write},
+    super::{checkpoints, erase, events, freezes, rows::failed, write},
     job::{Answer, Change, Failure, Job},
     lanes::Lanes,
+    pen::Pen,
 };
-use crate::{access::event::Recorded, store::StoreError};
+use crate::{access::event::Recorded, ledger::tree::Frontier, store::StoreError};
 
 /// Commits a group, and answers whether the connection may be used again. After a failure (the disk is full, say, and
 /// SQLite has rolled back by itself) the driver's count of open transactions can't be relied on.
-pub(super) async fn run(connection: &mut SqliteConnection, lanes: &Lanes) -> bool {
+pub(super) async fn run(pen: &mut Pen, lanes: &Lanes) -> bool {
     // IMMEDIATE takes the write lock at once, so that what is read in it stays true until the end. The group is taken
     // after that, so that whoever came while the lock was waited for is in it, the urgent ones first.
-    let mut transaction = match connection.begin_with("BEGIN IMMEDIATE").await {
+    let mut transaction = match pen.connection.begin_with("BEGIN IMMEDIATE").await {
         Ok(transaction) => transaction,
         Err(error) => {
             lanes.refuse_group("begin a transaction", &(Arc::new(error) as Failure));
             return false;
         }
     };
-    let mut group = Group::default();
-    if let Err(error) = group.execute(&mut transaction, lanes.group()).await {
+    let (mut group, mut frontier) = (Group::default(), pen.frontier.clone());
+    if let Err(error) = group.execute(&mut transaction, &mut frontier, lanes.group()).await {
         return group.refuse(error);
     }
     // What everybody has given up on had better not happen: they are told that it failed.
-    let ended = if group.is_wanted() { transaction.commit().await } else { transaction.rollback().await };
+    let is_wanted = group.is_wanted();
+    let ended = if is_wanted { transaction.commit().await } else { transaction.rollback().await };
     match ended {
-        Ok(()) => group.answer(),
+        Ok(()) => {
+            if is_wanted {
+                pen.frontier = frontier;
+            }
+            group.answer()
+        }
         Err(error) => group.refuse(error),
     }
 }
@@ -50,11 +57,12 @@ impl Group {
     async fn execute(
         &mut self,
         connection: &mut SqliteConnection,
+        frontier: &mut Frontier,
         jobs: Vec<Job>,
     ) -> Result<(), sqlx::Error> {
         let mut jobs = jobs.into_iter();
         while let Some(job) = jobs.next() {
-            match in_savepoint(connection, &job.changes).await {
+            match in_savepoint(connection, frontier, &job.changes).await {
                 Ok(answer) => self.executed.push((job, answer)),
                 Err(lost) => {
                     self.left.push(job);
@@ -91,15 +99,28 @@ impl Group {
 
 /// Makes one commit or leaves no trace of it. The outer error is a transaction that is lost: SQLite knows the savepoint no
 /// more.
-async fn in_savepoint(connection: &mut SqliteConnection, changes: &[Change]) -> Result<Answer, sqlx::Error> {
+async fn in_savepoint(
+    connection: &mut SqliteConnection,
+    frontier: &mut Frontier,
+    changes: &[Change],
+) -> Result<Answer, sqlx::Error> {
     let mut savepoint = connection.begin().await?;
-    match apply(&mut savepoint, changes).await {
-        Ok(recorded) => savepoint.commit().await.map(|()| Ok(recorded)),
+    let mut grown = frontier.clone();
+    match apply(&mut savepoint, &mut grown, changes).await {
+        Ok(recorded) => {
+            savepoint.commit().await?;
+            *frontier = grown;
+            Ok(Ok(recorded))
+        }
         Err(error) => savepoint.rollback().await.map(|()| Err(error)),
     }
 }
 
-async fn apply(connection: &mut SqliteConnection, changes: &[Change]) -> Result<Vec<Recorded>, StoreError> {
+async fn apply(
+    connection: &mut SqliteConnection,
+    frontier: &mut Frontier,
+    changes: &[Change],
+) -> Result<Vec<Recorded>, StoreError> {
     let mut recorded = Vec::with_capacity(changes.len());
     for one in changes {
         let event = match one {
@@ -115,9 +136,23 @@ async fn apply(connection: &mut SqliteConnection, changes: &[Change]) -> Result<
                 freezes::write(connection, change).await?;
                 change.event()
             }
+            Change::Erasure(erasure) => {
+                erase::write(connection, erasure).await?;
+                erasure.event()
+            }
             Change::Fact(event) => event,
+            Change::Checkpoint(checkpoint) => {
+                checkpoints::keep(connection, checkpoint).await?;
+                continue;
+            }
+            Change::Cosignature(cosignature) => {
+                checkpoints::keep_cosignature(connection, cosignature).await?;
+                continue;
+            }
         };
-        recorded.push(events::append(connection, event).await.map_err(failed("append to the audit log"))?);
+        recorded.push(
+            events::append(connection, frontier, event).await.map_err(failed("append to the audit log"))?,
+        );
     }
     Ok(recorded)
 }

@@ -19,7 +19,7 @@ use hallpass::{
         totals::Totals,
         window::Window,
     },
-    store::{Due, GrantFilter, Part, RequestFilter, Slice, Store, StoreError, Write},
+    store::{Due, GrantFilter, Ledger, Part, RequestFilter, Retention, Slice, Store, StoreError, Write},
 };
 
 use super::Mutant;
@@ -143,6 +143,14 @@ impl Store for LyingStore {
         limit: u32,
     ) -> Result<Vec<Recorded>, StoreError> {
         self.inner.events_after(scope, request, sequence, limit).await
+    }
+
+    fn retention(&self) -> &dyn Retention {
+        self.inner.retention()
+    }
+
+    fn ledger(&self) -> &dyn Ledger {
+        self.inner.ledger()
     }
 
     async fn last_sequence(&self) -> Result<i64, StoreError> {

@@ -81,15 +81,18 @@ impl Rows {
             && fits(filter.submitted_until.as_ref(), |until| ask.submitted_at < *until)
             && fits(filter.approver.as_ref(), |name| {
                 let is_his = |by: &&Decision| by.approver.subject == *name || by.approver.name == *name;
-                decisions.iter().any(|decision| is_his(&decision))
+                decisions.iter().any(is_his)
             })
             && fits(filter.group.as_ref(), |group| ask.groups.contains(group))
             && fits(filter.ticket.as_ref(), |ticket| {
                 ask.ticket.as_ref().is_some_and(|known| known.as_str() == *ticket)
             })
             && fits(filter.text.as_ref(), |text| {
-                has(ask.reason.as_str(), text)
-                    || decisions.iter().any(|decision| has(decision.statement.as_str(), text))
+                ask.reason.kept().is_some_and(|reason| has(reason.as_str(), text))
+                    || decisions
+                        .iter()
+                        .filter_map(|decision| decision.statement.kept())
+                        .any(|said| has(said.as_str(), text))
             })
             && fits(filter.signed.as_ref(), |signed| {
                 if *signed { !request.approvals.is_empty() && !unsigned } else { unsigned }

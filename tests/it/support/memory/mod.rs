@@ -16,18 +16,26 @@ use chrono::{DateTime, Utc};
 use hallpass::{
     access::{
         event::Recorded,
-        freeze::Freeze,
+        freeze::{self, Freeze},
         grant::{Grant, State},
         handle::LeaseId,
         id::{GrantId, RequestId},
         limits::Held,
         policy::Scope,
         request::Request,
+        retention::{Past, PastFreeze},
         target::TargetName,
         text::IdempotencyKey,
         totals::Totals,
     },
-    store::{Due, GrantFilter, Overdue, Part, RequestFilter, Slice, Store, StoreError, Write},
+    ledger::{
+        leaf::Leaf,
+        tree::{Frontier, Hash, Node},
+    },
+    store::{
+        Checkpoint, Cosignature, Due, GrantFilter, Ledger, Overdue, Part, RequestFilter, Retention, Slice,
+        Store, StoreError, Write,
+    },
 };
 
 pub use self::rows::Rows;
@@ -230,6 +238,14 @@ impl Store for MemoryStore {
         Ok(later.filter(seen).take(limit as usize).cloned().collect())
     }
 
+    fn retention(&self) -> &dyn Retention {
+        self
+    }
+
+    fn ledger(&self) -> &dyn Ledger {
+        self
+    }
+
     async fn last_sequence(&self) -> Result<i64, StoreError> {
         Ok(self.rows().events.last().map_or(0, |event| event.sequence))
     }
@@ -334,5 +350,95 @@ impl Store for MemoryStore {
 
     async fn digest_key(&self) -> Result<[u8; 32], StoreError> {
         Ok([7; 32])
+    }
+}
+
+#[async_trait]
+impl Retention for MemoryStore {
+    async fn past(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<Past>, StoreError> {
+        let rows = self.rows();
+        let whole = rows.requests.values().filter(|request| {
+            let is_whole = request.ask.reason.kept().is_some() && request.is_settled();
+            is_whole && request.id < RequestId::new(until, 0)
+        });
+        let past = whole.map(|request| {
+            let mut grants: Vec<_> =
+                rows.grants.values().filter(|grant| grant.request == request.id).cloned().collect();
+            grants.reverse();
+            let about = |event: &&Recorded| event.about.request == Some(request.id);
+            let timeline = rows.events.iter().filter(about).cloned().collect();
+            Past { request: request.clone(), grants, timeline }
+        });
+        let over = past.filter(|past| {
+            let is_over = |grant: &Grant| match grant.state {
+                State::Revoked { revoked_at: at, .. } | State::Failed { failed_at: at, .. } => {
+                    at < until && grant.window.closes_at() <= until
+                }
+                _ => false,
+            };
+            past.grants.iter().all(is_over) && past.timeline.iter().all(|event| event.at < until)
+        });
+        Ok(over.take(limit as usize).collect())
+    }
+
+    async fn past_freezes(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<PastFreeze>, StoreError> {
+        let rows = self.rows();
+        let thawed_at = |freeze: &Freeze| match freeze.state {
+            freeze::State::Thawed { thawed_at } => Some(thawed_at),
+            freeze::State::Frozen { .. } => None,
+        };
+        let is_past = |freeze: &&Freeze| {
+            let is_whole = !rows.erased_freezes.contains_key(&freeze.id);
+            is_whole && thawed_at(freeze).is_some_and(|at| at < until)
+        };
+        let mut past: Vec<&Freeze> = rows.freezes.values().filter(is_past).collect();
+        past.sort_by_key(|freeze| (thawed_at(freeze), freeze.id));
+        let with_timeline =
+            |freeze: &Freeze| PastFreeze { freeze: freeze.clone(), timeline: rows.of_freeze(freeze) };
+        Ok(past.into_iter().take(limit as usize).map(with_timeline).collect())
+    }
+
+    async fn scrub(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryStore {
+    async fn leaves(&self, sequence: i64, limit: u32) -> Result<Vec<Leaf>, StoreError> {
+        let rows = self.rows();
+        let later = rows.events.iter().skip(usize::try_from(sequence).unwrap_or_default());
+        Ok(later.take(limit as usize).map(Leaf::of).collect())
+    }
+
+    async fn nodes(&self, nodes: &[Node]) -> Result<Vec<Hash>, StoreError> {
+        let (mut frontier, mut kept) = (Frontier::default(), Vec::new());
+        for event in &self.rows().events {
+            let mut hashes = Vec::new();
+            frontier.push(Leaf::of(event).hash(), |hash| hashes.push(hash));
+            kept.push(hashes);
+        }
+        let of = |node: &Node| {
+            let (leaf, number) = node.place();
+            kept.get(usize::try_from(leaf).unwrap()).and_then(|hashes| hashes.get(number)).copied()
+        };
+        let corrupt = || StoreError::Corrupt { operation: "nodes", what: "the tree".into(), problem: "gaps" };
+        nodes.iter().map(of).collect::<Option<_>>().ok_or_else(corrupt)
+    }
+
+    async fn last_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        Ok(self.rows().checkpoints.values().last().cloned())
+    }
+
+    async fn checkpoint_of(&self, size: u64) -> Result<Option<Checkpoint>, StoreError> {
+        Ok(self.rows().checkpoints.range(size..).next().map(|(_, checkpoint)| checkpoint.clone()))
+    }
+
+    async fn cosignatures(&self, size: u64) -> Result<Vec<Cosignature>, StoreError> {
+        Ok(self.rows().cosignatures.values().filter(|one| one.size == size).cloned().collect())
+    }
+
+    async fn last_cosigned_at(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(self.rows().cosignatures.values().map(|one| one.cosigned_at).max())
     }
 }

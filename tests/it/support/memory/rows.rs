@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use hallpass::{
     access::{
         change::Change,
-        event::{Event, Recorded},
+        event::{Event, Recorded, digest_of, texts_of},
         freeze::Freeze,
         grant::{Grant, Issued, State},
         handle::LeaseId,
         id::{FreezeId, GrantId, RequestId},
         request::{Request, State as RequestState},
+        retention::Erasure,
     },
-    store::{StoreError, Write},
+    store::{Checkpoint, Cosignature, StoreError, Write},
 };
 
 /// Requests, grants and events.
@@ -22,14 +23,22 @@ pub struct Rows {
     pub requests: BTreeMap<RequestId, Request>,
     pub grants: BTreeMap<GrantId, Grant>,
     pub freezes: BTreeMap<FreezeId, Freeze>,
+    /// Those without their texts, with the digests of these.
+    pub erased_freezes: BTreeMap<FreezeId, String>,
     pub events: Vec<Recorded>,
+    pub checkpoints: BTreeMap<u64, Checkpoint>,
+    pub cosignatures: BTreeMap<(u64, String), Cosignature>,
 }
 
 /// What a write replaced, to be put back if a later one of its commit is refused.
 enum Undo {
-    Request(RequestId, Option<Request>),
+    Request(RequestId, Box<Option<Request>>),
     Grant(GrantId, Option<Grant>),
     Freeze(FreezeId, Option<Freeze>),
+    ErasedFreeze(FreezeId),
+    Event(usize, Recorded),
+    Checkpoint(u64),
+    Cosignature((u64, String), Option<Cosignature>),
 }
 
 /// The lease that is on record for a grant. What is over has none.
@@ -64,7 +73,16 @@ impl Rows {
                 Write::Request(change) => self.put_request(change, &mut undo).map(|()| change.event()),
                 Write::Grant(change) => self.put_grant(change, &mut undo).map(|()| change.event()),
                 Write::Freeze(change) => self.put_freeze(change, &mut undo).map(|()| change.event()),
+                Write::Erasure(erasure) => self.erase(erasure, &mut undo).map(|()| erasure.event()),
                 Write::Fact(event) => Ok(*event),
+                Write::Checkpoint(checkpoint) => match self.put_checkpoint(checkpoint, &mut undo) {
+                    Ok(()) => continue,
+                    Err(refusal) => Err(refusal),
+                },
+                Write::Cosignature(cosignature) => match self.put_cosignature(cosignature, &mut undo) {
+                    Ok(()) => continue,
+                    Err(refusal) => Err(refusal),
+                },
             };
             match event {
                 Ok(event) => self.append(event),
@@ -87,12 +105,19 @@ impl Rows {
     fn roll_back(&mut self, undo: Vec<Undo>, length: usize) {
         for replaced in undo.into_iter().rev() {
             match replaced {
-                Undo::Request(id, Some(before)) => drop(self.requests.insert(id, before)),
-                Undo::Request(id, None) => drop(self.requests.remove(&id)),
+                Undo::Request(id, before) => match *before {
+                    Some(before) => drop(self.requests.insert(id, before)),
+                    None => drop(self.requests.remove(&id)),
+                },
                 Undo::Grant(id, Some(before)) => drop(self.grants.insert(id, before)),
                 Undo::Grant(id, None) => drop(self.grants.remove(&id)),
                 Undo::Freeze(id, Some(before)) => drop(self.freezes.insert(id, before)),
                 Undo::Freeze(id, None) => drop(self.freezes.remove(&id)),
+                Undo::ErasedFreeze(id) => drop(self.erased_freezes.remove(&id)),
+                Undo::Event(index, before) => self.events[index] = before,
+                Undo::Checkpoint(size) => drop(self.checkpoints.remove(&size)),
+                Undo::Cosignature(key, Some(before)) => drop(self.cosignatures.insert(key, before)),
+                Undo::Cosignature(key, None) => drop(self.cosignatures.remove(&key)),
             }
         }
         self.events.truncate(length);
@@ -110,7 +135,7 @@ impl Rows {
             }
             _ => return Err(conflict()),
         }
-        undo.push(Undo::Request(after.id, self.requests.insert(after.id, after.clone())));
+        undo.push(Undo::Request(after.id, Box::new(self.requests.insert(after.id, after.clone()))));
         Ok(())
     }
 
@@ -126,6 +151,30 @@ impl Rows {
         if again { Err(conflict()) } else { Ok(()) }
     }
 
+    fn put_checkpoint(&mut self, checkpoint: &Checkpoint, undo: &mut Vec<Undo>) -> Result<(), StoreError> {
+        let last = self.checkpoints.keys().last().copied().unwrap_or_default();
+        if checkpoint.size <= last || checkpoint.size > self.events.len() as u64 {
+            return Err(refused("checkpoints_append"));
+        }
+        undo.push(Undo::Checkpoint(checkpoint.size));
+        self.checkpoints.insert(checkpoint.size, checkpoint.clone());
+        Ok(())
+    }
+
+    fn put_cosignature(&mut self, cosignature: &Cosignature, undo: &mut Vec<Undo>) -> Result<(), StoreError> {
+        if !self.checkpoints.contains_key(&cosignature.size) {
+            return Err(refused("cosignatures_checkpoint"));
+        }
+        let key = (cosignature.size, cosignature.witness.clone());
+        let before = self.cosignatures.get(&key).cloned();
+        if before.as_ref().is_some_and(|before| before.cosigned_at > cosignature.cosigned_at) {
+            return Err(conflict());
+        }
+        self.cosignatures.insert(key.clone(), cosignature.clone());
+        undo.push(Undo::Cosignature(key, before));
+        Ok(())
+    }
+
     fn put_freeze(&mut self, change: &Change<Freeze>, undo: &mut Vec<Undo>) -> Result<(), StoreError> {
         let after = change.after();
         let standing = |other: &Freeze| other.is_frozen() && other.extent == after.extent;
@@ -139,6 +188,65 @@ impl Rows {
         }
         undo.push(Undo::Freeze(after.id, self.freezes.insert(after.id, after.clone())));
         Ok(())
+    }
+
+    fn erase(&mut self, erasure: &Erasure, undo: &mut Vec<Undo>) -> Result<(), StoreError> {
+        for after in erasure.requests() {
+            let open = |grant: &Grant| {
+                let is_over = matches!(grant.state, State::Revoked { .. } | State::Failed { .. });
+                grant.request == after.id && !is_over
+            };
+            let fits = |before: &Request| {
+                before.revision == after.revision - 1 && before.ask.reason.kept().is_some()
+            };
+            if !self.requests.get(&after.id).is_some_and(fits) || self.grants.values().any(open) {
+                return Err(conflict());
+            }
+            undo.push(Undo::Request(after.id, Box::new(self.requests.insert(after.id, after.clone()))));
+        }
+        for freeze in erasure.freezes() {
+            if self.freezes.get(&freeze.id) != Some(freeze) || self.erased_freezes.contains_key(&freeze.id) {
+                return Err(conflict());
+            }
+            self.erased_freezes.insert(freeze.id, digest_of(freeze.reason.as_str()));
+            let erased = Freeze { revision: freeze.revision + 1, ..freeze.clone() };
+            undo.push(Undo::ErasedFreeze(freeze.id));
+            undo.push(Undo::Freeze(freeze.id, self.freezes.insert(freeze.id, erased)));
+        }
+        for sequence in erasure.sequences() {
+            let index = usize::try_from(*sequence).unwrap() - 1;
+            let event = &mut self.events[index];
+            undo.push(Undo::Event(index, event.clone()));
+            let detail = event.detail.as_object_mut().unwrap();
+            let gone: Vec<_> = texts_of(&event.kind).iter().filter_map(|text| detail.remove(*text)).collect();
+            if gone.is_empty() {
+                return Err(conflict());
+            }
+        }
+        Ok(())
+    }
+
+    /// What is recorded of a freeze, from its beginning to the next thaw of what it covers.
+    pub fn of_freeze(&self, freeze: &Freeze) -> Vec<Recorded> {
+        let extent = freeze.extent.to_string();
+        let of_extent = |event: &&Recorded| {
+            matches!(event.kind.as_str(), "TargetsFrozen" | "TargetsThawed")
+                && event.detail["extent"] == extent
+        };
+        let begun = |event: &Recorded| {
+            event.kind == "TargetsFrozen"
+                && event.at == freeze.frozen_at
+                && event.detail.get("reason").is_some()
+        };
+        let from = self.events.iter().filter(of_extent).skip_while(|event| !begun(event));
+        let mut of_it = Vec::new();
+        for event in from {
+            of_it.push(event.clone());
+            if event.kind == "TargetsThawed" {
+                break;
+            }
+        }
+        of_it
     }
 
     fn put_grant(&mut self, change: &Change<Grant>, undo: &mut Vec<Undo>) -> Result<(), StoreError> {
@@ -168,7 +276,11 @@ impl Rows {
         if self.grants.values().any(held) {
             return Err(conflict());
         }
-        if self.requests.contains_key(&grant.request) { Ok(()) } else { Err(refused("grants_request")) }
+        match self.requests.get(&grant.request) {
+            Some(request) if request.ask.reason.erased().is_some() => Err(conflict()),
+            Some(_) => Ok(()),
+            None => Err(refused("grants_request")),
+        }
     }
 }
 

@@ -1,0 +1,32 @@
+//! What the log costs: verifying a long one, beside a bare SHA-256 of the same bytes; and the record of an approval, beside
+//! one whose leaf and hashes are there already. `cargo bench --bench ledger -- verify approval` chooses, and
+//! `LEDGER_EVENTS=100000` makes the log that long.
+//!
+//! It asserts nothing about speed: numbers of a shared machine prove nothing.
+
+#![cfg(test)]
+
+mod approval;
+#[expect(dead_code, reason = "the other benchmarks use the rest of it")]
+#[path = "../common/mod.rs"]
+mod common;
+mod log;
+#[expect(dead_code, reason = "the tests use the rest of it")]
+#[path = "../../tests/it/support/mod.rs"]
+mod support;
+mod verify;
+
+use std::env;
+
+#[tokio::main]
+async fn main() {
+    let chosen: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|one| one == part);
+    println!("{}\n", common::machine());
+    if wanted("verify") {
+        verify::measure();
+    }
+    if wanted("approval") {
+        approval::measure().await;
+    }
+}

@@ -1,0 +1,71 @@
+//! Some leaves in their order, read once and shared by the threads that look at them.
+
+/// Leaves that follow each other, and the texts beside them.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    /// Where each leaf ends, and where the next one begins.
+    leaves: Vec<(usize, usize)>,
+    texts: Vec<Option<String>>,
+}
+
+impl Batch {
+    /// Adds a leaf with its texts, which are JSON.
+    pub fn push(&mut self, leaf: &[u8], texts: Option<String>) {
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(leaf);
+        self.leaves.push((begin, self.bytes.len()));
+        self.texts.push(texts);
+    }
+
+    /// Of lines, each with its end. What comes behind the last end isn't taken.
+    pub(super) fn of_lines(bytes: Vec<u8>) -> Self {
+        let (mut leaves, mut begin) = (Vec::with_capacity(bytes.len() / 256), 0);
+        for end in memchr::memchr_iter(b'\n', &bytes) {
+            leaves.push((begin, end));
+            begin = end + 1;
+        }
+        let texts = vec![None; leaves.len()];
+        Self { bytes, leaves, texts }
+    }
+
+    /// Adds the texts of one of its leaves.
+    pub(super) fn put_texts(&mut self, number: usize, texts: String) {
+        if let Some(place) = self.texts.get_mut(number) {
+            *place = Some(texts);
+        }
+    }
+
+    /// How many leaves it has.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.leaves.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.leaves.is_empty()
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The leaves.
+    pub(super) fn leaves(&self) -> impl Iterator<Item = &[u8]> {
+        self.leaves.iter().map(|(begin, end)| self.bytes.get(*begin..*end).unwrap_or_default())
+    }
+
+    /// The leaves as texts, each with the texts beside it. One that isn't UTF-8 is empty, which is no leaf.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let whole = std::str::from_utf8(&self.bytes).ok();
+        let leaf = move |(begin, end): &(usize, usize)| match whole {
+            Some(whole) => whole.get(*begin..*end).unwrap_or_default(),
+            None => std::str::from_utf8(self.bytes.get(*begin..*end).unwrap_or_default()).unwrap_or_default(),
+        };
+        self.leaves.iter().map(leaf).zip(self.texts.iter().map(Option::as_deref))
+    }
+}
