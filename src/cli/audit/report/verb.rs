@@ -75,7 +75,9 @@ async fn write(app: &App, month: Month, file: &Path) -> Result<NamedTempFile, Fa
     let totals = summary::fetch(app, filter.clone()).await?;
     let mut numbers = Numbers::default();
     let count = |page: Vec<Exception>| {
-        page.iter().for_each(|one| numbers.count(one));
+        for one in &page {
+            numbers.count(one);
+        }
         Ok(())
     };
     each_page(None, list::page(&server, &filter, ListOrder::OldestFirst), count).await?;
