@@ -26,7 +26,7 @@ pub const VERSION: u64 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProofFile {
-    /// [`VERSION`].
+    /// `VERSION`.
     pub v: u64,
     /// The exception's id, which is its request's.
     pub exception: String,
