@@ -245,8 +245,8 @@ pub(super) fn exactly_one(operation: &'static str, done: &SqliteQueryResult) -> 
 }
 
 /// The triggers that refuse those who looked a moment too early.
-const OVERTAKEN: [&str; 3] =
-    ["grants_not_while_frozen", "grants_not_without_texts", "requests_texts_only_go"];
+const OVERTAKEN: [&str; 4] =
+    ["grants_not_while_frozen", "grants_not_without_texts", "grants_only_replaced", "requests_texts_only_go"];
 
 /// What may be unique only once is there already, or a freeze is: somebody was faster.
 pub(super) fn refused(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {

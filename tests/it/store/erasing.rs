@@ -58,6 +58,8 @@ async fn texts_go_in_their_time_and_nothing_else_does() {
     let world = World::new(&**backend.store());
     let orders = target("orders", 1);
     over(&world, &orders).await;
+    let denied = world.submit(&orders, "dev").await;
+    world.store_request(world.denial(&denied, &orders, "lead")).await;
     world.active(&orders, "dev").await;
     let erasure = batch(&world, later(&world), 10).await.unwrap();
     let mut raw = backend.raw().await;
@@ -111,7 +113,7 @@ async fn texts_go_in_their_time_and_nothing_else_does() {
             "INSERT INTO grants (id, request_id, target, credential_path, holder_subject, holder_name, opens_at, closes_at, \
                                  opened_at, state, revision) \
              SELECT '01jdz5m2k3n4p5q6r7s8t9v0w9', id, target, 'p', 's', 'n', 0, 1, 0, 'ISSUING', 1 \
-               FROM requests WHERE texts_erased_at IS NOT NULL",
+               FROM requests WHERE texts_erased_at IS NOT NULL AND state = 'DENIED'",
             "grants_not_without_texts",
         ),
         (

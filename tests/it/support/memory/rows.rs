@@ -13,6 +13,7 @@ use hallpass::{
         id::{FreezeId, GrantId, RequestId},
         request::{Request, State as RequestState},
         retention::Erasure,
+        revocation::Cause,
     },
     store::{Checkpoint, Cosignature, StoreError, Write},
 };
@@ -53,6 +54,16 @@ pub fn lease(grant: &Grant) -> Option<&LeaseId> {
         Issued::Lease(leased) => Some(&leased.lease),
         Issued::Nothing | Issued::Token(_) => None,
     }
+}
+
+/// Whether it ended so that another grant of its request may follow.
+fn may_be_followed(grant: &Grant) -> bool {
+    let cause = match &grant.state {
+        State::Issuing { .. } | State::Active { .. } => return false,
+        State::Revoking(ending) => ending.cause,
+        State::Revoked { cause, .. } | State::Failed { cause, .. } => *cause,
+    };
+    matches!(cause, Cause::IssueFailed | Cause::Reissued)
 }
 
 const fn conflict() -> StoreError {
@@ -272,8 +283,8 @@ impl Rows {
         if self.freezes.values().any(|freeze| freeze.is_frozen() && freeze.extent.covers(&grant.target)) {
             return Err(conflict());
         }
-        let held = |other: &Grant| other.request == grant.request && super::is_open(other);
-        if self.grants.values().any(held) {
+        let of_it = |other: &&Grant| other.request == grant.request;
+        if self.grants.values().filter(of_it).any(|other| !may_be_followed(other)) {
             return Err(conflict());
         }
         match self.requests.get(&grant.request) {
