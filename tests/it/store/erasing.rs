@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use hallpass::store::Write;
+use hallpass::{access::target::Target, store::Write};
 
 use super::{
     Backend,
@@ -52,15 +52,20 @@ async fn who_reads_is_not_disturbed() {
     assert!(world.store.retention().scrub().await.unwrap());
 }
 
+/// One that was held, one that was denied, and one that is held.
+async fn one_of_each(world: &World<'_>, orders: &Target) {
+    over(world, orders).await;
+    let denied = world.submit(orders, "dev").await;
+    world.store_request(world.denial(&denied, orders, "lead")).await;
+    world.active(orders, "dev").await;
+}
+
 #[tokio::test]
 async fn texts_go_in_their_time_and_nothing_else_does() {
     let backend = Sqlite::start().await;
     let world = World::new(&**backend.store());
     let orders = target("orders", 1);
-    over(&world, &orders).await;
-    let denied = world.submit(&orders, "dev").await;
-    world.store_request(world.denial(&denied, &orders, "lead")).await;
-    world.active(&orders, "dev").await;
+    one_of_each(&world, &orders).await;
     let erasure = batch(&world, later(&world), 10).await.unwrap();
     let mut raw = backend.raw().await;
     let before = [
