@@ -3,7 +3,7 @@
 pub mod direct;
 
 use std::{
-    fs, thread,
+    env, fs, thread,
     time::{Duration, SystemTime},
 };
 
@@ -12,6 +12,12 @@ use serde_json::Value;
 use sqlx::Connection as _;
 
 use crate::support::world::World;
+
+/// Which parts the command line names; all, if it names none.
+pub fn chosen() -> impl Fn(&str) -> bool {
+    let chosen: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    move |part| chosen.is_empty() || chosen.iter().any(|one| one == part)
+}
 
 /// Appends how long it took, in milliseconds.
 pub async fn timed<T>(times: &mut Vec<f64>, work: impl Future<Output = T>) -> T {

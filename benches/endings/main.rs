@@ -16,14 +16,11 @@ mod start;
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
 
-use std::env;
-
 use self::{common::surroundings, support::world::World};
 
 #[tokio::main]
 async fn main() {
-    let chosen: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|one| one == part);
+    let wanted = common::chosen();
     println!("{}\n", surroundings(&World::start().await).await);
     if wanted("isolated") {
         isolated::measure().await;

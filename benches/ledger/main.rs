@@ -16,12 +16,9 @@ mod log;
 mod support;
 mod verify;
 
-use std::env;
-
 #[tokio::main]
 async fn main() {
-    let chosen: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|one| one == part);
+    let wanted = common::chosen();
     println!("{}\n", common::machine());
     if wanted("verify") {
         verify::measure();

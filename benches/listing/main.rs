@@ -16,8 +16,6 @@ mod pages;
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
 
-use std::env;
-
 use self::{
     common::{millis, now, surroundings},
     fill::fill,
@@ -30,8 +28,7 @@ const MANY: u32 = 1_000_000;
 
 #[tokio::main]
 async fn main() {
-    let chosen: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let wanted = |part: &str| chosen.is_empty() || chosen.iter().any(|one| one == part);
+    let wanted = common::chosen();
     let (few, many) = (World::start().await, World::start().await);
     println!("{}\n", surroundings(&few).await);
     for (world, count) in [(&few, FEW), (&many, MANY)] {

@@ -40,13 +40,27 @@ pub struct ShowArgs {
 ///
 /// If the server refuses, or there is no such thing.
 pub async fn run(app: &App, args: ShowArgs) -> Result<(), Failure> {
-    let exception = fetch(&app.server()?, &args.name).await?;
+    present(app, &args.name, args.signatures, print).await
+}
+
+/// Shows an exception, printed for people in this way, and writes its signatures to a directory if there is one.
+///
+/// # Errors
+///
+/// If the server refuses, or there is no such thing.
+pub async fn present(
+    app: &App,
+    name: &str,
+    signatures: Option<PathBuf>,
+    print: impl FnOnce(&App, &Exception) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let exception = fetch(&app.server()?, name).await?;
     if app.out.is_json() {
         app.out.json(&super::output::to_json(&exception)?)?;
     } else {
         print(app, &exception)?;
     }
-    match (args.signatures, &exception.request) {
+    match (signatures, &exception.request) {
         (Some(directory), Some(request)) => evidence::write(app, request, &directory),
         _ => Ok(()),
     }
@@ -57,7 +71,7 @@ pub async fn run(app: &App, args: ShowArgs) -> Result<(), Failure> {
 /// # Errors
 ///
 /// If the server refuses, or there is no such thing.
-pub async fn fetch(server: &Server, name: &str) -> Result<Exception, Failure> {
+async fn fetch(server: &Server, name: &str) -> Result<Exception, Failure> {
     match name::any(name)? {
         Name::Request(id) => exception(server, &id).await,
         Name::Grant(id) => exception_of_grant(server, &id).await,

@@ -56,25 +56,46 @@ impl Problems {
 /// How many leaves are asked for where nobody says, and at most.
 const LEAVES_MAX: u32 = 1000;
 
-/// A size of the log, or a place in it.
-pub(super) fn size(field: &'static str, size: i64) -> Result<u64, Error> {
-    u64::try_from(size).map_err(|_| Error::BadFields(vec![BadField::new(field, "must not be negative")]))
+/// How many events a checkpoint is about, or at least.
+pub(super) fn checkpoint(field: &'static str, events: i64) -> Result<u64, Error> {
+    size(field, events).map_err(|bad| Error::BadFields(vec![bad]))
 }
 
 /// After which place, and how many at most.
 pub(super) fn leaves(message: &wire::ListLeavesRequest) -> Result<(i64, u32), Error> {
-    let after = size("after_sequence", message.after_sequence);
-    let limit = size("page_size", message.page_size.into());
-    let limit = limit.map(|limit| u32::try_from(limit).map_or(LEAVES_MAX, |limit| limit.min(LEAVES_MAX)));
-    match (after, limit) {
-        (Ok(_), Ok(0)) => Ok((message.after_sequence, LEAVES_MAX)),
-        (Ok(_), Ok(limit)) => Ok((message.after_sequence, limit)),
-        (Err(Error::BadFields(mut bad)), Err(Error::BadFields(more))) => {
-            bad.extend(more);
-            Err(Error::BadFields(bad))
+    let mut bad = Problems::default();
+    let after = bad.take(size("after_sequence", message.after_sequence));
+    match (after, bad.take(size("page_size", message.page_size.into()))) {
+        (Some(_), Some(0)) => Ok((message.after_sequence, LEAVES_MAX)),
+        (Some(_), Some(limit)) => {
+            let limit = u32::try_from(limit).map_or(LEAVES_MAX, |limit| limit.min(LEAVES_MAX));
+            Ok((message.after_sequence, limit))
         }
-        (Err(error), _) | (_, Err(error)) => Err(error),
+        _ => Err(bad.error()),
     }
+}
+
+/// The place of an event, and in a log of which size.
+pub(super) fn inclusion(message: &wire::ProveInclusionRequest) -> Result<(u64, u64), Error> {
+    sizes(("sequence", message.sequence), ("size", message.size))
+}
+
+/// The former size, and the later one.
+pub(super) fn consistency(message: &wire::ProveConsistencyRequest) -> Result<(u64, u64), Error> {
+    sizes(("former_size", message.former_size), ("size", message.size))
+}
+
+fn sizes(one: (&'static str, i64), other: (&'static str, i64)) -> Result<(u64, u64), Error> {
+    let mut bad = Problems::default();
+    match (bad.take(size(one.0, one.1)), bad.take(size(other.0, other.1))) {
+        (Some(one), Some(other)) => Ok((one, other)),
+        _ => Err(bad.error()),
+    }
+}
+
+/// A size of the log, or a place in it.
+fn size(field: &'static str, size: i64) -> Result<u64, BadField> {
+    u64::try_from(size).map_err(|_| BadField::new(field, "must not be negative"))
 }
 
 pub(super) fn submission(message: &wire::SubmitRequestRequest) -> Result<Submission, Error> {

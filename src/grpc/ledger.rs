@@ -16,7 +16,7 @@ impl LedgerService for Api {
         call: Request<GetCheckpointRequest>,
     ) -> Result<Response<Checkpoint>, Status> {
         let (broker, caller, message) = Self::open(call)?;
-        let size_min = from_proto::size("size_min", message.size_min)?;
+        let size_min = from_proto::checkpoint("size_min", message.size_min)?;
         Ok(Response::new(to_proto::checkpoint(&broker.checkpoint(&caller, size_min).await?)))
     }
 
@@ -32,8 +32,7 @@ impl LedgerService for Api {
 
     async fn prove_inclusion(&self, call: Request<ProveInclusionRequest>) -> Result<Response<Proof>, Status> {
         let (broker, caller, message) = Self::open(call)?;
-        let sequence = from_proto::size("sequence", message.sequence)?;
-        let size = from_proto::size("size", message.size)?;
+        let (sequence, size) = from_proto::inclusion(&message)?;
         Ok(Response::new(to_proto::proof(broker.prove_inclusion(&caller, sequence, size).await?)))
     }
 
@@ -42,8 +41,7 @@ impl LedgerService for Api {
         call: Request<ProveConsistencyRequest>,
     ) -> Result<Response<Proof>, Status> {
         let (broker, caller, message) = Self::open(call)?;
-        let former = from_proto::size("former_size", message.former_size)?;
-        let size = from_proto::size("size", message.size)?;
+        let (former, size) = from_proto::consistency(&message)?;
         Ok(Response::new(to_proto::proof(broker.prove_consistency(&caller, former, size).await?)))
     }
 
@@ -52,7 +50,7 @@ impl LedgerService for Api {
         call: Request<AddCosignatureRequest>,
     ) -> Result<Response<AddCosignatureResponse>, Status> {
         let (broker, caller, message) = Self::open(call)?;
-        let size = from_proto::size("size", message.size)?;
+        let size = from_proto::checkpoint("size", message.size)?;
         broker.add_cosignatures(&caller, size, &message.signatures).await?;
         Ok(Response::new(AddCosignatureResponse {}))
     }

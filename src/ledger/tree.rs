@@ -223,30 +223,50 @@ impl Frontier {
     }
 }
 
+/// The way from a node up to the root, as both proofs go it (RFC 9162, sections 2.1.3.2 and 2.1.4.2): by the node's place in
+/// its level, and the last place that there is.
+struct Way {
+    at: u64,
+    last: u64,
+}
+
+impl Way {
+    /// Goes up to where the next hash of the proof is put, and says whether that stands to the left; none if that would be
+    /// above the root.
+    fn next_is_left(&mut self) -> Option<bool> {
+        if self.last == 0 {
+            return None;
+        }
+        let is_left = self.at & 1 == 1 || self.at == self.last;
+        // At the right edge, levels are passed over in which the node has no sibling.
+        while is_left && self.at & 1 == 0 && self.at != 0 {
+            self.up();
+        }
+        self.up();
+        Some(is_left)
+    }
+
+    const fn up(&mut self) {
+        self.at >>= 1;
+        self.last >>= 1;
+    }
+}
+
 /// Whether the `index`th leaf (from 0) of the tree with this size and root is this one: RFC 9162, section 2.1.3.2.
 #[must_use]
 pub fn is_included(leaf: Hash, index: u64, size: u64, root: Hash, proof: &[Hash]) -> bool {
     if index >= size {
         return false;
     }
-    let (mut at, mut last, mut hash) = (index, size - 1, leaf);
+    let (mut way, mut hash) = (Way { at: index, last: size - 1 }, leaf);
     for sibling in proof {
-        if last == 0 {
-            return false;
-        }
-        if at & 1 == 1 || at == last {
-            hash = Hash::of_node(sibling, &hash);
-            while at & 1 == 0 && at != 0 {
-                at >>= 1;
-                last >>= 1;
-            }
-        } else {
-            hash = Hash::of_node(&hash, sibling);
-        }
-        at >>= 1;
-        last >>= 1;
+        hash = match way.next_is_left() {
+            Some(true) => Hash::of_node(sibling, &hash),
+            Some(false) => Hash::of_node(&hash, sibling),
+            None => return false,
+        };
     }
-    last == 0 && hash == root
+    way.last == 0 && hash == root
 }
 
 /// Whether the tree with this size and root begins with the former one: RFC 9162, section 2.1.4.2. Every tree begins with
@@ -261,10 +281,9 @@ pub fn is_consistent(former: (u64, Hash), tree: (u64, Hash), proof: &[Hash]) -> 
     if former_size > size {
         return false;
     }
-    let (mut at, mut last) = (former_size - 1, size - 1);
-    while at & 1 == 1 {
-        at >>= 1;
-        last >>= 1;
+    let mut way = Way { at: former_size - 1, last: size - 1 };
+    while way.at & 1 == 1 {
+        way.up();
     }
     let mut rest = proof.iter();
     // A former tree that is one subtree is its own first hash.
@@ -273,23 +292,13 @@ pub fn is_consistent(former: (u64, Hash), tree: (u64, Hash), proof: &[Hash]) -> 
     };
     let (mut old, mut new) = (*first, *first);
     for hash in rest {
-        if last == 0 {
-            return false;
+        match way.next_is_left() {
+            Some(true) => (old, new) = (Hash::of_node(hash, &old), Hash::of_node(hash, &new)),
+            Some(false) => new = Hash::of_node(&new, hash),
+            None => return false,
         }
-        if at & 1 == 1 || at == last {
-            old = Hash::of_node(hash, &old);
-            new = Hash::of_node(hash, &new);
-            while at & 1 == 0 && at != 0 {
-                at >>= 1;
-                last >>= 1;
-            }
-        } else {
-            new = Hash::of_node(&new, hash);
-        }
-        at >>= 1;
-        last >>= 1;
     }
-    last == 0 && old == former_root && new == root
+    way.last == 0 && old == former_root && new == root
 }
 
 #[cfg(test)]

@@ -177,6 +177,8 @@ async fn what_can_not_be_proved_is_said() {
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
         assert!(refused.message().contains(field), "{refused}");
     }
+    let both = ledger(&served).prove_inclusion(inclusion(-1, -1)).await.unwrap_err();
+    assert!(both.message().contains("sequence") && both.message().contains("size"), "all at once: {both}");
     for bad in [
         ListLeavesRequest { after_sequence: -1, page_size: 1 },
         ListLeavesRequest { after_sequence: 0, page_size: -1 },

@@ -11,8 +11,7 @@ use crate::{
     cli::{
         App,
         error::Failure,
-        evidence, output,
-        show::{fetch, timeline},
+        show::{present, timeline},
         table::{Block, Grid},
         time::{self, Times},
         view,
@@ -42,16 +41,7 @@ pub struct DossierArgs {
 ///
 /// If the server refuses, or there is no such thing.
 pub async fn run(app: &App, args: DossierArgs) -> Result<(), Failure> {
-    let exception = fetch(&app.server()?, &args.name).await?;
-    if app.out.is_json() {
-        app.out.json(&output::to_json(&exception)?)?;
-    } else {
-        print(app, &exception)?;
-    }
-    match (args.signatures, &exception.request) {
-        (Some(directory), Some(request)) => evidence::write(app, request, &directory),
-        _ => Ok(()),
-    }
+    present(app, &args.name, args.signatures, print).await
 }
 
 fn print(app: &App, exception: &Exception) -> Result<(), Failure> {
