@@ -35,11 +35,12 @@ use crate::{
     lifecycle::{Ended, Lifecycle, Notifier, SystemSignals},
     notary::{Directory, Endpoint, FileSigner, TransitSigner},
     reload::{self, Reloader},
+    report::Reports,
     store::{
         Store, StoreError,
         sqlite::{Migrate, OpenError, SqliteStore, backup, holder, inspect},
     },
-    sweep::{Chores, Schedules, Sweeper},
+    sweep::{Chore, Chores, Schedules, Sweeper},
     vault::{self, SetupError, TransitKey, VaultIssuer},
     verify,
 };
@@ -193,7 +194,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         stopping: stopping(),
     };
     let schedules = schedules(&config);
-    for (name, chore) in chores.all(&schedules) {
+    for (name, chore) in chores.all(&schedules).into_iter().chain(reports(&config.report, &chores)) {
         lifecycle.supervise(name, chore);
     }
     let front = Front { verifier: Arc::new(verifier), broker: Arc::clone(&broker) };
@@ -227,6 +228,13 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
 fn schedules(config: &Config) -> Schedules {
     let (sweep, reconcile) = (config.sweep.clone(), config.reconcile.schedule.clone());
     Schedules::new(sweep, reconcile, config.retention.schedule.clone())
+}
+
+/// Who writes the month's report, if it is to be written anywhere.
+fn reports(report: &config::Report, Chores { broker, clock, stopping, .. }: &Chores) -> Option<Chore> {
+    let (directory, schedule) = (report.directory.clone()?, report.schedule.clone());
+    let (broker, clock, stopping) = (Arc::clone(broker), Arc::clone(clock), stopping.clone());
+    Some(("reports", Box::pin(Reports { broker, clock, directory, schedule, stopping }.run())))
 }
 
 /// What signs the log, and whom that is shown to.

@@ -76,6 +76,7 @@ pub mod lifecycle;
 pub mod memory;
 pub mod notary;
 pub mod reload;
+pub mod report;
 pub mod schedule;
 pub mod signature;
 pub mod store;

@@ -8,7 +8,7 @@ use crate::{
         freeze::Freeze,
         grant::Grant,
         id::{GrantId, RequestId},
-        policy::{Role, Subject, Verb},
+        policy::{Role, Scope, Subject, Verb},
         request::{Request, State},
         target::{Target, TargetName},
         totals::Totals,
@@ -173,9 +173,18 @@ impl Broker {
     pub async fn exception(&self, caller: &Caller, id: RequestId) -> Result<Exception, Error> {
         let request = self.readable(Verb::GetException, caller, id, "exceptions").await?;
         let grants = self.grants_of(id).await?;
-        let timeline = self.store.timeline(id).await?;
         let grant = grants.first().map(|grant| grant.id);
-        Ok(Exception { request: self.seen(request, grant), grants, timeline })
+        self.whole(Exception { request: self.seen(request, grant), grants, timeline: Vec::new() }).await
+    }
+
+    /// An exception with its timeline, for whoever may read it.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn whole(&self, exception: Exception) -> Result<Exception, Error> {
+        let timeline = self.store.timeline(exception.request.request.id).await?;
+        Ok(Exception { timeline, ..exception })
     }
 
     /// Exceptions that match, the newest first unless the filter says otherwise, without their timelines.
@@ -211,8 +220,38 @@ impl Broker {
         slice: Slice<RequestId>,
     ) -> Result<Part<Exception>, Error> {
         self.allow(verb, caller, Subject::Anything, About::default(), "requests").await?;
-        let Part { items: requests, resume } =
-            self.store.requests(&self.policy.scope(caller), filter, slice).await?;
+        self.within(&self.policy.scope(caller), filter, slice).await
+    }
+
+    /// All exceptions that match, for the daemon's own report: nobody calls, so nobody is asked who he is.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn all(
+        &self,
+        filter: &RequestFilter,
+        slice: Slice<RequestId>,
+    ) -> Result<Part<Exception>, Error> {
+        self.within(&Scope::All, filter, slice).await
+    }
+
+    /// The same in numbers.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    pub async fn totals_of_all(&self, filter: &RequestFilter) -> Result<Totals, Error> {
+        Ok(self.store.totals(&Scope::All, filter, self.clock.now()).await?)
+    }
+
+    async fn within(
+        &self,
+        scope: &Scope,
+        filter: &RequestFilter,
+        slice: Slice<RequestId>,
+    ) -> Result<Part<Exception>, Error> {
+        let Part { items: requests, resume } = self.store.requests(scope, filter, slice).await?;
         let ids: Vec<RequestId> = requests.iter().map(|request| request.id).collect();
         let mut grants = self.store.grants_of(&ids).await?;
         let with_grants = |request: Request| {

@@ -41,6 +41,8 @@ mod fake;
 #[cfg(test)]
 mod journey;
 
+pub use self::audit::report;
+
 use std::{
     io::{self, IsTerminal},
     process::ExitCode,

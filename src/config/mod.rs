@@ -44,12 +44,12 @@ pub use self::{
     problem::{Problem, Problems},
     schema::schema,
     server::{Server, Tls},
-    upkeep::{Reconcile, Retention},
+    upkeep::{Reconcile, Report, Retention},
     vault::Vault,
 };
 use self::{
     files::Files,
-    section::{Asked, Questions, Report, Section},
+    section::{Asked, Questions, Report as Reading, Section},
 };
 use crate::{access::policy::Policy, schedule::Schedule, signature::Signers};
 
@@ -77,6 +77,8 @@ pub struct Config {
     pub reconcile: Reconcile,
     /// How long the texts of what is over are kept.
     pub retention: Retention,
+    /// Where the daemon writes the report of each month.
+    pub report: Report,
     /// How long an ending may take before an alarm is raised.
     pub alarm_after: Duration,
     /// How the log is signed and witnessed.
@@ -147,7 +149,7 @@ pub fn keys() -> BTreeSet<String> {
 
 /// What the reader asks for, and what it takes.
 fn questions() -> Questions {
-    let (report, empty) = (Report::questions(), DeTable::new());
+    let (report, empty) = (Reading::questions(), DeTable::new());
     let nowhere = Origin::new(Path::new(""), None, "");
     drop(read(Section::root(&report, &empty), Files { credentials: None }, nowhere));
     report.into_questions()
@@ -164,7 +166,7 @@ fn contents(file: &Path) -> Result<String, String> {
 }
 
 fn examine(text: &str, files: Files<'_>, origin: Origin) -> (Option<Config>, Vec<Problem>) {
-    let report = Report::new(text);
+    let report = Reading::new(text);
     let (table, errors) = DeTable::parse_recoverable(text);
     // What was recovered from a broken file isn't what was meant; problems in it would only mislead.
     let config =
@@ -186,6 +188,7 @@ fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Confi
     let sweep = upkeep::read_sweep(root.section("schedule"));
     let reconcile = upkeep::read_reconcile(root.section("reconcile"));
     let retention = upkeep::read_retention(root.section("retention"));
+    let report = upkeep::read_report(root.section("report"));
     let alarm_after = upkeep::read_alarm(root.section("alarm"));
     let ledger = ledger::read(root.section("ledger"), files);
     let log = log::read(root.section("log"));
@@ -210,6 +213,7 @@ fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Confi
         sweep: sweep?,
         reconcile: reconcile?,
         retention: retention?,
+        report: report?,
         alarm_after: alarm_after?,
         ledger: ledger?,
         log: log?,

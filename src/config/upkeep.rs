@@ -1,6 +1,6 @@
-//! `[schedule]`, `[reconcile]`, `[retention]` and `[alarm]`: what the daemon does by itself, when, and what it tells of it.
+//! `[schedule]`, `[reconcile]`, `[retention]`, `[report]` and `[alarm]`: what the daemon does by itself, when, and what it tells of it.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use crate::{access::retention::TEXTS_FOR_MIN, schedule::Schedule};
 
@@ -19,6 +19,18 @@ const REVOKING_MAX: Duration = Duration::from_hours(24);
 const ERASE: &str = "'0 40 3 * * *'";
 /// A century: whoever means for ever leaves the key out.
 const TEXTS_FOR_MAX: Duration = Duration::from_hours(876_600);
+
+/// On the first of each month, and not when everybody else's crons run.
+const REPORT: &str = "'0 20 4 1 * *'";
+
+/// Where the daemon writes the report of each month.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// An absolute path; nothing is written if it isn't said.
+    pub directory: Option<PathBuf>,
+    /// When the one of the month before is written.
+    pub schedule: Schedule,
+}
 
 /// How long the texts of what is over are kept.
 #[derive(Clone, Debug)]
@@ -60,6 +72,13 @@ pub(super) fn read_retention(mut section: Section<'_>) -> Option<Retention> {
     let schedule = section.or("schedule", ERASE, value::parsed);
     section.finish();
     Some(Retention { texts_for: texts_for?, schedule: schedule? })
+}
+
+pub(super) fn read_report(mut section: Section<'_>) -> Option<Report> {
+    let directory = section.optional("directory", value::absolute);
+    let schedule = section.or("schedule", REPORT, value::parsed);
+    section.finish();
+    Some(Report { directory: directory?, schedule: schedule? })
 }
 
 pub(super) fn read_alarm(mut section: Section<'_>) -> Option<Duration> {

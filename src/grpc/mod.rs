@@ -47,4 +47,5 @@ pub use self::{
     panics::panicked,
     server::{Doors, ServeError, serve},
     tls::{Tls, TlsError},
+    to_proto::{exception, totals},
 };

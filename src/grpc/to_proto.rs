@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use prost_types::{ListValue, Struct, Timestamp, Value, value::Kind};
 use secrecy::ExposeSecret as _;
 
-pub(super) use self::totals::totals;
+pub use self::totals::totals;
 use crate::{
     access::{
         actor::{Actor, Person},
@@ -283,7 +283,9 @@ pub(super) fn claimed(claimed: Claimed) -> wire::ClaimGrantResponse {
     }
 }
 
-pub(super) fn exception(exception: Exception) -> wire::Exception {
+/// An exception as it is sent.
+#[must_use]
+pub fn exception(exception: Exception) -> wire::Exception {
     wire::Exception {
         name: format!("exceptions/{}", exception.request.request.id),
         request: Some(request(exception.request)),

@@ -22,7 +22,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-pub use self::chores::{Chores, Schedules};
+pub use self::chores::{Chore, Chores, Schedules};
 use self::queue::Queue;
 use crate::{
     access::id::GrantId,

@@ -216,7 +216,7 @@ notify = ["a@example"]
 credential_path = "/database/creds/*"
 "#;
     let expected = r#"
-hallpassd.toml:2: colour: is not a key that is known here; there are: alarm, approvals, identity, ledger, log, reconcile, retention, roles, schedule, server, store, targets, vault
+hallpassd.toml:2: colour: is not a key that is known here; there are: alarm, approvals, identity, ledger, log, reconcile, report, retention, roles, schedule, server, store, targets, vault
 hallpassd.toml:5: server.listen: must be an IP address and a port, like "127.0.0.1:7643" or "[::1]:7643"
 hallpassd.toml:6: server.plaintext: must be true or false, without quotes
 hallpassd.toml:8: vault.role_id: is missing; write the role id of the daemon's AppRole

@@ -66,6 +66,8 @@ mod reload;
 #[cfg(test)]
 mod report;
 #[cfg(test)]
+mod reports;
+#[cfg(test)]
 mod rules;
 #[cfg(test)]
 mod schema;

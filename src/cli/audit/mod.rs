@@ -8,7 +8,7 @@ mod filter;
 mod list;
 mod prove;
 mod pull;
-mod report;
+pub mod report;
 mod sheet;
 mod summary;
 mod verify;

@@ -8,7 +8,9 @@ use crate::{
     wire,
 };
 
-pub(in crate::grpc) fn totals(totals: Totals) -> wire::SummarizeExceptionsResponse {
+/// Numbers as they are sent.
+#[must_use]
+pub fn totals(totals: Totals) -> wire::SummarizeExceptionsResponse {
     let state = |(name, count): (String, u64)| wire::StateCount {
         state: wire::RequestState::from_str_name(&format!("REQUEST_STATE_{name}")).unwrap_or_default().into(),
         count: many(count),

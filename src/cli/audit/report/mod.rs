@@ -8,4 +8,8 @@ mod html;
 mod page;
 mod verb;
 
-pub use self::verb::{ReportArgs, run};
+pub(super) use self::verb::run;
+pub use self::{
+    page::{Month, Numbers, end, exception, head},
+    verb::ReportArgs,
+};

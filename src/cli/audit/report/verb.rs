@@ -54,7 +54,7 @@ fn read_month(text: &str) -> Result<Asked, String> {
 /// # Errors
 ///
 /// If the server refuses, or the file can't be written. Nothing is left of a page that isn't whole.
-pub async fn run(app: &App, args: ReportArgs) -> Result<(), Failure> {
+pub(in crate::cli) async fn run(app: &App, args: ReportArgs) -> Result<(), Failure> {
     let month = args.month.unwrap_or_else(|| Month::before(app.clock.now()));
     let file = args.file.unwrap_or_else(|| month.file_name().into());
     if !args.force && fs::exists(&file).unwrap_or_default() {

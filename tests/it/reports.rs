@@ -1,0 +1,111 @@
+//! The month's report as the daemon writes it by itself: once, whole, and later if it couldn't be in time.
+
+use std::{fs, path::Path, time::UNIX_EPOCH};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hallpass::{clock::Clock as _, report::Reports, schedule::Schedule};
+use tokio::task::JoinHandle;
+
+use crate::support::{
+    servers::{Dir, eventually},
+    sim::{Sim, alice},
+    world::{Wishes, World},
+};
+
+/// What a page ends with that is whole.
+const END: &str = "This is the end of the report.</footer>";
+
+/// The reports of a broker whose clock is in September 2026, at five on the first of each month.
+fn begin(sim: &Sim, directory: &Path) -> JoinHandle<()> {
+    let schedule: Schedule = "0 5 1 * *".parse().unwrap();
+    let (broker, clock, stopping) = (sim.broker.clone(), sim.clock.clone(), sim.stopping.clone());
+    tokio::spawn(Reports { broker, clock, directory: directory.to_owned(), schedule, stopping }.run())
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let Ok(found) = fs::read_dir(directory) else { return Vec::new() };
+    let mut names: Vec<_> = found.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+async fn until_written(sim: &Sim, file: &Path) -> String {
+    sim.as_time_goes_by(TimeDelta::hours(1), eventually("the report is there", async || file.exists())).await;
+    fs::read_to_string(file).unwrap()
+}
+
+async fn end(sim: &Sim, reports: JoinHandle<()>) {
+    sim.stopping.cancel();
+    reports.await.unwrap();
+}
+
+#[tokio::test]
+async fn each_month_gets_its_report_when_it_is_over() {
+    let (sim, dir) = (Sim::start().await, Dir::new("reports"));
+    let directory = dir.join("reports");
+    let first = sim.approved("orders-ro").await;
+    // More than are read at a time.
+    for _ in 0..200 {
+        let id = sim.submit("payroll-ro").await.request.id;
+        sim.broker.withdraw(&alice(), id).await.unwrap();
+    }
+    let reports = begin(&sim, &directory);
+    let page = until_written(&sim, &directory.join("hallpass-2026-09.html")).await;
+    assert!(sim.clock.now() >= "2026-10-01T05:00:00Z".parse::<DateTime<Utc>>().unwrap());
+    assert!(page.contains("<title>Exceptions of 2026-09</title>"), "{page}");
+    assert!(
+        page.contains(&format!("<h2>exceptions/{first}</h2>")) && page.contains("order 4711 is stuck"),
+        "{page}"
+    );
+    assert!(page.contains("RequestApproved") && page.contains(&format!("201 exceptions. {END}")));
+    let later = sim.submit("orders-ro").await.request.id;
+    let page = until_written(&sim, &directory.join("hallpass-2026-10.html")).await;
+    assert!(page.contains(&later.to_string()) && !page.contains(&first.to_string()), "each in its month");
+    assert_eq!(
+        names(&directory),
+        ["hallpass-2026-08.html", "hallpass-2026-09.html", "hallpass-2026-10.html"]
+    );
+    end(&sim, reports).await;
+}
+
+#[tokio::test]
+async fn a_report_that_is_there_stays_as_it_was() {
+    let (sim, dir) = (Sim::start().await, Dir::new("reports"));
+    fs::write(dir.join("hallpass-2026-08.html"), "handed over").unwrap();
+    let reports = begin(&sim, &dir.join(""));
+    until_written(&sim, &dir.join("hallpass-2026-09.html")).await;
+    assert_eq!(fs::read_to_string(dir.join("hallpass-2026-08.html")).unwrap(), "handed over");
+    end(&sim, reports).await;
+}
+
+#[tokio::test]
+async fn what_could_not_be_written_is_written_later_and_nothing_half_is_left() {
+    let (sim, dir) = (Sim::start().await, Dir::new("reports"));
+    let directory = dir.join("not yet/reports");
+    let reports = begin(&sim, &directory);
+    let begun = sim.clock.now();
+    let passed = eventually("it was tried", async || sim.clock.now() - begun > TimeDelta::hours(12));
+    sim.as_time_goes_by(TimeDelta::minutes(30), passed).await;
+    fs::create_dir(dir.join("not yet")).unwrap();
+    let page = until_written(&sim, &directory.join("hallpass-2026-08.html")).await;
+    assert!(page.contains(&format!("0 exceptions. {END}")), "{page}");
+    assert_eq!(names(&directory), ["hallpass-2026-08.html"]);
+    end(&sim, reports).await;
+}
+
+#[tokio::test]
+async fn the_daemon_writes_the_last_months_at_its_start() {
+    let dir = Dir::new("reports");
+    let more = format!("[report]\ndirectory = {:?}\n", dir.join("reports"));
+    let world = World::with(Wishes { more, ..Wishes::default() }).await;
+    eventually("the report is there", async || {
+        names(&dir.join("reports")).iter().any(|name| name.starts_with("hallpass-"))
+    })
+    .await;
+    let [name] = names(&dir.join("reports")).try_into().unwrap();
+    let page = fs::read_to_string(dir.join("reports").join(&name)).unwrap();
+    assert!(page.ends_with(&format!("<footer>0 exceptions. {END}\n</body>\n</html>\n")), "{page}");
+    assert!(world.log().contains("\"event.action\":\"report-written\""));
+    let now = DateTime::<Utc>::from(UNIX_EPOCH + UNIX_EPOCH.elapsed().unwrap());
+    assert_ne!(name, format!("hallpass-{}.html", now.format("%Y-%m")), "this month isn't over");
+}
