@@ -474,13 +474,17 @@ pub async fn doctor(config: Config) -> Result<doctor::Report, StartError> {
 /// Verifies the whole database, or another one that this version wrote. The daemon may be running meanwhile.
 ///
 /// Signatures of approvals are held against the keys that are on record: which of them counted then, the lists of now don't
-/// say.
+/// say. Those of checkpoints are held against `log_keys`.
 ///
 /// # Errors
 ///
 /// If it can't be looked at. Whatever is wrong with it stands in the report.
-pub async fn fsck(config: &Config, database: Option<&Path>) -> Result<verify::Report, FsckError> {
-    fsck::check(database.unwrap_or(&config.store.path), None).await
+pub async fn fsck(
+    config: &Config,
+    database: Option<&Path>,
+    log_keys: Vec<VerifierKey>,
+) -> Result<verify::Report, FsckError> {
+    fsck::check(database.unwrap_or(&config.store.path), None, log_keys).await
 }
 
 async fn open(path: &Path, clock: &dyn Clock) -> Result<SqliteStore, StartError> {

@@ -1,70 +1,104 @@
-//! The record of an approval: its leaf, its hash and the hashes of the subtrees that it completes, in the transaction that is
-//! written to the disk; beside the same transaction with all of that there already.
+//! What the log costs an approval: over gRPC, of a daemon as it is and of one whose database takes no events, by turns in the
+//! same rounds; and what the leaf and its hashes take, which the second one makes as well.
+
+use std::time::Duration;
 
 use chrono::DateTime;
 use hallpass::{
-    clock::ManualClock,
     ledger::{leaf::Leaf, tree::Frontier},
-    store::sqlite::SqliteStore,
+    wire::WithdrawRequestRequest,
 };
-use serde_json::Value;
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::{
-    common::{percentile, timed},
+    common::{percentile, surroundings, timed},
     log::approval,
+    support::{people::Person, world::World},
 };
 
-const COMMITS: u64 = 3000;
+const ROUNDS: usize = 2000;
+/// Rounds that come first and don't count.
+const ROUNDS_BEFORE: usize = 50;
+const LEAVES: u64 = 100_000;
+
+/// The log as a view that has no rows, and takes and forgets whatever is appended. In the file itself, so that the daemon
+/// needs nothing that other daemons don't have.
+const WITHOUT: &str = "
+    ALTER TABLE audit_events RENAME TO audit_events_of_before;
+    CREATE VIEW audit_events AS SELECT * FROM audit_events_of_before WHERE false;
+    CREATE TRIGGER audit_events_forget INSTEAD OF INSERT ON audit_events BEGIN SELECT 1; END";
+
+/// Two people at one daemon.
+struct Pair {
+    alice: Person,
+    olivia: Person,
+    times: Vec<f64>,
+}
+
+impl Pair {
+    async fn of(world: &World) -> Self {
+        let (alice, olivia) = (world.person("alice").await, world.person("olivia").await);
+        Self { alice, olivia, times: Vec::new() }
+    }
+
+    /// One approval. What was approved is withdrawn, so that nothing piles up.
+    async fn approve(&mut self) {
+        let request = self.alice.submit(Duration::from_mins(10), "order 4711 is stuck").await.unwrap();
+        let approve = self.olivia.approve(&request, "read only, as discussed");
+        let approved = timed(&mut self.times, approve).await.unwrap();
+        let withdraw = WithdrawRequestRequest { name: approved.name };
+        self.alice.requests.withdraw_request(withdraw).await.unwrap();
+    }
+
+    fn times(mut self) -> Vec<f64> {
+        self.times.drain(..ROUNDS_BEFORE);
+        self.times.sort_by(f64::total_cmp);
+        self.times
+    }
+}
 
 pub async fn measure() {
-    let directory = tempfile::tempdir().unwrap();
-    let begun = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
-    let clock = ManualClock::new(begun);
-    let (mut with, mut without) = (Vec::new(), Vec::new());
-    let mut files = Vec::new();
-    for name in ["with", "without"] {
-        let file = directory.path().join(name);
-        SqliteStore::migrate(&file, &clock).await.unwrap();
-        let options = SqliteConnectOptions::new().filename(&file).pragma("synchronous", "FULL");
-        let options = options.pragma("journal_mode", "WAL");
-        files.push((SqliteConnection::connect_with(&options).await.unwrap(), Frontier::default()));
+    let (with, without) = (World::start().await, World::start().await);
+    without.stop_daemon("TERM").await;
+    take_no_events(&without).await;
+    without.start_daemon().await;
+    println!("{}\n", surroundings(&with).await);
+    let mut pairs = [Pair::of(&with).await, Pair::of(&without).await];
+    for round in 0..ROUNDS_BEFORE + ROUNDS {
+        // Each comes first as often as the other.
+        for turn in 0..2 {
+            pairs[(round + turn) % 2].approve().await;
+        }
     }
-    let [(one, frontier), (other, ready)] = &mut files[..] else { unreachable!() };
-    for sequence in 1..=COMMITS {
-        let event = approval(sequence, begun);
-        timed(&mut with, async {
-            let (leaf, hashes) = made(&event, frontier);
-            append(one, sequence, &leaf, hashes).await;
-        })
-        .await;
-        let (leaf, hashes) = made(&event, ready);
-        timed(&mut without, append(other, sequence, &leaf, hashes)).await;
-    }
-    let sorted = |mut times: Vec<f64>| {
-        times.sort_by(f64::total_cmp);
-        times
-    };
-    let (with, without) = (sorted(with), sorted(without));
-    println!("{COMMITS} approvals, each a transaction of its own, taken in turns");
+    let [with, without] = pairs.map(Pair::times);
+    println!("{ROUNDS} approvals over gRPC, each a transaction of its own, by turns");
     println!("{:<58}{:>12}{:>12}", "", "median ms", "p99 ms");
-    for (what, times) in [("as it is", &with), ("with leaf and hashes made before", &without)] {
+    for (what, times) in [("as it is", &with), ("without the log", &without)] {
         println!("{what:<58}{:>12.3}{:>12.3}", percentile(times, 50), percentile(times, 99));
     }
+    println!("{:<58}{:>12.3}", "its leaf and hashes, which both make", making().await);
     println!("{:<58}{:>12.3}\n", "times as long", percentile(&with, 50) / percentile(&without, 50));
 }
 
-fn made(event: &hallpass::access::event::Recorded, frontier: &mut Frontier) -> (Leaf, Vec<u8>) {
-    let leaf = Leaf::of(event);
-    let mut hashes = Vec::with_capacity(64);
-    frontier.push(leaf.hash(), |hash| hashes.extend(hash.0));
-    (leaf, hashes)
+async fn take_no_events(world: &World) {
+    let database = format!("sqlite://{}", world.database_file().display());
+    let mut database = SqliteConnection::connect(&database).await.unwrap();
+    sqlx::raw_sql("PRAGMA legacy_alter_table = ON").execute(&mut database).await.unwrap();
+    sqlx::raw_sql(WITHOUT).execute(&mut database).await.unwrap();
+    database.close().await.unwrap();
 }
 
-async fn append(connection: &mut SqliteConnection, sequence: u64, leaf: &Leaf, hashes: Vec<u8>) {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    let insert = "INSERT INTO audit_events (sequence, leaf, hashes, texts) VALUES (?, ?, ?, ?)";
-    let insert = sqlx::query(insert).bind(sequence.cast_signed()).bind(leaf.line.as_str()).bind(hashes);
-    insert.bind(Value::from(leaf.texts.clone()).to_string()).execute(&mut *transaction).await.unwrap();
-    transaction.commit().await.unwrap();
+/// The milliseconds that one leaf with its hashes takes.
+async fn making() -> f64 {
+    let (begun, mut frontier, mut times) =
+        (DateTime::from_timestamp(1_790_000_000, 0).unwrap(), Frontier::default(), Vec::new());
+    timed(&mut times, async {
+        for sequence in 1..=LEAVES {
+            let mut hashes = Vec::with_capacity(64);
+            frontier.push(Leaf::of(&approval(sequence, begun)).hash(), |hash| hashes.extend(hash.0));
+            std::hint::black_box(hashes);
+        }
+    })
+    .await;
+    times[0] / f64::from(u32::try_from(LEAVES).unwrap())
 }

@@ -15,7 +15,7 @@ use hallpass::{
     config::{self, Config, Log},
     control::{Outcome, Question},
     daemon, keyfile,
-    ledger::note::Kind,
+    ledger::note::{Kind, VerifierKey},
     memory, telemetry,
 };
 use tokio::runtime::Runtime;
@@ -121,6 +121,10 @@ struct Fsck {
     /// Another database than the configuration's: a backup.
     #[arg(long, value_name = "FILE")]
     database: Option<PathBuf>,
+    /// A verifier key of the log, as `hallpassd ledger key` prints it: one of those that are named has to have signed each
+    /// checkpoint. Without any, no signature is looked at.
+    #[arg(long, value_name = "VKEY", value_parser = VerifierKey::parse)]
+    log_key: Vec<VerifierKey>,
     /// What standard output is for: people, or programs.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -171,8 +175,8 @@ fn main() -> ExitCode {
         Command::Migrate(file) => with(&file, |config| migrate(&config.store.path)),
         Command::Backup { file, to } => backup(&file.path, &to),
         Command::Reconcile(file) => with(&file, reconcile),
-        Command::Fsck(Fsck { file, database, output }) => {
-            with(&file, |config| fsck(&config, database.as_deref(), output))
+        Command::Fsck(Fsck { file, database, log_key, output }) => {
+            with(&file, |config| fsck(&config, database.as_deref(), log_key, output))
         }
         Command::Doctor { file, output } => with(&file, |config| doctor(config, output)),
         Command::Reload { file, end_removed, check } => reload(&file.path, end_removed, check),
@@ -302,8 +306,13 @@ fn new_ledger_key(origin: &str, file: &Path) -> Result<ExitCode, Box<dyn Error>>
     Ok(ExitCode::SUCCESS)
 }
 
-fn fsck(config: &Config, database: Option<&Path>, output: Output) -> Result<ExitCode, Box<dyn Error>> {
-    let report = Runtime::new()?.block_on(daemon::fsck(config, database))?;
+fn fsck(
+    config: &Config,
+    database: Option<&Path>,
+    log_keys: Vec<VerifierKey>,
+    output: Output,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let report = Runtime::new()?.block_on(daemon::fsck(config, database, log_keys))?;
     let text = match output {
         Output::Json => format!("{:#}\n", report.json()),
         Output::Text => report.text(),

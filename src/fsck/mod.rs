@@ -22,6 +22,7 @@ use crate::{
     ledger::{
         checkpoint::Signed,
         leaf::Leaf,
+        note::VerifierKey,
         tree::{Frontier, Hash},
     },
     signature::Lists,
@@ -37,6 +38,10 @@ use crate::{
 
 /// How many rows are read at a time.
 const PAGE: u32 = 1000;
+
+/// Which keys signed the log, also years ago, its database can't say.
+const KEYS_UNKNOWN: &str = "no signature of a checkpoint was looked at: name the log's keys, also those of before, with \
+                            --log-key; hallpassd ledger key prints them";
 
 /// Why it couldn't be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -55,13 +60,19 @@ pub enum FsckError {
     Stale,
 }
 
-/// Looks at a database. Signatures of approvals are held against these lists, if there are any.
+/// Looks at a database. Signatures of approvals are held against these lists, if there are any; those of checkpoints against
+/// these keys of the log, of which one has to have signed each.
 ///
 /// # Errors
 ///
 /// If it can't be read. What is wrong with it is in the report.
-pub async fn check(file: &Path, signers: Option<Lists>) -> Result<Report, FsckError> {
+pub async fn check(
+    file: &Path,
+    signers: Option<Lists>,
+    log_keys: Vec<VerifierKey>,
+) -> Result<Report, FsckError> {
     let mut snapshot = Snapshot::open(file).await?;
+    let trust = Trust { log_keys, ..Trust::default() };
     let mut engine = Engine::new(Trust { signers, ..Trust::default() }, None)?;
     for problem in snapshot.file_faults().await? {
         engine.add(Fault {
@@ -70,7 +81,7 @@ pub async fn check(file: &Path, signers: Option<Lists>) -> Result<Report, FsckEr
             problem: format!("is damaged: {problem}"),
         });
     }
-    let freezes = log(&mut snapshot, &mut engine).await?;
+    let freezes = log(&mut snapshot, &trust, &mut engine).await?;
     tables(&mut snapshot, &mut engine).await?;
     match snapshot.freezes().await {
         Ok(rows) => freezes::compare(&rows, &freezes).into_iter().for_each(|fault| engine.add(fault)),
@@ -80,13 +91,20 @@ pub async fn check(file: &Path, signers: Option<Lists>) -> Result<Report, FsckEr
         return Err(FsckError::Stale);
     }
     let mut report = engine.finish(&file.display().to_string())?.report;
-    // What is said of exports isn't to be said here: the daemon's own keys are in its configuration.
+    // What is said of exports isn't to be said here.
     report.notes.clear();
+    if trust.log_keys.is_empty() {
+        report.notes.push(KEYS_UNKNOWN.to_owned());
+    }
     Ok(report)
 }
 
 /// The log, and what else rests on it. Answers with the events of freezes.
-async fn log(snapshot: &mut Snapshot, engine: &mut Engine) -> Result<Vec<Recorded>, FsckError> {
+async fn log(
+    snapshot: &mut Snapshot,
+    trust: &Trust,
+    engine: &mut Engine,
+) -> Result<Vec<Recorded>, FsckError> {
     let (mut frontier, mut after, mut freezes) = (Frontier::default(), 0, Vec::new());
     let mut checkpoint = next_checkpoint(snapshot, engine, 0).await?;
     loop {
@@ -99,7 +117,7 @@ async fn log(snapshot: &mut Snapshot, engine: &mut Engine) -> Result<Vec<Recorde
             freezes.extend(of_freeze(&row));
             batch.push(row.leaf.as_bytes(), row.texts);
             while let Some(signed) = checkpoint.take_if(|signed| signed.size <= frontier.size()) {
-                checkpoint_fits(&signed, &frontier, engine);
+                checkpoint_fits(&signed, &frontier, trust, engine);
                 checkpoint = next_checkpoint(snapshot, engine, signed.size).await?;
             }
         }
@@ -146,16 +164,20 @@ fn name(checkpoint: &Checkpoint) -> String {
     format!("the checkpoint of {} events", checkpoint.size)
 }
 
-fn checkpoint_fits(checkpoint: &Checkpoint, frontier: &Frontier, engine: &mut Engine) {
+fn checkpoint_fits(checkpoint: &Checkpoint, frontier: &Frontier, trust: &Trust, engine: &mut Engine) {
+    let (_, faults) = trust.read(&name(checkpoint), checkpoint.note.as_bytes(), false);
+    for fault in faults {
+        engine.add(fault);
+    }
     let mut wrong = |problem: &str| {
         engine.add(Fault { sequence: None, about: name(checkpoint), problem: problem.to_owned() });
     };
     if checkpoint.size == frontier.size() && checkpoint.root != frontier.root() {
         wrong("has another root than the log: something was changed, or taken out");
     }
-    let signed = Signed::parse(checkpoint.note.as_bytes());
     let says = |signed: &Signed| (signed.checkpoint().size(), signed.checkpoint().root());
-    if signed.as_ref().map(says) != Ok((checkpoint.size, checkpoint.root)) {
+    let signed = Signed::parse(checkpoint.note.as_bytes());
+    if signed.is_ok_and(|signed| says(&signed) != (checkpoint.size, checkpoint.root)) {
         wrong("has a note that says something else than its row");
     }
 }

@@ -31,7 +31,7 @@ use self::{
     people::People,
     read::{Event, Fields, Id, Text},
 };
-use crate::access::event::{digest_field, digest_of, texts_of};
+use crate::access::event::{digest_of, texts_of};
 
 /// How many findings are kept. More are only counted: a log with that many faults isn't mended by reading on.
 pub const FINDINGS_MAX: usize = 100;
@@ -249,15 +249,14 @@ impl Replay {
         };
         texts.retain(|(name, text)| {
             self.counts.texts += 1;
-            let digest = known.iter().find(|field| *field == name).map(|field| digest_field(field));
-            let digest = digest.and_then(|field| event.detail.text(&field));
+            let digest = event.detail.digest(name).filter(|_| known.contains(&name.as_ref()));
             let fits = digest == Some(digest_of(text).as_str());
             if !fits {
                 self.wrong(place, "has a text beside it that isn't the one that was recorded");
             }
             fits
         });
-        let recorded = known.iter().filter(|field| event.detail.has(&digest_field(field))).count();
+        let recorded = known.iter().filter(|field| event.detail.digest(field).is_some()).count();
         self.counts.texts_gone += recorded.saturating_sub(texts.len()) as u64;
         texts
     }

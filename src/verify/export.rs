@@ -20,8 +20,8 @@ pub const TEXTS: &str = "texts.jsonl";
 /// The last checkpoint, with what witnesses said of it.
 pub const CHECKPOINT: &str = "checkpoint";
 
-/// How much is read at a time: enough that a read costs nothing, and little beside what a processor keeps at hand.
-const READ_BYTES: usize = 512 * 1024;
+/// How much is read at a time. Threads that wake each other cost more than what doesn't fit into a processor's caches.
+const READ_BYTES: usize = 1024 * 1024;
 /// The longest line. A leaf has a few KiB at most, and its texts some more.
 const LINE_MAX_BYTES: usize = 1024 * 1024;
 /// The longest checkpoint: what a note may have.
@@ -98,6 +98,7 @@ impl Lines {
         let mut bytes = std::mem::take(&mut self.rest);
         while !self.is_over {
             let begun = bytes.len();
+            bytes.reserve_exact(READ_BYTES);
             let read = (&self.file).take(READ_BYTES as u64).read_to_end(&mut bytes)?;
             self.is_over = read == 0;
             let end = bytes.get(begun..).and_then(|new| memchr::memrchr(b'\n', new));

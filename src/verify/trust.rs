@@ -34,7 +34,7 @@ pub struct Trust {
 impl Trust {
     /// Reads a checkpoint and looks at its signatures. What is wrong with them is told, and what it says is still used: an
     /// auditor wants to know of both.
-    pub(super) fn read(&self, name: &str, bytes: &[u8], is_last: bool) -> (Option<Endorsement>, Vec<Fault>) {
+    pub(crate) fn read(&self, name: &str, bytes: &[u8], is_last: bool) -> (Option<Endorsement>, Vec<Fault>) {
         let fault = |problem: String| Fault { sequence: None, about: name.to_owned(), problem };
         let signed = match Signed::parse(bytes) {
             Ok(signed) => signed,

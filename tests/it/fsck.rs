@@ -2,11 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use hallpass::{fsck, verify::Report};
+use hallpass::{
+    fsck,
+    ledger::note::{Kind, SigningKey},
+    verify::Report,
+};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use crate::{
-    audit::sign,
+    audit::{key, sign},
     support::{
         servers::Dir,
         sim::{Sim, alice, caller},
@@ -47,7 +51,7 @@ pub async fn full() -> Sim {
 }
 
 pub async fn check(database: &Path) -> Report {
-    fsck::check(database, None).await.unwrap()
+    fsck::check(database, None, Vec::new()).await.unwrap()
 }
 
 /// A copy of a database, with its guards off, and something done to it.
@@ -92,6 +96,26 @@ async fn what_hallpass_wrote_is_whole_while_it_runs_and_afterwards() {
     sim.store.close().await;
     let report = check(&sim.database()).await;
     assert!(report.holds(), "{}", report.text());
+}
+
+/// A database doesn't say which keys are its log's: whoever wants to know that brings them.
+#[tokio::test]
+async fn each_checkpoint_is_signed_by_a_key_that_is_named() {
+    let sim = full().await;
+    let with = async |keys: &[&SigningKey]| {
+        let keys = keys.iter().map(|key| key.verifier(Kind::Plain)).collect();
+        fsck::check(&sim.database(), None, keys).await.unwrap()
+    };
+    let (ours, others) = (key("hallpass"), SigningKey::from_seed("hallpass", &[9; 32]).unwrap());
+    for keys in [&[&ours][..], &[&others, &ours]] {
+        let report = with(keys).await;
+        assert!(report.holds() && report.notes.is_empty(), "{}", report.text());
+    }
+    let report = with(&[&others]).await;
+    let of_checkpoints = report.faults.iter().filter(|fault| fault.about.starts_with("the checkpoint of "));
+    assert_eq!((of_checkpoints.count(), report.faults_in_all), (2, 2), "{}", report.text());
+    let report = with(&[]).await;
+    assert!(report.holds() && report.text().contains("--log-key"), "{}", report.text());
 }
 
 /// What is done, and what is said of it.

@@ -56,7 +56,7 @@ async fn a_developer_asks_the_lead_approves_the_window_closes_and_the_auditor_se
     check_timeline(&exception, &asked.digest);
 
     // What is in the database says the same everywhere, while the daemon runs.
-    let report = fsck::check(&world.database_file(), None).await.unwrap();
+    let report = fsck::check(&world.database_file(), None, Vec::new()).await.unwrap();
     assert!(report.holds() && report.counts.grants == 1, "{}", report.text());
 }
 

@@ -67,6 +67,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The digest of a text that isn't in the leaf itself.
+    pub(super) fn digest(&self, text: &str) -> Option<&str> {
+        let is_its = |name: &str| name.strip_suffix("_digest") == Some(text);
+        self.0.iter().find(|(name, _)| is_its(name)).and_then(|(_, value)| match value {
+            Value::Text(digest) => Some(digest.as_ref()),
+            _ => None,
+        })
+    }
+
     /// A field that is a number.
     pub(super) fn number(&self, name: &str) -> Option<i64> {
         match self.get(name)? {
@@ -304,8 +313,12 @@ impl<'a> Line<'a> {
 
 /// How many bytes stand for themselves in a string.
 fn plain(text: &str) -> usize {
-    let ends = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    text.bytes().position(ends).unwrap_or(text.len())
+    let end = memchr::memchr2(b'"', b'\\', text.as_bytes()).unwrap_or(text.len());
+    let bytes = text.as_bytes().get(..end).unwrap_or_default();
+    // Without a way out of the loop, many bytes are looked at in one step.
+    let least = bytes.iter().fold(u8::MAX, |least, byte| least.min(*byte));
+    let control = || bytes.iter().position(|byte| *byte < 0x20);
+    (least < 0x20).then(control).flatten().unwrap_or(end)
 }
 
 /// The order of names: that of their UTF-16, which for ASCII is that of their bytes.
@@ -333,12 +346,19 @@ fn id(text: &str) -> Option<u128> {
         }
         values
     };
-    let add = |sum: u128, byte: u8| {
-        let digit = VALUES.get(usize::from(byte)).copied().filter(|digit| *digit != NONE)?;
-        // The first of the 26 digits has three bits.
-        if sum >> 123 == 0 { Some(sum << 5 | u128::from(digit)) } else { None }
+    let digits = |text: &str| {
+        let add = |(number, all): (u64, u8), byte: u8| {
+            let digit = VALUES.get(usize::from(byte)).copied().unwrap_or(NONE);
+            (number << 5 | u64::from(digit), all | digit)
+        };
+        let (number, all) = text.bytes().fold((0, 0), add);
+        (all < 32).then_some(u128::from(number))
     };
-    text.bytes().try_fold(0, add)
+    // As many digits at a time as fit into 64 bits. The first of all has three bits.
+    let (high, rest) = text.split_at_checked(12)?;
+    let (middle, low) = rest.split_at_checked(12)?;
+    let high = digits(high).filter(|high| *high < 1 << 58)?;
+    Some(high << 70 | digits(middle)? << 10 | digits(low)?)
 }
 
 #[cfg(test)]
