@@ -57,25 +57,33 @@ enum Unwritten {
 }
 
 impl Reports {
-    /// Writes the last month's if it isn't there, at once and on the schedule, until the daemon stops.
+    /// Writes each month's when its time has come, until the daemon stops.
     pub async fn run(self) {
         while !self.stopping.is_cancelled() {
             let (now, month) = (self.clock.now(), Month::before(self.clock.now()));
-            let file = self.directory.join(month.file_name());
-            let next_at = match self.write_unless_there(month, &file).await {
-                Ok(()) => self.schedule.next_after(now),
-                Err(failure) => {
-                    let failure: &dyn std::error::Error = &failure;
-                    error!(
-                        "event.action" = "report-failed",
-                        error = failure,
-                        "hallpass.report.file" = %file.display(),
-                        "the report of {month} wasn't written; it is tried again"
-                    );
-                    now + AGAIN
-                }
-            };
+            let (_, over_at) = month.bounds();
+            // The schedule may name the very instant.
+            let due_at = self.schedule.next_after(over_at - TimeDelta::milliseconds(1));
+            let next_at = if now < due_at { due_at } else { self.write_or_tell(month, now).await };
             self.rest_until(next_at).await;
+        }
+    }
+
+    /// Answers with when there is something to do again.
+    async fn write_or_tell(&self, month: Month, now: DateTime<Utc>) -> DateTime<Utc> {
+        let file = self.directory.join(month.file_name());
+        match self.write_unless_there(month, &file).await {
+            Ok(()) => Month::of(now).bounds().1,
+            Err(failure) => {
+                let failure: &dyn std::error::Error = &failure;
+                error!(
+                    "event.action" = "report-failed",
+                    error = failure,
+                    "hallpass.report.file" = %file.display(),
+                    "the report of {month} wasn't written; it is tried again"
+                );
+                now + AGAIN
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use crate::support::{
 /// What a page ends with that is whole.
 const END: &str = "This is the end of the report.</footer>";
 
-/// The reports of a broker whose clock is in September 2026, at five on the first of each month.
+/// The reports of a broker whose clock is in September 2026: at five, on the first of each month.
 fn begin(sim: &Sim, directory: &Path) -> JoinHandle<()> {
     let schedule: Schedule = "0 5 1 * *".parse().unwrap();
     let (broker, clock, stopping) = (sim.broker.clone(), sim.clock.clone(), sim.stopping.clone());
@@ -30,7 +30,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 async fn until_written(sim: &Sim, file: &Path) -> String {
-    sim.as_time_goes_by(TimeDelta::hours(1), eventually("the report is there", async || file.exists())).await;
+    sim.as_time_goes_by(TimeDelta::hours(6), eventually("the report is there", async || file.exists())).await;
     fs::read_to_string(file).unwrap()
 }
 
@@ -68,6 +68,19 @@ async fn each_month_gets_its_report_when_it_is_over() {
     end(&sim, reports).await;
 }
 
+/// What was asked in the last hours of a month goes on in the first of the next.
+#[tokio::test]
+async fn no_start_writes_it_before_its_time() {
+    let (sim, dir) = (Sim::start().await, Dir::new("reports"));
+    let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+    sim.clock.advance(at("2026-10-01T00:00:01Z") - sim.clock.now());
+    let reports = begin(&sim, &dir.join(""));
+    until_written(&sim, &dir.join("hallpass-2026-09.html")).await;
+    assert!(sim.clock.now() >= at("2026-10-01T05:00:00Z"), "{}", sim.clock.now());
+    assert_eq!(names(&dir.join("")), ["hallpass-2026-09.html"]);
+    end(&sim, reports).await;
+}
+
 #[tokio::test]
 async fn a_report_that_is_there_stays_as_it_was() {
     let (sim, dir) = (Sim::start().await, Dir::new("reports"));
@@ -96,7 +109,7 @@ async fn what_could_not_be_written_is_written_later_and_nothing_half_is_left() {
 #[tokio::test]
 async fn the_daemon_writes_the_last_months_at_its_start() {
     let dir = Dir::new("reports");
-    let more = format!("[report]\ndirectory = {:?}\n", dir.join("reports"));
+    let more = format!("[report]\ndirectory = {:?}\nschedule = \"0 0 1 * *\"\n", dir.join("reports"));
     let world = World::with(Wishes { more, ..Wishes::default() }).await;
     eventually("the report is there", async || {
         names(&dir.join("reports")).iter().any(|name| name.starts_with("hallpass-"))

@@ -39,10 +39,16 @@ section{break-inside:avoid-page}footer{margin-top:3em;color:#666}
 pub struct Month(NaiveDate);
 
 impl Month {
+    /// The one in which this is.
+    #[must_use]
+    pub fn of(at: DateTime<Utc>) -> Self {
+        Self(at.date_naive().with_day(1).unwrap_or_default())
+    }
+
     /// The one before the one in which this is.
     #[must_use]
     pub fn before(at: DateTime<Utc>) -> Self {
-        let first = at.date_naive().with_day(1).unwrap_or_default();
+        let Self(first) = Self::of(at);
         Self(first.checked_sub_months(Months::new(1)).unwrap_or(first))
     }
 
