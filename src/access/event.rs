@@ -6,10 +6,10 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::{
     actor::Actor,
+    approval::Digest,
     id::{GrantId, RequestId},
     revocation::{Cause, Step},
     target::TargetName,
@@ -344,10 +344,7 @@ pub fn digest_field(text: &str) -> String {
 /// A text's digest: `sha256:` and the SHA-256 of its UTF-8 in hex.
 #[must_use]
 pub fn digest_of(text: &str) -> String {
-    // The library's own way to a string goes character by character, which tells in a log of years.
-    let mut digits = [0; 64];
-    let _ = hex::encode_to_slice(Sha256::digest(text), &mut digits);
-    ["sha256:", str::from_utf8(&digits).unwrap_or_default()].concat()
+    Digest::of_text(text).to_string()
 }
 
 /// Puts the digest of each text that a detail has beside it.

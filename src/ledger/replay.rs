@@ -24,7 +24,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 
 use self::{
     freeze::Freezes,

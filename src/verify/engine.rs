@@ -21,8 +21,8 @@ use crate::ledger::{
     tree::{Frontier, Hash},
 };
 
-/// How many batches wait for the hashing at most: enough that neither thread often waits for the other.
-const WAITING_MAX: usize = 32;
+/// How many batches wait for the hashing at most.
+const WAITING_MAX: usize = 8;
 
 /// Verifies a log from its beginning.
 #[derive(Debug)]

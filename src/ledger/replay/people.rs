@@ -1,6 +1,6 @@
 //! The people in a log: a number for each identity that did something, and which of them are one person.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::access::actor::Person;
 

@@ -311,14 +311,24 @@ impl<'a> Line<'a> {
     }
 }
 
-/// How many bytes stand for themselves in a string.
+/// How many bytes stand for themselves in a string: those before the first that is a quote, a backslash or a control
+/// character. Looked for in eight bytes at a time, because most strings are a few of these.
 fn plain(text: &str) -> usize {
-    let end = memchr::memchr2(b'"', b'\\', text.as_bytes()).unwrap_or(text.len());
-    let bytes = text.as_bytes().get(..end).unwrap_or_default();
-    // Without a way out of the loop, many bytes are looked at in one step.
-    let least = bytes.iter().fold(u8::MAX, |least, byte| least.min(*byte));
-    let control = || bytes.iter().position(|byte| *byte < 0x20);
-    (least < 0x20).then(control).flatten().unwrap_or(end)
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const QUOTES: u64 = ONES * b'"' as u64;
+    const BACKSLASHES: u64 = ONES * b'\\' as u64;
+    // The highest bit of each byte that is below `least`, and perhaps of bytes behind the first such.
+    let below = |word: u64, least: u64| word.wrapping_sub(ONES * least) & !word & (ONES << 7);
+    let (words, rest) = text.as_bytes().as_chunks();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let ends = below(word ^ QUOTES, 1) | below(word ^ BACKSLASHES, 1) | below(word, 0x20);
+        if ends != 0 {
+            return number * 8 + ends.trailing_zeros() as usize / 8;
+        }
+    }
+    let ends = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    text.len() - rest.len() + rest.iter().position(ends).unwrap_or(rest.len())
 }
 
 /// The order of names: that of their UTF-16, which for ASCII is that of their bytes.
@@ -398,6 +408,20 @@ mod tests {
         assert_eq!(event.detail.flag("user_present"), Some(false));
         assert_eq!(event.detail.text("digest"), Some("x\n"));
         assert!(event.detail.has("b") && !event.detail.has("c"));
+    }
+
+    #[test]
+    fn strings_end_where_they_end() {
+        for before in 0..20 {
+            for end in ['"', '\\', '\n', '\0', '\u{1f}'] {
+                for other in ['a', ' ', '!', '#', '[', ']', '\u{7f}', '\u{e9}', '\u{10ffff}'] {
+                    let plain_part = other.to_string().repeat(before);
+                    let text = format!("{plain_part}{end}{other}\"\n{other}");
+                    assert_eq!(plain(&text), plain_part.len(), "{text:?}");
+                    assert_eq!(plain(&plain_part), plain_part.len(), "{plain_part:?}");
+                }
+            }
+        }
     }
 
     #[test]
