@@ -54,8 +54,8 @@ fn rows(path: &str) -> [String; 6] {
         format!(
             "NUMBERED INSERT INTO requests (id, target, credential_path, requester_subject, requester_name, groups,
                  duration_seconds, reason, ticket, approvals_required, submitted_at, state, revision, claimed_at)
-             SELECT id, 'target-' || i % 5, '{path}', 'corp:00u' || i % 20, 'dev-' || i % 20,
-                    json_array('team-' || i % 10), 3600, 'order ' || i || ' is stuck in the ' ||
+             SELECT id, 'target-' || (i % 5), '{path}', 'corp:00u' || (i % 20), 'dev-' || (i % 20),
+                    json_array('team-' || (i % 10)), 3600, 'order ' || i || ' is stuck in the ' ||
                     iif(i % 10 = 0, 'queue', 'warehouse') || ' and nobody knows why', 'OPS-' || i, 1, at,
                     iif(i % 10 = 8, 'DENIED', 'CLAIMED'), 3, iif(i % 10 = 8, NULL, at + 120000) FROM e"
         ),
@@ -64,13 +64,13 @@ fn rows(path: &str) -> [String; 6] {
             .to_owned(),
         "NUMBERED INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement,
                  digest, decided_at)
-             SELECT id, 1, iif(i % 10 = 8, 'DENIED', 'APPROVED'), 'corp:00a' || i % 20, 'lead-' || i % 20,
+             SELECT id, 1, iif(i % 10 = 8, 'DENIED', 'APPROVED'), 'corp:00a' || (i % 20), 'lead-' || (i % 20),
                     'read only, as discussed in the morning', 'sha256:' || printf('%064d', i), at + 60000 FROM e"
             .to_owned(),
         format!(
             "NUMBERED INSERT INTO grants (id, request_id, target, credential_path, holder_subject, holder_name, opens_at,
                  closes_at, opened_at, state, revision, activated_at, cause, begun_at, revoked_at)
-             SELECT id, id, 'target-' || i % 5, '{path}', 'corp:00u' || i % 20, 'dev-' || i % 20, at + 120000,
+             SELECT id, id, 'target-' || (i % 5), '{path}', 'corp:00u' || (i % 20), 'dev-' || (i % 20), at + 120000,
                     at + 3720000, at + 120000, 'REVOKED', 5, at + 120500,
                     iif(i % 10 = 4, 'RELEASED', 'WINDOW_CLOSED'), at + 1400000, {ended} FROM e WHERE i % 10 <> 8"
         ),

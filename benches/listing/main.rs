@@ -1,6 +1,7 @@
 //! How long lists take, for real: pages of 50 over gRPC, of a thousand exceptions and of a million, by turns in the same
 //! rounds, without a filter and with each; the numbers of all of them; and the export as CSV by the client, with the memory
-//! that it takes. `cargo bench --bench listing -- pages summary export` chooses.
+//! that it takes. `cargo bench --bench listing -- pages summary export` chooses, and `LISTING_EXCEPTIONS=100000` makes the long
+//! list that long.
 //!
 //! It asserts nothing about speed: numbers of a shared machine prove nothing.
 
@@ -31,7 +32,8 @@ async fn main() {
     let wanted = common::chosen();
     let (few, many) = (World::start().await, World::start().await);
     println!("{}\n", surroundings(&few).await);
-    for (world, count) in [(&few, FEW), (&many, MANY)] {
+    let exceptions = std::env::var("LISTING_EXCEPTIONS").ok().map_or(MANY, |text| text.parse().unwrap());
+    for (world, count) in [(&few, FEW), (&many, exceptions)] {
         world.stop_daemon("TERM").await;
         let begun = now();
         fill(world, count).await;

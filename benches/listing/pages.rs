@@ -74,7 +74,8 @@ async fn page(auditor: &mut Person, filter: &RequestFilter, page_token: String) 
     auditor.exceptions.list_exceptions(message).await.unwrap().into_inner().exceptions
 }
 
-/// Tokens of pages all over the list: after the last of each of some pages that begin at different times.
+/// Tokens of whole pages all over the list, each after a page that begins at another time: pages of fewer exceptions would be
+/// compared with longer ones.
 async fn starts(auditor: &mut Person, filter: &RequestFilter) -> Vec<String> {
     let mut starts = Vec::new();
     let oldest =
@@ -86,7 +87,10 @@ async fn starts(auditor: &mut Person, filter: &RequestFilter) -> Vec<String> {
             RequestFilter { submitted_until: Some(Timestamp { seconds, nanos: 0 }), ..filter.clone() };
         let Some(last) = page(auditor, &until, String::new()).await.pop() else { continue };
         let id = last.name.trim_start_matches("exceptions/").to_owned();
-        starts.extend(List::Exceptions.token(&filter.encode_to_vec(), &id));
+        let Some(token) = List::Exceptions.token(&filter.encode_to_vec(), &id) else { continue };
+        if page(auditor, filter, token.clone()).await.len() == usize::try_from(PAGE).unwrap() {
+            starts.push(token);
+        }
     }
     starts
 }
@@ -103,7 +107,7 @@ pub async fn measure(few: &World, many: &World) {
         let [few, many] = &mut auditors;
         let randoms = [starts(few, &filter).await, starts(many, &filter).await];
         if randoms.iter().all(|starts| !starts.is_empty()) {
-            line("random page", &mut auditors, &filter, &randoms).await;
+            line("random whole page", &mut auditors, &filter, &randoms).await;
         }
     }
     println!();
