@@ -255,7 +255,11 @@ impl Chores {
         while !self.stopping.is_cancelled() {
             let begun_at = self.clock.now();
             let extent = if begun_at >= whole_at { Extent::Whole } else { Extent::SinceLast };
-            let signed = self.broker.sign_log(extent).await;
+            // A long log takes longer than a stop may.
+            let signed = tokio::select! {
+                () = self.stopping.cancelled() => return,
+                signed = self.broker.sign_log(extent) => signed,
+            };
             if !matches!(signed, Err(Unsigned::Store(_))) && extent == Extent::Whole {
                 whole_at = begun_at + WHOLE_AGAIN;
             }
