@@ -199,6 +199,9 @@ async fn tables(snapshot: &mut Snapshot, engine: &mut Engine) -> Result<(), Fsck
     for stray in snapshot.strays().await? {
         engine.add(of(&stray, "is spoken of, and its request isn't there"));
     }
+    for id in snapshot.listed_wrongly().await? {
+        engine.add(of(&format!("request {id}"), "is listed by other groups than it has"));
+    }
     Ok(())
 }
 

@@ -133,6 +133,8 @@ const LIES: &[(&str, &str)] = &[
         "UPDATE requests SET state = 'LAPSED', lapsed_at = withdrawn_at, withdrawn_at = NULL WHERE state = 'WITHDRAWN'",
         "another state in its row",
     ),
+    ("DELETE FROM request_groups", "is listed by other groups than it has"),
+    ("UPDATE request_groups SET name = 'nobodies'", "is listed by other groups than it has"),
     ("DELETE FROM requests WHERE state = 'WITHDRAWN'", "is spoken of, and its request isn't there"),
     ("UPDATE decisions SET statement = 'never' WHERE verdict = 'DENIED'", "another statement in its row"),
     ("UPDATE decisions SET approver_name = 'bob' WHERE verdict = 'APPROVED'", "another approver in its row"),

@@ -184,6 +184,24 @@ impl Snapshot {
             .map_err(failed("look for what is missing"))
     }
 
+    /// The requests that are listed by other groups than their rows have: a few.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails.
+    pub async fn listed_wrongly(&mut self) -> Result<Vec<String>, StoreError> {
+        let select = "\
+            WITH listed AS (SELECT request_id AS id, name FROM request_groups), \
+                 asked AS (SELECT r.id, j.value AS name FROM requests r, json_each(r.groups) j), \
+                 more AS (SELECT * FROM listed EXCEPT SELECT * FROM asked), \
+                 less AS (SELECT * FROM asked EXCEPT SELECT * FROM listed) \
+            SELECT id FROM more UNION SELECT id FROM less LIMIT 100";
+        sqlx::query_scalar(select)
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(failed("compare the groups of requests"))
+    }
+
     /// All freezes, also those that are over, in the order of their ids.
     ///
     /// # Errors
