@@ -83,6 +83,7 @@ async fn starts(auditor: &mut Person, filter: &RequestFilter) -> Vec<String> {
     for number in 0..STARTS {
         let seconds =
             oldest + i64::try_from((number * 7919 % STARTS + 20) * 3 * 365 * 86_400 / (STARTS + 20)).unwrap();
+        let seconds = filter.submitted_until.map_or(seconds, |until| until.seconds.min(seconds));
         let until =
             RequestFilter { submitted_until: Some(Timestamp { seconds, nanos: 0 }), ..filter.clone() };
         let Some(last) = page(auditor, &until, String::new()).await.pop() else { continue };

@@ -22,7 +22,7 @@ use crate::ledger::{
 };
 
 /// How many batches wait for the hashing at most.
-const WAITING_MAX: usize = 8;
+const WAITING_MAX: usize = 16;
 
 /// Verifies a log from its beginning.
 #[derive(Debug)]

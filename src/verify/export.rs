@@ -4,8 +4,6 @@ use std::{
     fs::File,
     io::{self, BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
-    sync::mpsc::sync_channel,
-    thread,
 };
 
 use super::{
@@ -22,10 +20,8 @@ pub const TEXTS: &str = "texts.jsonl";
 /// The last checkpoint, with what witnesses said of it.
 pub const CHECKPOINT: &str = "checkpoint";
 
-/// How much is read at a time. Threads that wake each other cost more than what doesn't fit into a processor's caches.
-const READ_BYTES: usize = 1024 * 1024;
-/// How many parts wait to be looked at, at most.
-const WAITING_MAX: usize = 8;
+/// How much is read at a time: enough that a read costs nothing, and little beside what a processor keeps at hand.
+const READ_BYTES: usize = 256 * 1024;
 /// The longest line. A leaf has a few KiB at most, and its texts some more.
 const LINE_MAX_BYTES: usize = 1024 * 1024;
 /// The longest checkpoint: what a note may have.
@@ -45,82 +41,28 @@ pub struct Unusable {
 ///
 /// If its files can't be read. What is wrong with what they say is in the report.
 pub fn directory(directory: &Path, trust: Trust) -> Result<Done, Unusable> {
-    let unusable = |name: &str| unusable(directory, name);
-    let checkpoint = checkpoint(&directory.join(CHECKPOINT)).map_err(unusable(CHECKPOINT))?;
+    let place = |name: &str| directory.join(name);
+    let unusable = |name: &str| {
+        let path = place(name);
+        move |source| Unusable { path, source }
+    };
+    let checkpoint = checkpoint(&place(CHECKPOINT)).map_err(unusable(CHECKPOINT))?;
     let named = checkpoint.as_deref().map(|bytes| (CHECKPOINT, bytes));
     let mut engine = Engine::new(trust, named).map_err(unusable(LEAVES))?;
-    let reader = Reader::open(directory)?;
-    let (to, parts) = sync_channel(WAITING_MAX);
-    // It ends when there is no more, or nobody takes it any more.
-    let read = move || drop(reader.map(|part| to.send(part)).find(Result::is_err));
-    let reading = thread::Builder::new().name("reading".into()).spawn(read).map_err(unusable(LEAVES))?;
-    for part in parts {
-        let Part { batch, faults } = part?;
-        for fault in faults {
-            engine.add(fault);
-        }
+    let leaves = File::open(place(LEAVES)).map_err(unusable(LEAVES))?;
+    let mut texts = Texts::open(&place(TEXTS)).map_err(unusable(TEXTS))?;
+    let mut lines = Lines { file: leaves, rest: Vec::new(), is_over: false };
+    let mut sequence = 0;
+    while let Some(mut batch) = lines.next().map_err(unusable(LEAVES))? {
+        texts.join(sequence, &mut batch, &mut engine).map_err(unusable(TEXTS))?;
+        sequence += batch.len() as u64;
         engine.take(batch);
     }
-    let ended = reading.join().map_err(|_| io::Error::other("the reading ended early"));
-    ended.map_err(unusable(LEAVES))?;
+    if !lines.rest.is_empty() {
+        engine.add(of_file(LEAVES, "ends in the middle of a line"));
+    }
+    texts.finish(&mut engine);
     engine.finish(&directory.display().to_string()).map_err(unusable(LEAVES))
-}
-
-/// Some leaves with their texts, and what is wrong with the files there.
-struct Part {
-    batch: Batch,
-    faults: Vec<Fault>,
-}
-
-/// Reads both files side by side.
-struct Reader {
-    directory: PathBuf,
-    leaves: Lines,
-    texts: Texts,
-    sequence: u64,
-    is_over: bool,
-}
-
-impl Reader {
-    fn open(directory: &Path) -> Result<Self, Unusable> {
-        let leaves = File::open(directory.join(LEAVES)).map_err(unusable(directory, LEAVES))?;
-        let leaves = Lines { file: leaves, rest: Vec::new(), is_over: false };
-        let texts = Texts::open(&directory.join(TEXTS)).map_err(unusable(directory, TEXTS))?;
-        Ok(Self { directory: directory.to_owned(), leaves, texts, sequence: 0, is_over: false })
-    }
-
-    fn part(&mut self) -> Result<Part, Unusable> {
-        let mut faults = Vec::new();
-        let of_texts = unusable(&self.directory, TEXTS);
-        let Some(mut batch) = self.leaves.next().map_err(unusable(&self.directory, LEAVES))? else {
-            self.is_over = true;
-            if !self.leaves.rest.is_empty() {
-                faults.push(of_file(LEAVES, "ends in the middle of a line"));
-            }
-            self.texts.finish(&mut faults).map_err(of_texts)?;
-            return Ok(Part { batch: Batch::default(), faults });
-        };
-        self.texts.join(self.sequence, &mut batch, &mut faults).map_err(of_texts)?;
-        self.sequence += batch.len() as u64;
-        Ok(Part { batch, faults })
-    }
-}
-
-impl Iterator for Reader {
-    type Item = Result<Part, Unusable>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        (!self.is_over).then(|| {
-            let part = self.part();
-            self.is_over |= part.is_err();
-            part
-        })
-    }
-}
-
-fn unusable(directory: &Path, name: &str) -> impl FnOnce(io::Error) -> Unusable + use<> {
-    let path = directory.join(name);
-    move |source| Unusable { path, source }
 }
 
 /// The line of a leaf's texts, which are a JSON object.
@@ -180,8 +122,6 @@ struct Texts {
     /// The next leaf that has some, and they.
     next: Option<(u64, String)>,
     last: u64,
-    /// Whether it was told that a line is none: once, however many there are.
-    is_told: bool,
 }
 
 impl Texts {
@@ -192,15 +132,15 @@ impl Texts {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { file, line: String::new(), next: None, last: 0, is_told: false })
+        Ok(Self { file, line: String::new(), next: None, last: 0 })
     }
 
     /// Puts the texts beside the leaves of a batch, behind so many others.
-    fn join(&mut self, before: u64, batch: &mut Batch, faults: &mut Vec<Fault>) -> io::Result<()> {
+    fn join(&mut self, before: u64, batch: &mut Batch, engine: &mut Engine) -> io::Result<()> {
         let until = before + batch.len() as u64;
         loop {
             if self.next.is_none() {
-                self.next = self.read(faults)?;
+                self.next = self.read(engine)?;
             }
             match self.next.take_if(|(sequence, _)| *sequence <= until) {
                 Some((sequence, texts)) => {
@@ -213,7 +153,7 @@ impl Texts {
     }
 
     /// The next line that is one. Those that aren't, or are out of order, are told of.
-    fn read(&mut self, faults: &mut Vec<Fault>) -> io::Result<Option<(u64, String)>> {
+    fn read(&mut self, engine: &mut Engine) -> io::Result<Option<(u64, String)>> {
         let Some(file) = &mut self.file else { return Ok(None) };
         loop {
             self.line.clear();
@@ -225,20 +165,16 @@ impl Texts {
                     self.last = sequence;
                     return Ok(Some((sequence, texts.to_owned())));
                 }
-                _ if self.is_told => {}
-                _ => {
-                    self.is_told = true;
-                    faults.push(of_file(TEXTS, "has a line that isn't one, or is out of order"));
-                }
+                _ => engine.add(of_file(TEXTS, "has a line that isn't one, or is out of order")),
             }
         }
     }
 
-    fn finish(&mut self, faults: &mut Vec<Fault>) -> io::Result<()> {
-        if self.next.is_some() || self.read(faults)?.is_some() {
-            faults.push(of_file(TEXTS, "has texts of events that aren't there"));
+    fn finish(mut self, engine: &mut Engine) {
+        let more = self.next.is_some() || self.read(engine).is_ok_and(|next| next.is_some());
+        if more {
+            engine.add(of_file(TEXTS, "has texts of events that aren't there"));
         }
-        Ok(())
     }
 }
 

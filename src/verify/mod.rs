@@ -1,9 +1,9 @@
 //! Verifying the log offline: whoever has an export, the log's key and perhaps an old checkpoint needs nobody's word.
 //!
 //! ```text
-//! leaves, from files by a thread --+--> hashing, by another --> roots --.
-//!                                  '--> replay --> signed approvals --+--> signatures
-//! checkpoint, old checkpoints --> notes and keys ---------------------+--> Report
+//! leaves ---+--> hashing (a thread) --> roots -----.
+//!           '--> replay --> signed approvals --> signatures
+//! checkpoint, old checkpoints --> notes and keys --+--> Report
 //! ```
 //!
 //! The rules are [`ledger`](crate::ledger)'s and [`signature`](crate::signature)'s; here are the threads, the files and what
