@@ -64,8 +64,15 @@ impl Reports {
             let (_, over_at) = month.bounds();
             // The schedule may name the very instant.
             let due_at = self.schedule.next_after(over_at - TimeDelta::milliseconds(1));
-            let next_at = if now < due_at { due_at } else { self.write_or_tell(month, now).await };
-            self.rest_until(next_at).await;
+            if now < due_at {
+                self.rest_until(due_at).await;
+                continue;
+            }
+            // A page that is being written goes with the daemon, and the next one writes it.
+            tokio::select! {
+                () = self.stopping.cancelled() => {}
+                next_at = self.write_or_tell(month, now) => self.rest_until(next_at).await,
+            }
         }
     }
 

@@ -52,6 +52,10 @@ fn filters() -> Vec<(&'static str, RequestFilter)> {
         ("submitted two years ago", RequestFilter { submitted_until: year(2), ..none() }),
         ("held two years ago", grant(HeldFilter { held_until: year(2), ..held() })),
         (
+            "requester, and a text of none of his",
+            RequestFilter { requester: person(4), text: "the queue".into(), ..none() },
+        ),
+        (
             "requester, target, text and cause",
             RequestFilter {
                 requester: person(4),

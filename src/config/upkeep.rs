@@ -1,4 +1,5 @@
-//! `[schedule]`, `[reconcile]`, `[retention]`, `[report]` and `[alarm]`: what the daemon does by itself, when, and what it tells of it.
+//! `[schedule]`, `[reconcile]`, `[retention]`, `[report]` and `[alarm]`: what the daemon does by itself, when, and what it
+//! tells of it.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -30,9 +30,6 @@ pub(super) fn push_conditions(query: &mut QueryBuilder<Sqlite>, scope: &Scope, f
         query.push(" AND EXISTS (SELECT 1 FROM request_groups WHERE request_id = r.id");
         query.push(" AND name = ").push_bind(group.clone()).push(")");
     }
-    if let Some(text) = &filter.text {
-        push_text(query, text);
-    }
     if filter.alarmed {
         query.push(
             " AND EXISTS (SELECT 1 FROM audit_events WHERE request_id = r.id \
@@ -41,6 +38,10 @@ pub(super) fn push_conditions(query: &mut QueryBuilder<Sqlite>, scope: &Scope, f
     }
     push_decisions(query, filter);
     push_grant(query, &filter.grant);
+    // What is dearest comes last.
+    if let Some(text) = &filter.text {
+        push_text(query, text);
+    }
 }
 
 fn push_text(query: &mut QueryBuilder<Sqlite>, text: &str) {

@@ -2,8 +2,8 @@
 //!
 //! A page is read from one *stream*: an index that gives the ids of some of the requests in their order (`stream.rs`).
 //! What the filter says besides is asked of each that comes, and the search ends when the page is full, or when it has
-//! looked at [`LOOKED_AT_MAX`]; where it ended is part of the answer, and the next page goes on there. All of it is one
-//! statement, so it sees one moment.
+//! looked at [`LOOKED_AT_MAX`], or at [`READ_MAX`] where it searches the texts of each; where it ended is part of the answer,
+//! and the next page goes on there. All of it is one statement, so it sees one moment.
 
 use sqlx::{FromRow as _, QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
 
@@ -22,6 +22,10 @@ use crate::{
 /// How many requests are looked at for one page at most: some ten milliseconds' work.
 const LOOKED_AT_MAX: u32 = 10_000;
 
+/// How many are looked at for one page at most where each one's texts are searched: half a second's work in a history of a
+/// million, since an index of texts takes about a millisecond to say whether it has a phrase of one of them.
+const READ_MAX: u32 = 500;
+
 const OPERATION: &str = "list requests";
 
 /// A slice of the requests in the scope that match.
@@ -31,7 +35,12 @@ pub(super) async fn requests(
     filter: &RequestFilter,
     slice: Slice<RequestId>,
 ) -> Result<Part<Request>, StoreError> {
-    part(readers, scope, filter, slice, LOOKED_AT_MAX).await
+    part(readers, scope, filter, slice, looked_at_max(scope, filter)).await
+}
+
+fn looked_at_max(scope: &Scope, filter: &RequestFilter) -> u32 {
+    let searches_each = Stream::of(scope, filter).rest(filter).text.is_some();
+    if searches_each { READ_MAX } else { LOOKED_AT_MAX }
 }
 
 async fn part(
@@ -157,6 +166,18 @@ mod tests {
                 assert!(found.windows(2).all(in_order), "{found:?}");
             }
         }
+    }
+
+    /// A page of somebody's ten thousand requests would take ten seconds otherwise, which no read gets.
+    #[test]
+    fn fewer_are_looked_at_where_each_ones_texts_are_searched() {
+        let text = RequestFilter { text: Some("queue".into()), ..RequestFilter::default() };
+        let of = RequestFilter { requester: Some("alice".into()), ..text.clone() };
+        let own = Scope::Some { owner: "s1".into(), targets: BTreeSet::new() };
+        assert_eq!(looked_at_max(&Scope::All, &text), LOOKED_AT_MAX, "the index of texts gives them");
+        assert_eq!(looked_at_max(&Scope::All, &of), READ_MAX);
+        assert_eq!(looked_at_max(&own, &text), READ_MAX);
+        assert_eq!(looked_at_max(&own, &RequestFilter { text: None, ..of }), LOOKED_AT_MAX);
     }
 
     /// The place where a search ended is told, so it must not be that of what the caller can't see.
