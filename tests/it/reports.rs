@@ -17,7 +17,11 @@ const END: &str = "This is the end of the report.</footer>";
 
 /// The reports of a broker whose clock is in September 2026: at five, on the first of each month.
 fn begin(sim: &Sim, directory: &Path) -> JoinHandle<()> {
-    let schedule: Schedule = "0 5 1 * *".parse().unwrap();
+    begin_on("0 5 1 * *", sim, directory)
+}
+
+fn begin_on(schedule: &str, sim: &Sim, directory: &Path) -> JoinHandle<()> {
+    let schedule: Schedule = schedule.parse().unwrap();
     let (broker, clock, stopping) = (sim.broker.clone(), sim.clock.clone(), sim.stopping.clone());
     tokio::spawn(Reports { broker, clock, directory: directory.to_owned(), schedule, stopping }.run())
 }
@@ -29,8 +33,14 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-async fn until_written(sim: &Sim, file: &Path) -> String {
-    sim.as_time_goes_by(TimeDelta::hours(6), eventually("the report is there", async || file.exists())).await;
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+/// Lets it be then, and waits for the report; time stands still meanwhile, however long it takes.
+async fn written_at(sim: &Sim, time: &str, file: &Path) -> String {
+    sim.clock.advance(at(time) - sim.clock.now());
+    eventually("the report is there", async || file.exists()).await;
     fs::read_to_string(file).unwrap()
 }
 
@@ -50,8 +60,10 @@ async fn each_month_gets_its_report_when_it_is_over() {
         sim.broker.withdraw(&alice(), id).await.unwrap();
     }
     let reports = begin(&sim, &directory);
-    let page = until_written(&sim, &directory.join("hallpass-2026-09.html")).await;
-    assert!(sim.clock.now() >= "2026-10-01T05:00:00Z".parse::<DateTime<Utc>>().unwrap());
+    eventually("August's is there", async || directory.join("hallpass-2026-08.html").exists()).await;
+    sim.clock.advance(at("2026-10-01T04:59:59Z") - sim.clock.now());
+    let page = written_at(&sim, "2026-10-01T05:00:00Z", &directory.join("hallpass-2026-09.html")).await;
+    assert!(page.contains("made 2026-10-01 05:00:00 from hallpass's record"), "{page}");
     assert!(page.contains("<title>Exceptions of 2026-09</title>"), "{page}");
     assert!(
         page.contains(&format!("<h2>exceptions/{first}</h2>")) && page.contains("order 4711 is stuck"),
@@ -59,7 +71,7 @@ async fn each_month_gets_its_report_when_it_is_over() {
     );
     assert!(page.contains("RequestApproved") && page.contains(&format!("201 exceptions. {END}")));
     let later = sim.submit("orders-ro").await.request.id;
-    let page = until_written(&sim, &directory.join("hallpass-2026-10.html")).await;
+    let page = written_at(&sim, "2026-11-01T05:00:00Z", &directory.join("hallpass-2026-10.html")).await;
     assert!(page.contains(&later.to_string()) && !page.contains(&first.to_string()), "each in its month");
     assert_eq!(
         names(&directory),
@@ -72,13 +84,17 @@ async fn each_month_gets_its_report_when_it_is_over() {
 #[tokio::test]
 async fn no_start_writes_it_before_its_time() {
     let (sim, dir) = (Sim::start().await, Dir::new("reports"));
-    let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
     sim.clock.advance(at("2026-10-01T00:00:01Z") - sim.clock.now());
     let reports = begin(&sim, &dir.join(""));
-    until_written(&sim, &dir.join("hallpass-2026-09.html")).await;
-    assert!(sim.clock.now() >= at("2026-10-01T05:00:00Z"), "{}", sim.clock.now());
+    // Long enough for whoever would begin at once.
+    let others = Dir::new("reports");
+    let eager = begin_on("0 0 1 * *", &sim, &others.join(""));
+    eventually("the other is there", async || others.join("hallpass-2026-09.html").exists()).await;
+    let page = written_at(&sim, "2026-10-01T05:00:00Z", &dir.join("hallpass-2026-09.html")).await;
+    assert!(page.contains("made 2026-10-01 05:00:00"), "{page}");
     assert_eq!(names(&dir.join("")), ["hallpass-2026-09.html"]);
     end(&sim, reports).await;
+    eager.await.unwrap();
 }
 
 #[tokio::test]
@@ -86,7 +102,7 @@ async fn a_report_that_is_there_stays_as_it_was() {
     let (sim, dir) = (Sim::start().await, Dir::new("reports"));
     fs::write(dir.join("hallpass-2026-08.html"), "handed over").unwrap();
     let reports = begin(&sim, &dir.join(""));
-    until_written(&sim, &dir.join("hallpass-2026-09.html")).await;
+    written_at(&sim, "2026-10-01T05:00:00Z", &dir.join("hallpass-2026-09.html")).await;
     assert_eq!(fs::read_to_string(dir.join("hallpass-2026-08.html")).unwrap(), "handed over");
     end(&sim, reports).await;
 }
@@ -100,7 +116,10 @@ async fn what_could_not_be_written_is_written_later_and_nothing_half_is_left() {
     let passed = eventually("it was tried", async || sim.clock.now() - begun > TimeDelta::hours(12));
     sim.as_time_goes_by(TimeDelta::minutes(30), passed).await;
     fs::create_dir(dir.join("not yet")).unwrap();
-    let page = until_written(&sim, &directory.join("hallpass-2026-08.html")).await;
+    let file = directory.join("hallpass-2026-08.html");
+    let written = eventually("the report is there", async || file.exists());
+    sim.as_time_goes_by(TimeDelta::minutes(1), written).await;
+    let page = fs::read_to_string(&file).unwrap();
     assert!(page.contains(&format!("0 exceptions. {END}")), "{page}");
     assert_eq!(names(&directory), ["hallpass-2026-08.html"]);
     end(&sim, reports).await;
@@ -118,7 +137,8 @@ async fn the_daemon_writes_the_last_months_at_its_start() {
     let [name] = names(&dir.join("reports")).try_into().unwrap();
     let page = fs::read_to_string(dir.join("reports").join(&name)).unwrap();
     assert!(page.ends_with(&format!("<footer>0 exceptions. {END}\n</body>\n</html>\n")), "{page}");
-    assert!(world.log().contains("\"event.action\":\"report-written\""));
+    let told = || world.log().contains("\"event.action\":\"report-written\"");
+    eventually("it is told of", async || told()).await;
     let now = DateTime::<Utc>::from(UNIX_EPOCH + UNIX_EPOCH.elapsed().unwrap());
     assert_ne!(name, format!("hallpass-{}.html", now.format("%Y-%m")), "this month isn't over");
 }
