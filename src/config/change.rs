@@ -214,6 +214,8 @@ mod tests {
             "ledger.witnesses.<name>.verifier_key",
             "log.format",
             "log.level",
+            "report.directory",
+            "report.schedule",
             "server.limits.calls_per_minute_max",
             "server.limits.connections_max",
             "server.limits.connections_per_peer_max",
