@@ -194,7 +194,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
         stopping: stopping(),
     };
     let schedules = schedules(&config);
-    for (name, chore) in chores.all(&schedules).into_iter().chain(reports(&config.report, &chores)) {
+    for (name, chore) in chores.all(&schedules).into_iter().chain(reports(&config.reports, &chores)) {
         lifecycle.supervise(name, chore);
     }
     let front = Front { verifier: Arc::new(verifier), broker: Arc::clone(&broker) };
@@ -231,10 +231,9 @@ fn schedules(config: &Config) -> Schedules {
 }
 
 /// Who writes the month's report, if it is to be written anywhere.
-fn reports(report: &config::Report, Chores { broker, clock, stopping, .. }: &Chores) -> Option<Chore> {
-    let (directory, schedule) = (report.directory.clone()?, report.schedule.clone());
-    let (broker, clock, stopping) = (Arc::clone(broker), Arc::clone(clock), stopping.clone());
-    Some(("reports", Box::pin(Reports { broker, clock, directory, schedule, stopping }.run())))
+fn reports(reports: &config::Reports, chores: &Chores) -> Option<Chore> {
+    let (directory, schedule) = (reports.directory.clone()?, reports.schedule.clone());
+    Some(("reports", Box::pin(Reports { chores: chores.clone(), directory, schedule }.run())))
 }
 
 /// What signs the log, and whom that is shown to.

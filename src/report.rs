@@ -5,46 +5,39 @@
 //! full, the report is written later.
 
 use std::{
+    future::pending,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempPath;
 use tokio::{fs, io::AsyncWriteExt as _};
-use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::{
     access::id::RequestId,
     broker::{self, Broker, Exception, Part, RequestFilter, Slice},
     cli::report::{Month, Numbers, end, exception, head},
-    clock::Clock,
     grpc,
     schedule::Schedule,
+    sweep::Chores,
 };
 
 /// How many exceptions are read at a time.
 const PAGE: u32 = 200;
 /// The pause after a report that couldn't be written.
 const AGAIN: TimeDelta = TimeDelta::minutes(10);
-/// How long it is waited at most: clocks can be set without anybody telling it.
-const LOOK_AGAIN: TimeDelta = TimeDelta::minutes(1);
 
 /// Writes a report for each month.
 #[derive(Clone, Debug)]
 pub struct Reports {
-    /// Who knows what is in it.
-    pub broker: Arc<Broker>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
+    /// Who knows what is in it, and when it is time.
+    pub chores: Chores,
     /// Where the reports are. It is made if it isn't there; its parent isn't.
     pub directory: PathBuf,
     /// When the one of the month before is written.
     pub schedule: Schedule,
-    /// Asks it to end.
-    pub stopping: CancellationToken,
 }
 
 /// Why there is no report.
@@ -59,19 +52,19 @@ enum Unwritten {
 impl Reports {
     /// Writes each month's when its time has come, until the daemon stops.
     pub async fn run(self) {
-        while !self.stopping.is_cancelled() {
-            let (now, month) = (self.clock.now(), Month::before(self.clock.now()));
+        while !self.chores.stopping.is_cancelled() {
+            let (now, month) = (self.chores.clock.now(), Month::before(self.chores.clock.now()));
             let (_, over_at) = month.bounds();
             // The schedule may name the very instant.
             let due_at = self.schedule.next_after(over_at - TimeDelta::milliseconds(1));
             if now < due_at {
-                self.rest_until(due_at).await;
+                self.chores.wait_until(due_at, pending()).await;
                 continue;
             }
             // A page that is being written goes with the daemon, and the next one writes it.
             tokio::select! {
-                () = self.stopping.cancelled() => {}
-                next_at = self.write_or_tell(month, now) => self.rest_until(next_at).await,
+                () = self.chores.stopping.cancelled() => {}
+                next_at = self.write_or_tell(month, now) => self.chores.wait_until(next_at, pending()).await,
             }
         }
     }
@@ -90,15 +83,6 @@ impl Reports {
                     "the report of {month} wasn't written; it is tried again"
                 );
                 now + AGAIN
-            }
-        }
-    }
-
-    async fn rest_until(&self, at: DateTime<Utc>) {
-        while self.clock.now() < at && !self.stopping.is_cancelled() {
-            tokio::select! {
-                () = self.stopping.cancelled() => {}
-                () = self.clock.meet(at.min(self.clock.now() + LOOK_AGAIN)) => {}
             }
         }
     }
@@ -127,7 +111,7 @@ impl Reports {
         }
         let (file, page) =
             tempfile::Builder::new().prefix(".report").tempfile_in(&self.directory)?.into_parts();
-        let (mut out, made_at) = (fs::File::from_std(file), self.clock.now());
+        let (mut out, made_at) = (fs::File::from_std(file), self.chores.clock.now());
         let (from, until) = month.bounds();
         let filter = RequestFilter {
             submitted_from: Some(from),
@@ -135,7 +119,7 @@ impl Reports {
             oldest_first: true,
             ..RequestFilter::default()
         };
-        let broker = self.broker.renewed();
+        let broker = self.chores.broker.renewed();
         let totals = grpc::totals(broker.totals_of_all(&filter).await?);
         let (mut numbers, mut all) = (Numbers::default(), All::new(&broker, &filter));
         while let Some(part) = all.next().await? {

@@ -44,12 +44,12 @@ pub use self::{
     problem::{Problem, Problems},
     schema::schema,
     server::{Server, Tls},
-    upkeep::{Reconcile, Report, Retention},
+    upkeep::{Reconcile, Reports, Retention},
     vault::Vault,
 };
 use self::{
     files::Files,
-    section::{Asked, Questions, Report as Reading, Section},
+    section::{Asked, Questions, Report, Section},
 };
 use crate::{access::policy::Policy, schedule::Schedule, signature::Signers};
 
@@ -78,7 +78,7 @@ pub struct Config {
     /// How long the texts of what is over are kept.
     pub retention: Retention,
     /// Where the daemon writes the report of each month.
-    pub report: Report,
+    pub reports: Reports,
     /// How long an ending may take before an alarm is raised.
     pub alarm_after: Duration,
     /// How the log is signed and witnessed.
@@ -149,7 +149,7 @@ pub fn keys() -> BTreeSet<String> {
 
 /// What the reader asks for, and what it takes.
 fn questions() -> Questions {
-    let (report, empty) = (Reading::questions(), DeTable::new());
+    let (report, empty) = (Report::questions(), DeTable::new());
     let nowhere = Origin::new(Path::new(""), None, "");
     drop(read(Section::root(&report, &empty), Files { credentials: None }, nowhere));
     report.into_questions()
@@ -166,7 +166,7 @@ fn contents(file: &Path) -> Result<String, String> {
 }
 
 fn examine(text: &str, files: Files<'_>, origin: Origin) -> (Option<Config>, Vec<Problem>) {
-    let report = Reading::new(text);
+    let report = Report::new(text);
     let (table, errors) = DeTable::parse_recoverable(text);
     // What was recovered from a broken file isn't what was meant; problems in it would only mislead.
     let config =
@@ -188,7 +188,7 @@ fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Confi
     let sweep = upkeep::read_sweep(root.section("schedule"));
     let reconcile = upkeep::read_reconcile(root.section("reconcile"));
     let retention = upkeep::read_retention(root.section("retention"));
-    let report = upkeep::read_report(root.section("report"));
+    let reports = upkeep::read_reports(root.section("report"));
     let alarm_after = upkeep::read_alarm(root.section("alarm"));
     let ledger = ledger::read(root.section("ledger"), files);
     let log = log::read(root.section("log"));
@@ -213,7 +213,7 @@ fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Confi
         sweep: sweep?,
         reconcile: reconcile?,
         retention: retention?,
-        report: report?,
+        reports: reports?,
         alarm_after: alarm_after?,
         ledger: ledger?,
         log: log?,

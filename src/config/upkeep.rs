@@ -26,7 +26,7 @@ const REPORT: &str = "'0 20 4 1 * *'";
 
 /// Where the daemon writes the report of each month.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct Reports {
     /// An absolute path; nothing is written if it isn't said.
     pub directory: Option<PathBuf>,
     /// When the one of the month before is written.
@@ -75,11 +75,11 @@ pub(super) fn read_retention(mut section: Section<'_>) -> Option<Retention> {
     Some(Retention { texts_for: texts_for?, schedule: schedule? })
 }
 
-pub(super) fn read_report(mut section: Section<'_>) -> Option<Report> {
+pub(super) fn read_reports(mut section: Section<'_>) -> Option<Reports> {
     let directory = section.optional("directory", value::absolute);
     let schedule = section.or("schedule", REPORT, value::parsed);
     section.finish();
-    Some(Report { directory: directory?, schedule: schedule? })
+    Some(Reports { directory: directory?, schedule: schedule? })
 }
 
 pub(super) fn read_alarm(mut section: Section<'_>) -> Option<Duration> {

@@ -315,7 +315,7 @@ impl Chores {
     }
 
     /// Waits for a time or for something else, whichever comes first.
-    async fn wait_until(&self, at: DateTime<Utc>, other: impl Future<Output = ()>) {
+    pub(crate) async fn wait_until(&self, at: DateTime<Utc>, other: impl Future<Output = ()>) {
         let time = async {
             while self.clock.now() < at && !self.stopping.is_cancelled() {
                 self.rest_until(at).await;

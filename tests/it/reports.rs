@@ -1,9 +1,9 @@
 //! The month's report as the daemon writes it by itself: once, whole, and later if it couldn't be in time.
 
-use std::{fs, path::Path, time::UNIX_EPOCH};
+use std::{fs, path::Path, sync::Arc, time::UNIX_EPOCH};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use hallpass::{clock::Clock as _, report::Reports, schedule::Schedule};
+use hallpass::{clock::Clock as _, report::Reports, schedule::Schedule, sweep::Chores};
 use tokio::task::JoinHandle;
 
 use crate::support::{
@@ -23,7 +23,8 @@ fn begin(sim: &Sim, directory: &Path) -> JoinHandle<()> {
 fn begin_on(schedule: &str, sim: &Sim, directory: &Path) -> JoinHandle<()> {
     let schedule: Schedule = schedule.parse().unwrap();
     let (broker, clock, stopping) = (sim.broker.clone(), sim.clock.clone(), sim.stopping.clone());
-    tokio::spawn(Reports { broker, clock, directory: directory.to_owned(), schedule, stopping }.run())
+    let chores = Chores { broker, clock, reconcile: Arc::default(), stopping };
+    tokio::spawn(Reports { chores, directory: directory.to_owned(), schedule }.run())
 }
 
 fn names(directory: &Path) -> Vec<String> {
