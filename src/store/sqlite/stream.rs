@@ -12,7 +12,7 @@ use sqlx::{QueryBuilder, Sqlite};
 use super::condition::{phrase, whole_millis};
 use crate::{
     access::{id::RequestId, policy::Scope},
-    store::{RequestFilter, Slice},
+    store::RequestFilter,
 };
 
 /// How many requests' texts one page's search goes through at most. A text that is rare, of trigrams that aren't, makes
@@ -191,23 +191,27 @@ impl Stream {
         }
     }
 
-    /// The id of the last one that was looked at, if the page isn't full and the stream may have more.
+    /// The id of the last one that was looked at, in a statement whose `stream` this is; NULL if the stream ended before.
     pub(super) fn push_resume(
         &self,
         query: &mut QueryBuilder<Sqlite>,
         filter: &RequestFilter,
-        slice: Slice<RequestId>,
+        after: Option<RequestId>,
+        looked_at_max: u32,
     ) {
+        let push_last = |query: &mut QueryBuilder<Sqlite>| {
+            query.push("(SELECT key FROM stream LIMIT 1 OFFSET ");
+            query.push_bind(i64::from(looked_at_max.saturating_sub(1))).push(")");
+        };
         match self {
-            Self::Ids(_) => {
-                query.push("(SELECT key FROM last)");
-            }
+            Self::Ids(_) => push_last(query),
             Self::Texts(_) => {
-                query.push("CASE WHEN (SELECT count(*) FROM page) < ").push_bind(i64::from(slice.limit));
-                query.push(" THEN (SELECT id FROM requests WHERE rowid = coalesce((SELECT key FROM last), ");
-                push_texts_start(query, filter, slice.after);
+                query.push("(SELECT id FROM requests WHERE rowid = coalesce(");
+                push_last(query);
+                query.push(", ");
+                push_texts_start(query, filter, after);
                 query.push(if filter.oldest_first { " + " } else { " - " });
-                query.push_bind(TEXTS_MAX).push(")) END");
+                query.push_bind(TEXTS_MAX).push("))");
             }
         }
     }

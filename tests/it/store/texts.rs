@@ -37,6 +37,56 @@ async fn written(world: &World<'_>, reason: &str) {
     world.approve(&request, &target, "lead").await;
 }
 
+/// A text alone is asked of the indexes; beside a person, each of his requests is looked at.
+#[tokio::test]
+async fn a_text_beside_a_person_is_found_where_it_is_found_alone() {
+    let backend = Sqlite::start().await;
+    let world = World::new(&**backend.store());
+    let reasons = [
+        "The QUEUE hangs",
+        "100% of it, or 100 percent",
+        "a_b and a-b",
+        "C:\\new and 'so' and \"so\"",
+        "Überfällig seit GESTERN",
+        "300 \u{212a}elvin, mi\u{17f}t",
+        "日本語のテキスト",
+        "nothing",
+    ];
+    for reason in reasons {
+        written(&world, reason).await;
+    }
+    let cases = [
+        ("the queue", 1),
+        ("100%", 1),
+        ("0% o", 1),
+        ("a_b", 1),
+        ("\\new", 1),
+        ("\"so\"", 1),
+        ("überfällig", 1),
+        ("ÜBERFÄLLIG SEIT", 1),
+        ("gestern", 1),
+        ("300 kelvin", 1),
+        ("300 \u{212a}", 1),
+        ("\u{212a}ELVIN", 1),
+        ("mist", 1),
+        ("本語の", 1),
+        ("GO AHEAD", reasons.len()),
+        ("there is none", 0),
+        ("sha256:", 0),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(found(world.store, text).await, expected, "{text}");
+        let of_a_person = RequestFilter {
+            text: Some(text.to_owned()),
+            requester: Some("dev".into()),
+            ..RequestFilter::default()
+        };
+        let all = Slice { after: None, limit: 1000 };
+        let part = world.store.requests(&Scope::All, &of_a_person, all).await.unwrap();
+        assert_eq!(part.items.len(), expected, "{text}, beside a person");
+    }
+}
+
 #[tokio::test]
 async fn a_copy_finds_what_the_original_finds() {
     let backend = Sqlite::start().await;
