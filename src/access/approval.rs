@@ -15,12 +15,12 @@ pub struct Digest([u8; 32]);
 impl Digest {
     /// Over the parts, each preceded by its length, so that no two different lists of parts read alike.
     pub(super) fn over(domain: &str, parts: &[&[u8]]) -> Self {
-        let mut hash = Sha256::new();
+        let mut message = Vec::with_capacity(1024);
         for part in std::iter::once(&domain.as_bytes()).chain(parts) {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
+            message.extend((part.len() as u64).to_be_bytes());
+            message.extend_from_slice(part);
         }
-        Self(hash.finalize().into())
+        Self(Sha256::digest(message).into())
     }
 
     /// Of a text: the SHA-256 of its UTF-8.
@@ -35,15 +35,25 @@ impl Digest {
         let bytes = hex::decode(text.strip_prefix("sha256:")?).ok()?;
         bytes.try_into().ok().map(Self)
     }
+
+    /// Whether a text is this digest, as it is written.
+    #[must_use]
+    pub fn is_written(&self, text: &str) -> bool {
+        text.strip_prefix("sha256:").is_some_and(|digits| self.digits() == digits.as_bytes())
+    }
+
+    fn digits(&self) -> [u8; 64] {
+        let mut digits = [0; 64];
+        // It fails only for room of another size. Not `encode`, which goes digit by digit: that tells in a log of years.
+        let _ = hex::encode_to_slice(self.0, &mut digits);
+        digits
+    }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not `encode`, which goes digit by digit: that tells in a log of years.
-        let mut digits = [0; 64];
-        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
         f.write_str("sha256:")?;
-        f.write_str(str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+        f.write_str(str::from_utf8(&self.digits()).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -136,6 +136,57 @@ impl State {
     }
 }
 
+/// All of an ask that decisions are bound to, as it stands in a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The request's id.
+    pub id: &'a str,
+    /// The target's name.
+    pub target: &'a str,
+    /// Where in Vault the credential is to be read.
+    pub credential_path: &'a str,
+    /// The requester's subject and name.
+    pub requester: (&'a str, &'a str),
+    /// How long the window is to be.
+    pub duration_seconds: u64,
+    /// Why.
+    pub reason: &'a str,
+    /// The ticket; empty if there is none.
+    pub ticket: &'a str,
+    /// How many have to approve.
+    pub approvals_required: u32,
+    /// When it was submitted, in milliseconds since 1970.
+    pub submitted_at: i64,
+    /// When the window is to open at the earliest, in milliseconds since 1970.
+    pub not_before: Option<i64>,
+}
+
+impl Asked<'_> {
+    /// What decisions are bound to.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let (duration, approvals) =
+            (self.duration_seconds.to_be_bytes(), self.approvals_required.to_be_bytes());
+        let submitted_at = self.submitted_at.to_be_bytes();
+        let not_before = self.not_before.map(i64::to_be_bytes);
+        let parts: [&[u8]; 11] = [
+            self.id.as_bytes(),
+            self.target.as_bytes(),
+            self.credential_path.as_bytes(),
+            self.requester.0.as_bytes(),
+            self.requester.1.as_bytes(),
+            &duration,
+            self.reason.as_bytes(),
+            self.ticket.as_bytes(),
+            &approvals,
+            &submitted_at,
+            not_before.as_ref().map_or(&[], <[u8; 8]>::as_slice),
+        ];
+        // The last part is there only if it is asked: one part more can't be taken for any other list.
+        Digest::over("hallpass/request/v1", if not_before.is_some() { &parts } else { &parts[..10] })
+    }
+}
+
 impl Ask {
     /// What decisions are bound to. Computed anew from what is asked, except that without the reason, which is erased
     /// only when nothing can be decided or claimed any more, it is the one on record.
@@ -145,26 +196,19 @@ impl Ask {
             Reason::Kept(reason) => reason.as_str(),
             Reason::Erased { request, .. } => return *request,
         };
-        let (id, ticket) = (id.to_string(), self.ticket.as_ref().map_or("", Ticket::as_str));
-        let (duration, approvals) =
-            (self.duration.as_secs().to_be_bytes(), self.approvals_required.to_be_bytes());
-        let submitted_at = self.submitted_at.timestamp_millis().to_be_bytes();
-        let not_before = self.not_before.map(|at| at.timestamp_millis().to_be_bytes());
-        let mut parts = vec![
-            id.as_bytes(),
-            self.target.as_str().as_bytes(),
-            self.credential_path.as_bytes(),
-            self.requester.subject.as_bytes(),
-            self.requester.name.as_bytes(),
-            &duration,
-            reason.as_bytes(),
-            ticket.as_bytes(),
-            &approvals,
-            &submitted_at,
-        ];
-        // The last part, and only if it is asked: one part more can't be taken for any other list.
-        parts.extend(not_before.as_ref().map(<[u8; 8]>::as_slice));
-        Digest::over("hallpass/request/v1", &parts)
+        let asked = Asked {
+            id: &id.to_string(),
+            target: self.target.as_str(),
+            credential_path: &self.credential_path,
+            requester: (&self.requester.subject, &self.requester.name),
+            duration_seconds: self.duration.as_secs(),
+            reason,
+            ticket: self.ticket.as_ref().map_or("", Ticket::as_str),
+            approvals_required: self.approvals_required,
+            submitted_at: self.submitted_at.timestamp_millis(),
+            not_before: self.not_before.map(|at| at.timestamp_millis()),
+        };
+        asked.digest()
     }
 
     /// Whether a second submission asks the same; when it came, and which groups its requester had then, doesn't count.

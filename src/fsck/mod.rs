@@ -114,7 +114,7 @@ async fn log(
         for row in page {
             row_fits(&row, &mut frontier, engine);
             freezes.extend(of_freeze(&row));
-            batch.push(row.leaf.as_bytes(), row.texts);
+            batch.push(row.leaf.as_bytes(), row.texts.as_deref());
             while let Some(signed) = checkpoint.take_if(|signed| signed.size <= frontier.size()) {
                 checkpoint_fits(&signed, &frontier, trust, engine);
                 checkpoint = next_checkpoint(snapshot, engine, signed.size).await?;

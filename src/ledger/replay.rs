@@ -15,6 +15,7 @@
 //! After something that can't be, it goes on with what the log says, so that one fault isn't told of again and again. What
 //! is open takes some hundred bytes, what is over a few dozen. It asks nobody, and it refuses nothing: it only tells.
 
+mod findings;
 mod freeze;
 mod grant;
 mod people;
@@ -24,28 +25,20 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashMap;
 
-use self::{
-    freeze::Freezes,
-    people::People,
-    read::{Event, Fields, Id, Text},
+pub use self::{
+    findings::{FINDINGS_MAX, Finding},
+    read::Room,
 };
-use crate::access::event::{digest_of, texts_of};
-
-/// How many findings are kept. More are only counted: a log with that many faults isn't mended by reading on.
-pub const FINDINGS_MAX: usize = 100;
-
-/// What can't be, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The event's place in the log.
-    pub sequence: u64,
-    /// What the event is about, as far as that is known.
-    pub about: String,
-    /// What is wrong, so that it reads behind the place.
-    pub problem: &'static str,
-}
+use self::{
+    findings::{Findings, Place},
+    freeze::Freezes,
+    grant::Grants,
+    people::People,
+    read::{Event, Id, Text},
+};
+use crate::access::{approval::Digest, event::texts_of};
 
 /// A signed approval, whose signature somebody who knows SSH's signatures has to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,14 +90,11 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub struct Replay {
     counts: Counts,
-    findings: Vec<Finding>,
-    /// How many there are, also beyond those that are kept.
-    found: u64,
+    findings: Findings,
     people: People,
     targets: HashMap<Box<str>, u32>,
     requests: HashMap<u128, request::Request>,
-    grants: HashMap<u128, grant::Grant>,
-    grants_over: HashSet<u128>,
+    grants: Grants,
     freezes: Freezes,
     /// A request was claimed: the next event opens its grant.
     claimed: Option<(u128, i64)>,
@@ -112,14 +102,6 @@ pub struct Replay {
     removed: i64,
     /// The place of the last event, where not all of them are read.
     last_of_one: Option<u64>,
-}
-
-/// The event that is being looked at, as far as findings name it.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    sequence: u64,
-    request: Option<&'a str>,
-    grant: Option<&'a str>,
 }
 
 impl Replay {
@@ -138,21 +120,27 @@ impl Replay {
     /// What was counted so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        Counts { grants_open: self.grants.len() as u64, ..self.counts }
+        Counts { grants_open: self.grants.open(), ..self.counts }
     }
 
     /// What can't be, as far as it is kept, and how much there is of it in all.
     #[must_use]
     pub fn findings(&self) -> (&[Finding], u64) {
-        (&self.findings, self.found)
+        self.findings.all()
     }
 
     /// Takes the next leaf, and the texts beside it as JSON, if they are kept. Answers with an approval that is signed.
-    pub fn take(&mut self, leaf: &str, texts: Option<&str>) -> Option<SignedApproval> {
+    pub fn take<'a>(
+        &mut self,
+        leaf: &'a str,
+        texts: Option<&'a str>,
+        room: &mut Room<'a>,
+    ) -> Option<SignedApproval> {
+        let Room { fields, texts: beside } = room;
         self.counts.events += 1;
         let number = self.counts.events;
-        let Some(event) = read::event(leaf) else {
-            self.find(number, String::new(), "isn't a leaf of this version in its one spelling");
+        let Some(event) = read::event(leaf, fields) else {
+            self.findings.find(number, String::new(), "isn't a leaf of this version in its one spelling");
             return None;
         };
         let (expected, is_next) = match &mut self.last_of_one {
@@ -171,8 +159,8 @@ impl Replay {
         if !is_next {
             self.wrong(place, "names another place in the log: events are missing, or not in their order");
         }
-        let texts = self.texts(place, &event, texts);
-        let text = |name: &str| texts.iter().find(|(field, _)| field == name).map(|(_, text)| text.as_ref());
+        self.texts(place, &event, texts, beside);
+        let text = |name: &str| beside.iter().find(|(field, _)| field == name).map(|(_, text)| text.as_ref());
         self.in_one_breath(place, &event);
         self.judge(place, &event, &text)
     }
@@ -221,8 +209,8 @@ impl Replay {
             }
         }
         if self.removed > 0 {
-            let ends =
-                event.kind == "RevocationBegun" && event.detail.text("cause") == Some("TARGET_REMOVED");
+            let ends = event.kind == "RevocationBegun"
+                && event.detail.text("cause").as_deref() == Some("TARGET_REMOVED");
             self.removed -= 1;
             if !ends {
                 self.removed = 0;
@@ -231,54 +219,37 @@ impl Replay {
         }
     }
 
-    /// The texts that stand beside a leaf, as far as they are those that the leaf has the digests of.
+    /// Reads the texts that stand beside a leaf, as far as they are those that the leaf has the digests of.
     fn texts<'t>(
         &mut self,
         place: Place<'_>,
         event: &Event<'_>,
         json: Option<&'t str>,
-    ) -> Vec<(Text<'t>, Text<'t>)> {
+        texts: &mut Vec<(Text<'t>, Text<'t>)>,
+    ) {
+        texts.clear();
         let known = texts_of(&event.kind);
-        let mut texts = match json.map(read::texts) {
-            None => Vec::new(),
-            Some(Some(texts)) => texts,
-            Some(None) => {
-                self.wrong(place, "has texts beside it that can't be read");
-                Vec::new()
-            }
-        };
+        if json.is_some_and(|json| read::texts(json, texts).is_none()) {
+            texts.clear();
+            self.wrong(place, "has texts beside it that can't be read");
+        }
         texts.retain(|(name, text)| {
             self.counts.texts += 1;
             let digest = event.detail.digest(name).filter(|_| known.contains(&name.as_ref()));
-            let fits = digest == Some(digest_of(text).as_str());
-            if !fits {
-                self.wrong(place, "has a text beside it that isn't the one that was recorded");
-            }
+            let fits = digest.is_some_and(|digest| Digest::of_text(text).is_written(&digest));
+            self.must(place, fits, "has a text beside it that isn't the one that was recorded");
             fits
         });
         let recorded = known.iter().filter(|field| event.detail.digest(field).is_some()).count();
         self.counts.texts_gone += recorded.saturating_sub(texts.len()) as u64;
-        texts
     }
 
     fn wrong(&mut self, place: Place<'_>, problem: &'static str) {
-        let about = [("request ", place.request), ("grant ", place.grant)];
-        let about = about.iter().filter_map(|(what, id)| Some(format!("{what}{}", (*id)?)));
-        self.find(place.sequence, about.collect::<Vec<_>>().join(", "), problem);
+        self.findings.wrong(place, problem);
     }
 
-    fn find(&mut self, sequence: u64, about: String, problem: &'static str) {
-        self.found += 1;
-        if self.findings.len() < FINDINGS_MAX {
-            self.findings.push(Finding { sequence, about, problem });
-        }
-    }
-
-    /// Tells of it unless it holds.
     fn must(&mut self, place: Place<'_>, holds: bool, problem: &'static str) {
-        if !holds {
-            self.wrong(place, problem);
-        }
+        self.findings.must(place, holds, problem);
     }
 
     /// The number of the person who did it; none, and a finding, if it was the daemon.

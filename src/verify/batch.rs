@@ -6,16 +6,21 @@ pub struct Batch {
     bytes: Vec<u8>,
     /// Where each leaf ends, and where the next one begins.
     leaves: Vec<(usize, usize)>,
-    texts: Vec<Option<String>>,
+    /// All texts, and where each leaf's are in them.
+    beside: String,
+    texts: Vec<Option<(usize, usize)>>,
 }
 
 impl Batch {
     /// Adds a leaf with its texts, which are JSON.
-    pub fn push(&mut self, leaf: &[u8], texts: Option<String>) {
+    pub fn push(&mut self, leaf: &[u8], texts: Option<&str>) {
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(leaf);
         self.leaves.push((begin, self.bytes.len()));
-        self.texts.push(texts);
+        self.texts.push(None);
+        if let Some(texts) = texts {
+            self.put_texts(self.texts.len() - 1, texts);
+        }
     }
 
     /// Of lines, each with its end. What comes behind the last end isn't taken.
@@ -26,13 +31,15 @@ impl Batch {
             begin = end + 1;
         }
         let texts = vec![None; leaves.len()];
-        Self { bytes, leaves, texts }
+        Self { bytes, leaves, beside: String::new(), texts }
     }
 
     /// Adds the texts of one of its leaves.
-    pub(super) fn put_texts(&mut self, number: usize, texts: String) {
+    pub(super) fn put_texts(&mut self, number: usize, texts: &str) {
         if let Some(place) = self.texts.get_mut(number) {
-            *place = Some(texts);
+            let begin = self.beside.len();
+            self.beside.push_str(texts);
+            *place = Some((begin, self.beside.len()));
         }
     }
 
@@ -61,11 +68,11 @@ impl Batch {
 
     /// The leaves as texts, each with the texts beside it. One that isn't UTF-8 is empty, which is no leaf.
     pub(super) fn texts(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        let whole = std::str::from_utf8(&self.bytes).ok();
-        let leaf = move |(begin, end): &(usize, usize)| match whole {
-            Some(whole) => whole.get(*begin..*end).unwrap_or_default(),
-            None => std::str::from_utf8(self.bytes.get(*begin..*end).unwrap_or_default()).unwrap_or_default(),
+        let leaf = |(begin, end): &(usize, usize)| {
+            std::str::from_utf8(self.bytes.get(*begin..*end).unwrap_or_default()).unwrap_or_default()
         };
-        self.leaves.iter().map(leaf).zip(self.texts.iter().map(Option::as_deref))
+        let beside =
+            |place: &Option<(usize, usize)>| place.and_then(|(begin, end)| self.beside.get(begin..end));
+        self.leaves.iter().map(leaf).zip(self.texts.iter().map(beside))
     }
 }

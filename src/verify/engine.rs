@@ -1,11 +1,13 @@
-//! The two looks at each leaf, side by side: its place in the tree, and whether it follows.
+//! The two looks at each leaf, side by side: its place in the tree, and whether it follows. Each has a thread of its own, beside
+//! the one that reads: on two processors, reading goes where there is room.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
+    iter::Peekable,
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
 };
@@ -17,35 +19,23 @@ use super::{
     trust::Trust,
 };
 use crate::ledger::{
-    replay::{Counts, FINDINGS_MAX, Finding, Replay},
+    replay::{Counts, FINDINGS_MAX, Finding, Replay, Room, SignedApproval},
     tree::{Frontier, Hash},
 };
 
-/// How many batches wait for the hashing at most.
+/// How many batches wait for a look at most.
 const WAITING_MAX: usize = 16;
 
 /// Verifies a log from its beginning.
 #[derive(Debug)]
 pub struct Engine {
-    trust: Trust,
+    trust: Arc<Trust>,
     checkpoint: Option<Endorsement>,
     former: Vec<Endorsement>,
     early: Vec<Fault>,
-    replay: Replay,
-    faults: Vec<Fault>,
-    faults_in_all: u64,
-    unknowable: u64,
-    to_hash: SyncSender<Arc<Batch>>,
-    hashing: JoinHandle<Hashed>,
-}
-
-/// What the hashing found.
-#[derive(Debug)]
-struct Hashed {
-    size: u64,
-    root: Hash,
-    /// The roots of the sizes that were asked for.
-    roots: BTreeMap<u64, Hash>,
+    faults: Faults,
+    hashing: Look<Tree>,
+    following: Look<Followed>,
 }
 
 /// All that was found.
@@ -75,21 +65,11 @@ impl Engine {
         let former: Vec<_> =
             trust.former.iter().filter_map(|former| read(&former.name, &former.bytes, false)).collect();
         let sizes = checkpoint.iter().chain(&former).map(|endorsement| endorsement.size).collect();
-        let (to_hash, batches) = sync_channel(WAITING_MAX);
-        let hashing = thread::Builder::new().name("hashing".into()).spawn(move || hash(&batches, sizes))?;
-        let (replay, faults) = (Replay::new(), Vec::new());
-        Ok(Self {
-            trust,
-            checkpoint,
-            former,
-            early,
-            replay,
-            faults,
-            faults_in_all: 0,
-            unknowable: 0,
-            to_hash,
-            hashing,
-        })
+        let trust = Arc::new(trust);
+        let hashing = Look::begin("hashing", Tree::new(sizes), Tree::take)?;
+        let followed = Followed { trust: Arc::clone(&trust), ..Followed::default() };
+        let following = Look::begin("following", followed, Followed::take)?;
+        Ok(Self { trust, checkpoint, former, early, faults: Faults::default(), hashing, following })
     }
 
     /// How many events the checkpoint is about.
@@ -101,62 +81,45 @@ impl Engine {
     /// Takes the next leaves.
     pub fn take(&mut self, batch: Batch) {
         let batch = Arc::new(batch);
-        // A thread that is gone is noticed in the end.
-        let _ = self.to_hash.send(Arc::clone(&batch));
-        for (leaf, texts) in batch.texts() {
-            let Some(signed) = self.replay.take(leaf, texts) else { continue };
-            let problem = match approvals::check(&signed, self.trust.signers.as_ref()) {
-                Verdict::Holds => continue,
-                Verdict::Unknowable => {
-                    self.unknowable += 1;
-                    continue;
-                }
-                Verdict::Wrong(problem) => problem,
-            };
-            let about = format!("request {}", signed.request);
-            self.add(Fault { sequence: Some(signed.sequence), about, problem });
-        }
+        self.hashing.take(&batch);
+        self.following.take(&batch);
     }
 
     /// Adds what somebody else found.
     pub fn add(&mut self, fault: Fault) {
-        self.faults_in_all += 1;
-        if self.faults.len() < FINDINGS_MAX {
-            self.faults.push(fault);
-        }
+        self.faults.add(fault);
     }
 
     /// Says what came of it.
     ///
     /// # Errors
     ///
-    /// If the hashing didn't come to its end.
+    /// If one of the looks didn't come to its end.
     pub fn finish(self, source: &str) -> io::Result<Done> {
-        drop(self.to_hash);
-        let hashed = self.hashing.join().map_err(|_| io::Error::other("the hashing ended early"))?;
-        let counts = self.replay.counts();
+        let (tree, followed) = (self.hashing.end()?, self.following.end()?);
+        let replay = followed.replay;
+        let size = tree.frontier.size();
+        let counts = replay.counts();
         let mut report = Report {
             source: source.to_owned(),
-            tree: (hashed.size, hashed.root),
+            tree: (size, tree.frontier.root()),
             counts,
             checkpoint: self.checkpoint,
             former: self.former,
             faults: Vec::new(),
             faults_in_all: 0,
-            notes: notes(&self.trust, counts, self.unknowable),
+            notes: notes(&self.trust, counts, followed.unknowable),
         };
         report.extend(self.early);
         let roots: Vec<Fault> = report
             .checkpoint
             .iter()
             .chain(&report.former)
-            .filter_map(|checkpoint| contradiction(checkpoint, &hashed))
+            .filter_map(|checkpoint| contradiction(checkpoint, &tree))
             .collect();
         report.extend(roots);
-        if let Some(checkpoint) =
-            report.checkpoint.as_ref().filter(|checkpoint| checkpoint.size < hashed.size)
-        {
-            let more = hashed.size - checkpoint.size;
+        if let Some(checkpoint) = report.checkpoint.as_ref().filter(|checkpoint| checkpoint.size < size) {
+            let more = size - checkpoint.size;
             let problem = format!("is about {more} events less than there are: nobody signed those");
             let fault = Fault { sequence: None, about: checkpoint.name.clone(), problem };
             report.add(fault);
@@ -165,12 +128,130 @@ impl Engine {
             let problem = "has no checkpoint, so that no key says anything of it".to_owned();
             report.add(Fault { sequence: None, about: source.to_owned(), problem });
         }
-        let (findings, found) = self.replay.findings();
+        let (findings, found) = replay.findings();
         report.extend(findings.iter().map(fault));
-        report.extend(self.faults);
         report.faults_in_all += found - findings.len() as u64;
+        for faults in [followed.faults, self.faults] {
+            report.faults_in_all += faults.in_all - faults.kept.len() as u64;
+            report.extend(faults.kept);
+        }
         report.faults.sort_by_key(|fault| fault.sequence);
-        Ok(Done { report, replay: self.replay })
+        Ok(Done { report, replay })
+    }
+}
+
+/// One of the looks, on a thread of its own.
+#[derive(Debug)]
+struct Look<T> {
+    batches: SyncSender<Arc<Batch>>,
+    thread: JoinHandle<T>,
+}
+
+impl<T: Send + 'static> Look<T> {
+    fn begin(name: &str, mut of: T, take: fn(&mut T, &Batch)) -> io::Result<Self> {
+        let (batches, waiting) = sync_channel::<Arc<Batch>>(WAITING_MAX);
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            for batch in waiting {
+                take(&mut of, &batch);
+            }
+            of
+        })?;
+        Ok(Self { batches, thread })
+    }
+
+    fn take(&self, batch: &Arc<Batch>) {
+        // A thread that is gone is noticed in the end.
+        let _ = self.batches.send(Arc::clone(batch));
+    }
+
+    fn end(self) -> io::Result<T> {
+        drop(self.batches);
+        self.thread.join().map_err(|_| io::Error::other("a part of the verification ended early"))
+    }
+}
+
+/// What was found, of which the first are kept.
+#[derive(Debug, Default)]
+struct Faults {
+    kept: Vec<Fault>,
+    in_all: u64,
+}
+
+impl Faults {
+    fn add(&mut self, fault: Fault) {
+        self.in_all += 1;
+        if self.kept.len() < FINDINGS_MAX {
+            self.kept.push(fault);
+        }
+    }
+}
+
+/// What became of the leaves that were followed.
+#[derive(Debug, Default)]
+struct Followed {
+    trust: Arc<Trust>,
+    replay: Replay,
+    faults: Faults,
+    unknowable: u64,
+}
+
+impl Followed {
+    fn take(&mut self, batch: &Batch) {
+        let mut room = Room::default();
+        for (leaf, texts) in batch.texts() {
+            if let Some(signed) = self.replay.take(leaf, texts, &mut room) {
+                self.signed(&signed);
+            }
+        }
+    }
+
+    fn signed(&mut self, signed: &SignedApproval) {
+        match approvals::check(signed, self.trust.signers.as_ref()) {
+            Verdict::Holds => {}
+            Verdict::Unknowable => self.unknowable += 1,
+            Verdict::Wrong(problem) => {
+                let about = format!("request {}", signed.request);
+                self.faults.add(Fault { sequence: Some(signed.sequence), about, problem });
+            }
+        }
+    }
+}
+
+/// The tree of the leaves that came, and its roots at the sizes that were asked for.
+#[derive(Debug)]
+struct Tree {
+    frontier: Frontier,
+    sizes: Peekable<std::collections::btree_set::IntoIter<u64>>,
+    /// The next of the sizes.
+    next: Option<u64>,
+    roots: BTreeMap<u64, Hash>,
+}
+
+impl Tree {
+    fn new(sizes: BTreeSet<u64>) -> Self {
+        let frontier = Frontier::default();
+        let mut tree =
+            Self { frontier, sizes: sizes.into_iter().peekable(), next: None, roots: BTreeMap::new() };
+        tree.note();
+        tree
+    }
+
+    fn take(&mut self, batch: &Batch) {
+        for leaf in batch.leaves() {
+            self.frontier.push(Hash::of_leaf(leaf), |_| {});
+            if self.next == Some(self.frontier.size()) {
+                self.note();
+            }
+        }
+    }
+
+    /// Keeps the root, if it is asked for.
+    fn note(&mut self) {
+        let size = self.frontier.size();
+        if self.sizes.next_if_eq(&size).is_some() {
+            self.roots.insert(size, self.frontier.root());
+        }
+        self.next = self.sizes.peek().copied();
     }
 }
 
@@ -179,10 +260,13 @@ fn fault(finding: &Finding) -> Fault {
     Fault { sequence: Some(*sequence), about: about.clone(), problem: (*problem).to_owned() }
 }
 
-fn contradiction(checkpoint: &Endorsement, hashed: &Hashed) -> Option<Fault> {
+fn contradiction(checkpoint: &Endorsement, tree: &Tree) -> Option<Fault> {
     let Endorsement { name, size, root, .. } = checkpoint;
-    let problem = match hashed.roots.get(size) {
-        None => format!("is about {size} events, and there are {} only: the log was cut off", hashed.size),
+    let problem = match tree.roots.get(size) {
+        None => format!(
+            "is about {size} events, and there are {} only: the log was cut off",
+            tree.frontier.size()
+        ),
         Some(found) if found != root => {
             format!(
                 "has another root of the first {size} events: something in them was changed, or it is another log"
@@ -208,27 +292,4 @@ fn notes(trust: &Trust, counts: Counts, unknowable: u64) -> Vec<String> {
         notes.push(format!("{unknowable} signatures can't be verified any more: their texts are gone"));
     }
     notes
-}
-
-/// Hashes what comes, and keeps the roots of these sizes.
-fn hash(batches: &Receiver<Arc<Batch>>, sizes: std::collections::BTreeSet<u64>) -> Hashed {
-    let mut frontier = Frontier::default();
-    let mut sizes = sizes.into_iter().peekable();
-    let mut roots = BTreeMap::new();
-    let mut note = |frontier: &Frontier| {
-        while sizes.next_if(|size| *size <= frontier.size()).is_some() {
-            roots.insert(frontier.size(), frontier.root());
-        }
-        sizes.peek().copied().unwrap_or(u64::MAX)
-    };
-    let mut next = note(&frontier);
-    for batch in batches {
-        for leaf in batch.leaves() {
-            frontier.push(Hash::of_leaf(leaf), |_| {});
-            if frontier.size() == next {
-                next = note(&frontier);
-            }
-        }
-    }
-    Hashed { size: frontier.size(), root: frontier.root(), roots }
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead as _, BufReader, Read},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -119,8 +120,8 @@ impl Lines {
 struct Texts {
     file: Option<BufReader<File>>,
     line: String,
-    /// The next leaf that has some, and they.
-    next: Option<(u64, String)>,
+    /// The next leaf that has some, and where they are in the line.
+    next: Option<(u64, Range<usize>)>,
     last: u64,
 }
 
@@ -145,7 +146,7 @@ impl Texts {
             match self.next.take_if(|(sequence, _)| *sequence <= until) {
                 Some((sequence, texts)) => {
                     let number = usize::try_from(sequence - before - 1).unwrap_or(usize::MAX);
-                    batch.put_texts(number, texts);
+                    batch.put_texts(number, self.line.get(texts).unwrap_or_default());
                 }
                 None => return Ok(()),
             }
@@ -153,7 +154,7 @@ impl Texts {
     }
 
     /// The next line that is one. Those that aren't, or are out of order, are told of.
-    fn read(&mut self, engine: &mut Engine) -> io::Result<Option<(u64, String)>> {
+    fn read(&mut self, engine: &mut Engine) -> io::Result<Option<(u64, Range<usize>)>> {
         let Some(file) = &mut self.file else { return Ok(None) };
         loop {
             self.line.clear();
@@ -163,7 +164,7 @@ impl Texts {
             match parse(&self.line) {
                 Some((sequence, texts)) if sequence > self.last => {
                     self.last = sequence;
-                    return Ok(Some((sequence, texts.to_owned())));
+                    return Ok(Some((sequence, texts)));
                 }
                 _ => engine.add(of_file(TEXTS, "has a line that isn't one, or is out of order")),
             }
@@ -178,8 +179,9 @@ impl Texts {
     }
 }
 
-fn parse(line: &str) -> Option<(u64, &str)> {
+fn parse(line: &str) -> Option<(u64, Range<usize>)> {
     let rest = line.strip_suffix("}\n")?.strip_prefix("{\"sequence\":")?;
     let (sequence, texts) = rest.split_once(",\"texts\":")?;
-    Some((sequence.parse().ok()?, texts))
+    let end = line.len() - "}\n".len();
+    Some((sequence.parse().ok()?, end - texts.len()..end))
 }

@@ -1,8 +1,8 @@
 //! Verifying the log offline: whoever has an export, the log's key and perhaps an old checkpoint needs nobody's word.
 //!
 //! ```text
-//! leaves ---+--> hashing (a thread) --> roots -----.
-//!           '--> replay --> signed approvals --> signatures
+//! leaves ---+--> hashing --> roots ----------------.
+//!           '--> replay (a thread) --> signed approvals --> signatures
 //! checkpoint, old checkpoints --> notes and keys --+--> Report
 //! ```
 //!

@@ -14,7 +14,7 @@ use crate::{
     access::id::RequestId,
     ledger::{
         leaf::Leaf,
-        replay::Replay,
+        replay::{Replay, Room},
         tree::{Hash, PROOF_MAX, is_included},
     },
 };
@@ -122,8 +122,8 @@ fn one(event: &Proved, id: RequestId, replay: &mut Replay, trust: &Trust, report
         wrong("is of another exception");
     }
     let texts = Value::from(event.texts.clone()).to_string();
-    let signed =
-        replay.take(&event.leaf, Some(&texts).filter(|_| !event.texts.is_empty()).map(String::as_str));
+    let texts = Some(texts.as_str()).filter(|_| !event.texts.is_empty());
+    let signed = replay.take(&event.leaf, texts, &mut Room::default());
     if let Some(Verdict::Wrong(problem)) =
         signed.map(|signed| approvals::check(&signed, trust.signers.as_ref()))
     {

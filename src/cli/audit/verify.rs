@@ -133,7 +133,7 @@ async fn live(app: &App, trust: Trust) -> Result<Report, Failure> {
     while let Some(page) = leaves.next().await? {
         let mut batch = Batch::default();
         for leaf in page {
-            batch.push(leaf.line.as_bytes(), pull::texts(&leaf));
+            batch.push(leaf.line.as_bytes(), pull::texts(&leaf).as_deref());
         }
         engine.take(batch);
     }

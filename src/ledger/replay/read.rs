@@ -3,7 +3,7 @@
 //! It takes exactly the lines that [`Leaf::event`](crate::ledger::leaf::Leaf::event) takes, which is what the daemon reads
 //! with; a log of years is read with this one.
 
-use std::{borrow::Cow, cmp::Ordering};
+use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDate};
 
@@ -44,10 +44,24 @@ pub(super) struct Id<'a> {
     pub(super) text: &'a str,
 }
 
-/// What a field of a detail holds.
+/// Room for the fields of a detail and the texts beside it, which many leaves share one after the other.
+#[derive(Debug, Default)]
+pub struct Room<'a> {
+    pub(super) fields: Vec<Field<'a>>,
+    pub(super) texts: Vec<(Text<'a>, Text<'a>)>,
+}
+
+/// A field of a detail.
 #[derive(Debug)]
-pub(super) enum Value<'a> {
-    Text(Text<'a>),
+pub(super) struct Field<'a> {
+    name: Spelt<'a>,
+    value: Value<'a>,
+}
+
+/// What a field holds.
+#[derive(Debug)]
+enum Value<'a> {
+    Text(Spelt<'a>),
     Number(i64),
     Flag(bool),
     /// A list, an object or nothing, whose inside nobody asks for.
@@ -55,25 +69,25 @@ pub(super) enum Value<'a> {
 }
 
 /// The fields of a detail, in order.
-#[derive(Debug, Default)]
-pub(super) struct Fields<'a>(Vec<(Text<'a>, Value<'a>)>);
+#[derive(Debug)]
+pub(super) struct Fields<'a>(&'a [Field<'a>]);
 
 impl<'a> Fields<'a> {
     /// A field that is a text.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
+    pub(super) fn text(&self, name: &str) -> Option<Text<'a>> {
         match self.get(name)? {
-            Value::Text(text) => Some(text),
+            Value::Text(text) => Some(text.text()),
             _ => None,
         }
     }
 
     /// The digest of a text that isn't in the leaf itself.
-    pub(super) fn digest(&self, text: &str) -> Option<&str> {
+    pub(super) fn digest(&self, text: &str) -> Option<Text<'a>> {
         let is_its = |name: &str| name.strip_suffix("_digest") == Some(text);
-        self.0.iter().find(|(name, _)| is_its(name)).and_then(|(_, value)| match value {
-            Value::Text(digest) => Some(digest.as_ref()),
+        match &self.0.iter().find(|field| is_its(field.name.spelt))?.value {
+            Value::Text(digest) => Some(digest.text()),
             _ => None,
-        })
+        }
     }
 
     /// A field that is a number.
@@ -94,7 +108,7 @@ impl<'a> Fields<'a> {
 
     /// A field that is an instant, in milliseconds, and whether it has more than those.
     pub(super) fn instant(&self, name: &str) -> Option<i64> {
-        instant(self.text(name)?)
+        instant(&self.text(name)?)
     }
 
     /// Whether there is such a field.
@@ -102,8 +116,45 @@ impl<'a> Fields<'a> {
         self.get(name).is_some()
     }
 
-    fn get(&self, name: &str) -> Option<&Value<'a>> {
-        self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value)
+    /// By a name in which nothing has to be escaped, so that it is spelt as it is.
+    fn get(&self, name: &str) -> Option<&'a Value<'a>> {
+        self.0.iter().find(|field| field.name.spelt == name).map(|field| &field.value)
+    }
+}
+
+/// A string as it stands in a leaf, between its quotes, where it was found to be one.
+#[derive(Clone, Copy, Debug)]
+struct Spelt<'a> {
+    spelt: &'a str,
+    has_escapes: bool,
+}
+
+impl<'a> Spelt<'a> {
+    fn text(self) -> Text<'a> {
+        let Self { spelt, has_escapes } = self;
+        if !has_escapes {
+            return Cow::Borrowed(spelt);
+        }
+        let (mut line, mut text) = (Line { rest: spelt }, String::with_capacity(spelt.len()));
+        loop {
+            text.push_str(line.take(plain(line.rest)).unwrap_or_default());
+            match line.escape() {
+                Some(escaped) => text.push(escaped),
+                None => return Cow::Owned(text),
+            }
+        }
+    }
+
+    /// Whether it comes before another one in the order of names: that of their UTF-16, which for ASCII is that of their bytes.
+    fn is_before(self, other: Self) -> bool {
+        let are_simple =
+            !self.has_escapes && !other.has_escapes && self.spelt.is_ascii() && other.spelt.is_ascii();
+        if are_simple {
+            // Most differ in the first.
+            self.spelt.bytes().next() < other.spelt.bytes().next() || self.spelt < other.spelt
+        } else {
+            self.text().encode_utf16().lt(other.text().encode_utf16())
+        }
     }
 }
 
@@ -112,28 +163,32 @@ fn instant(text: &str) -> Option<i64> {
     DateTime::parse_from_rfc3339(text).ok().map(|at| at.timestamp_millis())
 }
 
-/// Texts beside a leaf, which are a JSON object of texts in any spelling.
-pub(super) fn texts(json: &str) -> Option<Vec<(Text<'_>, Text<'_>)>> {
-    let mut line = Line { rest: json };
-    if let Some(fields) = line.fields(0).filter(|_| line.rest.is_empty()) {
-        let text = |(name, value)| match value {
-            Value::Text(text) => Some((name, text)),
-            _ => None,
-        };
-        return fields.0.into_iter().map(text).collect();
+/// Reads the texts beside a leaf, which are a JSON object of texts in any spelling. If they aren't, some may have been read.
+pub(super) fn texts<'a>(json: &'a str, texts: &mut Vec<(Text<'a>, Text<'a>)>) -> Option<()> {
+    let (mut line, mut are_texts) = (Line { rest: json }, true);
+    let read = line.object(0, |Field { name, value }| match value {
+        Value::Text(text) => texts.push((name.text(), text.text())),
+        Value::Number(_) | Value::Flag(_) | Value::Other => are_texts = false,
+    });
+    if read.is_some() && line.rest.is_empty() {
+        return are_texts.then_some(());
     }
+    texts.clear();
     let read: std::collections::BTreeMap<String, String> = serde_json::from_str(json).ok()?;
-    Some(read.into_iter().map(|(name, text)| (name.into(), text.into())).collect())
+    texts.extend(read.into_iter().map(|(name, text)| (name.into(), text.into())));
+    Some(())
 }
 
 /// Reads a leaf; none if it isn't one of this version, in its one spelling.
-pub(super) fn event(leaf: &str) -> Option<Event<'_>> {
+#[inline]
+pub(super) fn event<'r, 'a: 'r>(leaf: &'a str, fields: &'r mut Vec<Field<'a>>) -> Option<Event<'r>> {
+    fields.clear();
     let mut line = Line { rest: leaf };
     line.expect("{")?;
     let actor = if line.skip("\"actor\":{\"name\":") {
-        let name = line.text()?;
+        let name = line.string()?.text();
         line.expect(",\"subject\":")?;
-        let subject = line.text()?;
+        let subject = line.string()?.text();
         line.expect("},")?;
         Some(Who { name, subject })
     } else {
@@ -142,17 +197,18 @@ pub(super) fn event(leaf: &str) -> Option<Event<'_>> {
     line.expect("\"at\":\"")?;
     let at = line.moment()?;
     line.expect("\",\"detail\":")?;
-    let detail = line.fields(0)?;
+    line.object(0, |field| fields.push(field))?;
     let grant = line.id_after(",\"grant\":\"")?;
     line.expect(",\"kind\":")?;
-    let kind = line.text()?;
+    let kind = line.string()?.text();
     let request = line.id_after(",\"request\":\"")?;
     line.expect(",\"sequence\":")?;
     let sequence = u64::try_from(line.number()?).ok()?;
-    let target = if line.skip(",\"target\":") { Some(line.text()?) } else { None };
+    let target = if line.skip(",\"target\":") { Some(line.string()?.text()) } else { None };
     line.expect(",\"v\":")?;
     let version = u64::try_from(line.number()?).ok()?;
     line.expect("}")?;
+    let detail = Fields(fields);
     let has_text = texts_of(&kind).iter().any(|text| detail.has(text));
     let is_whole = line.rest.is_empty() && version == VERSION && !has_text;
     is_whole.then_some(Event { sequence, at, actor, kind, request, grant, target, detail })
@@ -215,21 +271,20 @@ impl<'a> Line<'a> {
     }
 
     /// A string in the spelling of RFC 8785: only what must be escaped is.
-    fn text(&mut self) -> Option<Text<'a>> {
+    fn string(&mut self) -> Option<Spelt<'a>> {
         self.expect("\"")?;
-        let plain = plain(self.rest);
-        let begun = self.take(plain)?;
+        let begun = self.rest;
+        let plain = self.take(plain(begun))?;
         if self.skip("\"") {
-            return Some(Cow::Borrowed(begun));
+            return Some(Spelt { spelt: plain, has_escapes: false });
         }
-        let mut text = begun.to_owned();
         loop {
+            self.escape()?;
+            self.take(self::plain(self.rest))?;
+            let length = begun.len() - self.rest.len();
             if self.skip("\"") {
-                return Some(Cow::Owned(text));
+                return Some(Spelt { spelt: begun.get(..length)?, has_escapes: true });
             }
-            text.push(self.escape()?);
-            let more = self.take(self::plain(self.rest))?;
-            text.push_str(more);
         }
     }
 
@@ -264,20 +319,21 @@ impl<'a> Line<'a> {
         if is_plain { text.parse().ok() } else { None }
     }
 
-    fn fields(&mut self, depth: u32) -> Option<Fields<'a>> {
+    /// An object, whose names are in their order.
+    fn object(&mut self, depth: u32, mut field: impl FnMut(Field<'a>)) -> Option<()> {
         self.expect("{")?;
-        let mut fields = Vec::with_capacity(8);
         if self.skip("}") {
-            return Some(Fields(fields));
+            return Some(());
         }
+        let mut last: Option<Spelt<'a>> = None;
         loop {
-            let name = self.text()?;
-            let is_next = fields.last().is_none_or(|(last, _)| order(last, &name) == Ordering::Less);
-            is_next.then_some(())?;
+            let name = self.string()?;
+            last.is_none_or(|last| last.is_before(name)).then_some(())?;
+            last = Some(name);
             self.expect(":")?;
-            fields.push((name, self.value(depth + 1)?));
+            field(Field { name, value: self.value(depth + 1)? });
             if self.skip("}") {
-                return Some(Fields(fields));
+                return Some(());
             }
             self.expect(",")?;
         }
@@ -286,8 +342,8 @@ impl<'a> Line<'a> {
     fn value(&mut self, depth: u32) -> Option<Value<'a>> {
         (depth <= DEPTH_MAX).then_some(())?;
         Some(match self.rest.bytes().next()? {
-            b'"' => Value::Text(self.text()?),
-            b'{' => self.fields(depth).map(|_| Value::Other)?,
+            b'"' => Value::Text(self.string()?),
+            b'{' => self.object(depth, |_| {}).map(|()| Value::Other)?,
             b'[' => self.list(depth).map(|()| Value::Other)?,
             b't' => self.expect("true").map(|()| Value::Flag(true))?,
             b'f' => self.expect("false").map(|()| Value::Flag(false))?,
@@ -329,15 +385,6 @@ fn plain(text: &str) -> usize {
     }
     let ends = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
     text.len() - rest.len() + rest.iter().position(ends).unwrap_or(rest.len())
-}
-
-/// The order of names: that of their UTF-16, which for ASCII is that of their bytes.
-fn order(one: &str, other: &str) -> Ordering {
-    if one.is_ascii() && other.is_ascii() {
-        one.cmp(other)
-    } else {
-        one.encode_utf16().cmp(other.encode_utf16())
-    }
 }
 
 /// The number that an id in lower case spells (a ULID, Crockford's base 32).
@@ -389,7 +436,7 @@ mod tests {
         let target = |event: &Event<'_>| {
             event.target.as_ref().is_none_or(|name| name.parse::<crate::access::target::TargetName>().is_ok())
         };
-        event(line).is_some_and(|event| target(&event))
+        event(line, &mut Vec::new()).is_some_and(|event| target(&event))
     }
 
     fn is_leaf(line: &str) -> bool {
@@ -398,7 +445,8 @@ mod tests {
 
     #[test]
     fn a_leaf_is_read() {
-        let event = event(LEAF).unwrap();
+        let mut fields = Vec::new();
+        let event = event(LEAF, &mut fields).unwrap();
         let who = event.actor.unwrap();
         assert_eq!((who.name.as_ref(), who.subject.as_ref()), ("Zo\"e\u{1}", "corp:7f3a"));
         assert_eq!((event.sequence, event.at), (1, 1_767_225_600_007));
@@ -406,7 +454,7 @@ mod tests {
         assert_eq!(event.request.unwrap().text, "01jdz5m2k3n4p5q6r7s8t9v0w1");
         assert_eq!(event.detail.number("approvals_required"), Some(1));
         assert_eq!(event.detail.flag("user_present"), Some(false));
-        assert_eq!(event.detail.text("digest"), Some("x\n"));
+        assert_eq!(event.detail.text("digest").as_deref(), Some("x\n"));
         assert!(event.detail.has("b") && !event.detail.has("c"));
     }
 
@@ -497,7 +545,8 @@ mod tests {
         fn texts_are_read_in_any_spelling(all in prop::collection::btree_map(".{0,6}", ".{0,12}", 0..4)) {
             let json = serde_json::to_value(&all).unwrap();
             for spelling in [json.to_string(), format!("{json:#}")] {
-                let read = texts(&spelling).unwrap();
+                let mut read = Vec::new();
+                texts(&spelling, &mut read).unwrap();
                 let read = read.into_iter().map(|(name, text)| (name.into_owned(), text.into_owned()));
                 prop_assert_eq!(read.collect::<std::collections::BTreeMap<_, _>>(), all.clone());
             }

@@ -1,16 +1,9 @@
 //! What becomes of requests, and who may have a part in it.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 
-use super::{Event, Fields, Place, Replay, SignedApproval};
-use crate::access::{
-    actor::Person,
-    approval_text::ApprovalText,
-    request::Ask,
-    text::{Prose, Ticket},
-};
+use super::{Event, Id, Place, Replay, SignedApproval, Text};
+use crate::access::{approval::Digest, approval_text::ApprovalText, request::Asked};
 
 /// A request, as far as it matters what comes next.
 #[derive(Debug)]
@@ -28,7 +21,7 @@ pub(super) enum Request {
 pub(super) struct Waiting {
     requester: u32,
     target: Option<u32>,
-    asked: Asked,
+    asked: Terms,
     /// What is left of it by the approvals.
     duration: Option<u64>,
     required: Option<i64>,
@@ -41,7 +34,7 @@ pub(super) struct Waiting {
 
 /// The terms that were asked for.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
+struct Terms {
     duration: Option<u64>,
     not_before: Option<i64>,
 }
@@ -77,16 +70,13 @@ impl Replay {
         let duration = detail.number("duration_seconds");
         self.must(place, duration.is_some_and(|seconds| seconds > 0), "asks for no time");
         let digest = detail.text("digest");
-        if let (Some(reason), Some(digest)) = (reason, digest)
-            && let Some(person) = self.people.get(requester)
-            && let Some(ask) = ask(event, person.clone(), reason)
+        if let (Some(reason), Some(digest)) = (reason, &digest)
+            && let Some(computed) = computed(event, id, reason)
         {
-            let computed = id.text.parse().map(|id| ask.digest(id).to_string());
-            let fits = computed.as_deref() == Ok(digest);
-            self.must(place, fits, "has a digest that isn't that of what was asked");
+            self.must(place, computed.is_written(digest), "has a digest that isn't that of what was asked");
         }
         let asked =
-            Asked { duration: duration.map(i64::unsigned_abs), not_before: detail.instant("not_before") };
+            Terms { duration: duration.map(i64::unsigned_abs), not_before: detail.instant("not_before") };
         let waiting = Waiting {
             requester,
             target,
@@ -154,7 +144,7 @@ impl Replay {
     pub(super) fn lapsed(&mut self, place: Place<'_>, event: &Event<'_>) {
         self.must_be_the_daemon(place, event);
         let Some(waiting) = self.waiting(place, event, "lapses") else { return };
-        let fits = match event.detail.text("while_in") {
+        let fits = match event.detail.text("while_in").as_deref() {
             Some("APPROVED") => waiting.has_enough(),
             Some("PENDING") | None => true,
             Some(_) => false,
@@ -190,7 +180,8 @@ impl Replay {
         let own = self.people.are_one(approver, waiting.requester);
         self.must(place, !own, "decides on the person's own request");
         let digest = event.detail.text("digest");
-        let same = digest.is_none() || waiting.digest.is_none() || digest == waiting.digest.as_deref();
+        let same =
+            digest.is_none() || waiting.digest.is_none() || digest.as_deref() == waiting.digest.as_deref();
         self.must(place, same, "names another digest than the request's");
     }
 
@@ -254,10 +245,10 @@ impl Replay {
             request: place.request.unwrap_or_default().to_owned(),
             approver: who.subject.clone().into_owned(),
             decided_at: event.at,
-            signature: signature.to_owned(),
+            signature: signature.into_owned(),
             text: signed.map(str::to_owned),
-            text_sha512: detail.text("signed_text_sha512").map(str::to_owned),
-            signed_with: key.to_owned(),
+            text_sha512: detail.text("signed_text_sha512").map(Text::into_owned),
+            signed_with: key.into_owned(),
             user_present: present,
         })
     }
@@ -307,26 +298,21 @@ fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
     }
 }
 
-/// What was asked, if all of it is recorded.
-fn ask(event: &Event<'_>, requester: Person, reason: &str) -> Option<Ask> {
-    let detail: &Fields<'_> = &event.detail;
-    let ticket = match detail.text("ticket") {
-        Some(ticket) => Some(Ticket::recorded(ticket)?),
-        None => None,
-    };
-    let instant = |millis: i64| DateTime::from_timestamp_millis(millis);
-    Some(Ask {
-        target: event.target.as_ref()?.parse().ok()?,
-        credential_path: detail.text("credential_path")?.to_owned(),
-        requester,
-        duration: Duration::from_secs(detail.number("duration_seconds")?.unsigned_abs()),
-        not_before: detail.instant("not_before").and_then(instant),
-        reason: Prose::recorded(reason)?.into(),
-        ticket,
-        // They aren't a part of what is asked, and not of its digest.
-        groups: std::collections::BTreeSet::new(),
+/// The digest of what was asked, if all of it is recorded.
+fn computed(event: &Event<'_>, id: Id<'_>, reason: &str) -> Option<Digest> {
+    let (detail, who) = (&event.detail, event.actor.as_ref()?);
+    let (ticket, credential_path) = (detail.text("ticket"), detail.text("credential_path")?);
+    let asked = Asked {
+        id: id.text,
+        target: event.target.as_ref()?,
+        credential_path: &credential_path,
+        requester: (&who.subject, &who.name),
+        duration_seconds: detail.number("duration_seconds")?.unsigned_abs(),
+        reason,
+        ticket: ticket.as_deref().unwrap_or_default(),
         approvals_required: detail.number("approvals_required")?.try_into().ok()?,
-        submitted_at: instant(event.at)?,
-        key: None,
-    })
+        submitted_at: event.at,
+        not_before: detail.instant("not_before"),
+    };
+    Some(asked.digest())
 }

@@ -173,7 +173,7 @@ fn replayed(events: &[Recorded]) -> Replay {
     for (event, sequence) in events.iter().zip(1..) {
         let leaf = Leaf::of(&Recorded { sequence, ..event.clone() });
         let texts = serde_json::Value::from(leaf.texts).to_string();
-        assert_eq!(replay.take(&leaf.line, Some(&texts)), None, "nothing is signed");
+        assert_eq!(replay.take(&leaf.line, Some(&texts), &mut Room::default()), None, "nothing is signed");
     }
     replay
 }
@@ -191,7 +191,7 @@ fn what_the_daemon_writes_follows() {
 fn without_its_texts_it_follows_as_well() {
     let mut replay = Replay::new();
     for (event, sequence) in story().into_iter().zip(1..) {
-        replay.take(&Leaf::of(&Recorded { sequence, ..event }).line, None);
+        replay.take(&Leaf::of(&Recorded { sequence, ..event }).line, None, &mut Room::default());
     }
     assert_eq!((replay.findings().1, replay.counts().texts_gone), (0, 6));
 }
@@ -419,7 +419,7 @@ fn missing_and_misplaced_events_show() {
     let problems = |leaves: &[&String]| {
         let mut replay = Replay::new();
         for leaf in leaves {
-            replay.take(leaf, None);
+            replay.take(leaf, None, &mut Room::default());
         }
         replay.findings().0.iter().map(|finding| finding.problem).collect::<Vec<_>>()
     };
@@ -458,7 +458,7 @@ fn earlier_and_later_versions_are_read() {
 fn no_more_findings_are_kept_than_there_is_room_for() {
     let mut replay = Replay::new();
     for _ in 0..=FINDINGS_MAX {
-        replay.take("{}", None);
+        replay.take("{}", None, &mut Room::default());
     }
     let (kept, found) = replay.findings();
     assert_eq!((kept.len(), found), (FINDINGS_MAX, FINDINGS_MAX as u64 + 1));

@@ -16,7 +16,10 @@ use hallpass::{
     },
     broker::Tried,
     clock::{Clock, ManualClock},
-    ledger::{leaf::Leaf, replay::Replay},
+    ledger::{
+        leaf::Leaf,
+        replay::{Replay, Room},
+    },
     store::Store,
     vault::SimulatedIssuer,
 };
@@ -189,7 +192,8 @@ impl History {
         {
             last += i64::try_from(page.len()).unwrap();
             for leaf in page {
-                replay.take(&leaf.line, Some(&serde_json::Value::from(leaf.texts).to_string()));
+                let texts = serde_json::Value::from(leaf.texts).to_string();
+                replay.take(&leaf.line, Some(&texts), &mut Room::default());
             }
         }
         match replay.findings().0 {
