@@ -1,5 +1,7 @@
-//! One transaction for all who wait when it begins: they share the wait for the disk, and nothing else. Each commit has a
-//! savepoint of its own, so that a conflict undoes that one alone (I4 holds for each of them).
+//! One transaction for all who wait when it begins: they share the wait for the disk, and nothing else. Each of several commits
+//! has a savepoint of its own, so that a conflict undoes that one alone (I4 holds for each of them). One that is alone is
+//! undone with its transaction: for a savepoint, SQLite keeps each page that is changed in it as it was, and writes these to a
+//! file when they are many.
 //!
 //! Nobody is answered before the whole is durable: a conflict, too, may be with a change that isn't yet.
 
@@ -31,12 +33,11 @@ pub(super) async fn run(pen: &mut Pen, lanes: &Lanes) -> bool {
     if let Err(error) = group.execute(&mut transaction, &mut frontier, lanes.group()).await {
         return group.refuse(error);
     }
-    // What everybody has given up on had better not happen: they are told that it failed.
-    let is_wanted = group.is_wanted();
-    let ended = if is_wanted { transaction.commit().await } else { transaction.rollback().await };
+    let is_kept = group.is_kept();
+    let ended = if is_kept { transaction.commit().await } else { transaction.rollback().await };
     match ended {
         Ok(()) => {
-            if is_wanted {
+            if is_kept {
                 pen.frontier = frontier;
             }
             group.answer()
@@ -60,9 +61,15 @@ impl Group {
         frontier: &mut Frontier,
         jobs: Vec<Job>,
     ) -> Result<(), sqlx::Error> {
+        let is_alone = jobs.len() == 1;
         let mut jobs = jobs.into_iter();
         while let Some(job) = jobs.next() {
-            match in_savepoint(connection, frontier, &job.changes).await {
+            let made = if is_alone {
+                Ok(apply(connection, frontier, &job.changes).await)
+            } else {
+                in_savepoint(connection, frontier, &job.changes).await
+            };
+            match made {
                 Ok(answer) => self.executed.push((job, answer)),
                 Err(lost) => {
                     self.left.push(job);
@@ -74,8 +81,11 @@ impl Group {
         Ok(())
     }
 
-    fn is_wanted(&self) -> bool {
-        self.executed.iter().any(|(job, _)| job.is_wanted())
+    /// Whether the transaction is to be committed. What everybody has given up on had better not happen: they are told that it
+    /// failed. And one that is alone and couldn't be made isn't undone yet.
+    fn is_kept(&self) -> bool {
+        let could_be_made = !matches!(self.executed.as_slice(), [(_, Err(_))]);
+        could_be_made && self.executed.iter().any(|(job, _)| job.is_wanted())
     }
 
     fn answer(self) -> bool {
