@@ -1,5 +1,5 @@
-//! The two looks at each leaf, side by side: its place in the tree, and whether it follows. Each has a thread of its own, beside
-//! the one that reads: on two processors, reading goes where there is room.
+//! The two looks at each leaf, side by side: its place in the tree, on the thread that reads the leaves, and whether it follows,
+//! on another one. Reading and hashing together take about as long as following does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ use crate::ledger::{
     tree::{Frontier, Hash},
 };
 
-/// How many batches wait for a look at most.
+/// How many batches wait to be followed at most.
 const WAITING_MAX: usize = 16;
 
 /// Verifies a log from its beginning.
@@ -34,8 +34,9 @@ pub struct Engine {
     former: Vec<Endorsement>,
     early: Vec<Fault>,
     faults: Faults,
-    hashing: Look<Tree>,
-    following: Look<Followed>,
+    tree: Tree,
+    to_follow: SyncSender<Batch>,
+    following: JoinHandle<Followed>,
 }
 
 /// All that was found.
@@ -66,10 +67,14 @@ impl Engine {
             trust.former.iter().filter_map(|former| read(&former.name, &former.bytes, false)).collect();
         let sizes = checkpoint.iter().chain(&former).map(|endorsement| endorsement.size).collect();
         let trust = Arc::new(trust);
-        let hashing = Look::begin("hashing", Tree::new(sizes), Tree::take)?;
-        let followed = Followed { trust: Arc::clone(&trust), ..Followed::default() };
-        let following = Look::begin("following", followed, Followed::take)?;
-        Ok(Self { trust, checkpoint, former, early, faults: Faults::default(), hashing, following })
+        let mut followed = Followed { trust: Arc::clone(&trust), ..Followed::default() };
+        let (to_follow, batches) = sync_channel::<Batch>(WAITING_MAX);
+        let following = thread::Builder::new().name("following".into()).spawn(move || {
+            batches.iter().for_each(|batch| followed.take(&batch));
+            followed
+        })?;
+        let (faults, tree) = (Faults::default(), Tree::new(sizes));
+        Ok(Self { trust, checkpoint, former, early, faults, tree, to_follow, following })
     }
 
     /// How many events the checkpoint is about.
@@ -80,9 +85,9 @@ impl Engine {
 
     /// Takes the next leaves.
     pub fn take(&mut self, batch: Batch) {
-        let batch = Arc::new(batch);
-        self.hashing.take(&batch);
-        self.following.take(&batch);
+        self.tree.take(&batch);
+        // A thread that is gone is noticed in the end.
+        let _ = self.to_follow.send(batch);
     }
 
     /// Adds what somebody else found.
@@ -94,10 +99,11 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If one of the looks didn't come to its end.
+    /// If the other thread didn't come to its end.
     pub fn finish(self, source: &str) -> io::Result<Done> {
-        let (tree, followed) = (self.hashing.end()?, self.following.end()?);
-        let replay = followed.replay;
+        drop(self.to_follow);
+        let followed = self.following.join().map_err(|_| io::Error::other("following ended early"))?;
+        let (tree, replay) = (self.tree, followed.replay);
         let size = tree.frontier.size();
         let counts = replay.counts();
         let mut report = Report {
@@ -137,36 +143,6 @@ impl Engine {
         }
         report.faults.sort_by_key(|fault| fault.sequence);
         Ok(Done { report, replay })
-    }
-}
-
-/// One of the looks, on a thread of its own.
-#[derive(Debug)]
-struct Look<T> {
-    batches: SyncSender<Arc<Batch>>,
-    thread: JoinHandle<T>,
-}
-
-impl<T: Send + 'static> Look<T> {
-    fn begin(name: &str, mut of: T, take: fn(&mut T, &Batch)) -> io::Result<Self> {
-        let (batches, waiting) = sync_channel::<Arc<Batch>>(WAITING_MAX);
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            for batch in waiting {
-                take(&mut of, &batch);
-            }
-            of
-        })?;
-        Ok(Self { batches, thread })
-    }
-
-    fn take(&self, batch: &Arc<Batch>) {
-        // A thread that is gone is noticed in the end.
-        let _ = self.batches.send(Arc::clone(batch));
-    }
-
-    fn end(self) -> io::Result<T> {
-        drop(self.batches);
-        self.thread.join().map_err(|_| io::Error::other("a part of the verification ended early"))
     }
 }
 

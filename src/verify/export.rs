@@ -181,7 +181,8 @@ impl Texts {
 
 fn parse(line: &str) -> Option<(u64, Range<usize>)> {
     let rest = line.strip_suffix("}\n")?.strip_prefix("{\"sequence\":")?;
-    let (sequence, texts) = rest.split_once(",\"texts\":")?;
+    let (sequence, texts) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
+    let texts = texts.strip_prefix(",\"texts\":")?;
     let end = line.len() - "}\n".len();
     Some((sequence.parse().ok()?, end - texts.len()..end))
 }

@@ -145,16 +145,14 @@ impl<'a> Spelt<'a> {
         }
     }
 
-    /// Whether it comes before another one in the order of names: that of their UTF-16, which for ASCII is that of their bytes.
+    /// Whether it is its own text, in ASCII.
+    fn is_simple(self) -> bool {
+        !self.has_escapes && self.spelt.is_ascii()
+    }
+
+    /// Whether it comes before another one in the order of names: that of their UTF-16.
     fn is_before(self, other: Self) -> bool {
-        let are_simple =
-            !self.has_escapes && !other.has_escapes && self.spelt.is_ascii() && other.spelt.is_ascii();
-        if are_simple {
-            // Most differ in the first.
-            self.spelt.bytes().next() < other.spelt.bytes().next() || self.spelt < other.spelt
-        } else {
-            self.text().encode_utf16().lt(other.text().encode_utf16())
-        }
+        self.text().encode_utf16().lt(other.text().encode_utf16())
     }
 }
 
@@ -325,11 +323,18 @@ impl<'a> Line<'a> {
         if self.skip("}") {
             return Some(());
         }
-        let mut last: Option<Spelt<'a>> = None;
+        let mut last: Option<(Spelt<'a>, bool)> = None;
         loop {
             let name = self.string()?;
-            last.is_none_or(|last| last.is_before(name)).then_some(())?;
-            last = Some(name);
+            let is_simple = name.is_simple();
+            let is_next = match last {
+                None => true,
+                // The order of ASCII is that of its bytes.
+                Some((last, true)) if is_simple => last.spelt < name.spelt,
+                Some((last, _)) => last.is_before(name),
+            };
+            is_next.then_some(())?;
+            last = Some((name, is_simple));
             self.expect(":")?;
             field(Field { name, value: self.value(depth + 1)? });
             if self.skip("}") {
