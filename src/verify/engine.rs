@@ -70,7 +70,9 @@ impl Engine {
         let mut followed = Followed { trust: Arc::clone(&trust), ..Followed::default() };
         let (to_follow, batches) = sync_channel::<Batch>(WAITING_MAX);
         let following = thread::Builder::new().name("following".into()).spawn(move || {
-            batches.iter().for_each(|batch| followed.take(&batch));
+            for batch in batches {
+                followed.take(&batch);
+            }
             followed
         })?;
         let (faults, tree) = (Faults::default(), Tree::new(sizes));
