@@ -2,13 +2,13 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, Read},
-    ops::Range,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use super::{
     batch::Batch,
+    beside::Beside,
     engine::{Done, Engine},
     report::Fault,
     trust::Trust,
@@ -22,9 +22,9 @@ pub const TEXTS: &str = "texts.jsonl";
 pub const CHECKPOINT: &str = "checkpoint";
 
 /// How much is read at a time: enough that a read costs nothing, and little beside what a processor keeps at hand.
-const READ_BYTES: usize = 256 * 1024;
+pub(super) const READ_BYTES: usize = 256 * 1024;
 /// The longest line. A leaf has a few KiB at most, and its texts some more.
-const LINE_MAX_BYTES: usize = 1024 * 1024;
+pub(super) const LINE_MAX_BYTES: usize = 1024 * 1024;
 /// The longest checkpoint: what a note may have.
 const CHECKPOINT_MAX_BYTES: u64 = 1_000_000;
 
@@ -49,21 +49,21 @@ pub fn directory(directory: &Path, trust: Trust) -> Result<Done, Unusable> {
     };
     let checkpoint = checkpoint(&place(CHECKPOINT)).map_err(unusable(CHECKPOINT))?;
     let named = checkpoint.as_deref().map(|bytes| (CHECKPOINT, bytes));
-    let mut engine = Engine::new(trust, named).map_err(unusable(LEAVES))?;
     let leaves = File::open(place(LEAVES)).map_err(unusable(LEAVES))?;
-    let mut texts = Texts::open(&place(TEXTS)).map_err(unusable(TEXTS))?;
+    let texts = Beside::open(&place(TEXTS)).map_err(unusable(TEXTS))?;
+    let mut engine = Engine::with_texts(trust, named, texts).map_err(unusable(LEAVES))?;
     let mut lines = Lines { file: leaves, rest: Vec::new(), is_over: false };
-    let mut sequence = 0;
-    while let Some(mut batch) = lines.next().map_err(unusable(LEAVES))? {
-        texts.join(sequence, &mut batch, &mut engine).map_err(unusable(TEXTS))?;
-        sequence += batch.len() as u64;
+    while let Some(batch) = lines.next().map_err(unusable(LEAVES))? {
         engine.take(batch);
     }
     if !lines.rest.is_empty() {
         engine.add(of_file(LEAVES, "ends in the middle of a line"));
     }
-    texts.finish(&mut engine);
-    engine.finish(&directory.display().to_string()).map_err(unusable(LEAVES))
+    let mut done = engine.finish(&directory.display().to_string()).map_err(unusable(LEAVES))?;
+    match done.unread.take() {
+        Some(error) => Err(unusable(TEXTS)(error)),
+        None => Ok(done),
+    }
 }
 
 /// The line of a leaf's texts, which are a JSON object.
@@ -72,7 +72,7 @@ pub fn texts_line(sequence: u64, texts: &str) -> String {
     format!("{{\"sequence\":{sequence},\"texts\":{texts}}}\n")
 }
 
-fn of_file(name: &str, problem: &str) -> Fault {
+pub(super) fn of_file(name: &str, problem: &str) -> Fault {
     Fault { sequence: None, about: name.to_owned(), problem: problem.to_owned() }
 }
 
@@ -114,75 +114,4 @@ impl Lines {
         self.rest = bytes;
         Ok(None)
     }
-}
-
-/// The texts' lines, in the order of the leaves.
-struct Texts {
-    file: Option<BufReader<File>>,
-    line: String,
-    /// The next leaf that has some, and where they are in the line.
-    next: Option<(u64, Range<usize>)>,
-    last: u64,
-}
-
-impl Texts {
-    /// An export whose texts were taken out is one without this file.
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = match File::open(path) {
-            Ok(file) => Some(BufReader::with_capacity(READ_BYTES, file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        Ok(Self { file, line: String::new(), next: None, last: 0 })
-    }
-
-    /// Puts the texts beside the leaves of a batch, behind so many others.
-    fn join(&mut self, before: u64, batch: &mut Batch, engine: &mut Engine) -> io::Result<()> {
-        let until = before + batch.len() as u64;
-        loop {
-            if self.next.is_none() {
-                self.next = self.read(engine)?;
-            }
-            match self.next.take_if(|(sequence, _)| *sequence <= until) {
-                Some((sequence, texts)) => {
-                    let number = usize::try_from(sequence - before - 1).unwrap_or(usize::MAX);
-                    batch.put_texts(number, self.line.get(texts).unwrap_or_default());
-                }
-                None => return Ok(()),
-            }
-        }
-    }
-
-    /// The next line that is one. Those that aren't, or are out of order, are told of.
-    fn read(&mut self, engine: &mut Engine) -> io::Result<Option<(u64, Range<usize>)>> {
-        let Some(file) = &mut self.file else { return Ok(None) };
-        loop {
-            self.line.clear();
-            if file.take(LINE_MAX_BYTES as u64).read_line(&mut self.line)? == 0 {
-                return Ok(None);
-            }
-            match parse(&self.line) {
-                Some((sequence, texts)) if sequence > self.last => {
-                    self.last = sequence;
-                    return Ok(Some((sequence, texts)));
-                }
-                _ => engine.add(of_file(TEXTS, "has a line that isn't one, or is out of order")),
-            }
-        }
-    }
-
-    fn finish(mut self, engine: &mut Engine) {
-        let more = self.next.is_some() || self.read(engine).is_ok_and(|next| next.is_some());
-        if more {
-            engine.add(of_file(TEXTS, "has texts of events that aren't there"));
-        }
-    }
-}
-
-fn parse(line: &str) -> Option<(u64, Range<usize>)> {
-    let rest = line.strip_suffix("}\n")?.strip_prefix("{\"sequence\":")?;
-    let (sequence, texts) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
-    let texts = texts.strip_prefix(",\"texts\":")?;
-    let end = line.len() - "}\n".len();
-    Some((sequence.parse().ok()?, end - texts.len()..end))
 }

@@ -11,6 +11,7 @@
 
 mod approvals;
 mod batch;
+mod beside;
 mod engine;
 mod export;
 mod proof;
