@@ -1,13 +1,18 @@
-//! One transaction for all who wait when it begins: they share the wait for the disk, and nothing else. Each of several commits
-//! has a savepoint of its own, so that a conflict undoes that one alone (I4 holds for each of them). One that is alone is
-//! undone with its transaction: for a savepoint, SQLite keeps each page that is changed in it as it was, and writes these to a
-//! file when they are many.
+//! One transaction for all who wait when it begins: they share the wait for the disk, and nothing else.
+//!
+//! At first all are made one after the other. If one of several can't be, because of a conflict, that transaction is rolled back,
+//! and in another one each has a savepoint, so that a conflict undoes one commit alone (I4 holds for each of them). Not at once,
+//! because conflicts are rare, and for a savepoint SQLite keeps each page that is changed in it as it was, in a file as soon as
+//! they are many.
 //!
 //! Nobody is answered before the whole is durable: a conflict, too, may be with a change that isn't yet.
 
 use std::sync::Arc;
 
-use sqlx::{Connection, sqlite::SqliteConnection};
+use sqlx::{
+    Connection, Transaction,
+    sqlite::{Sqlite, SqliteConnection},
+};
 
 use super::{
     super::{checkpoints, erase, events, freezes, rows::failed, write},
@@ -20,91 +25,104 @@ use crate::{access::event::Recorded, ledger::tree::Frontier, store::StoreError};
 /// Commits a group, and answers whether the connection may be used again. After a failure (the disk is full, say, and
 /// SQLite has rolled back by itself) the driver's count of open transactions can't be relied on.
 pub(super) async fn run(pen: &mut Pen, lanes: &Lanes) -> bool {
-    // IMMEDIATE takes the write lock at once, so that what is read in it stays true until the end. The group is taken
-    // after that, so that whoever came while the lock was waited for is in it, the urgent ones first.
-    let mut transaction = match pen.connection.begin_with("BEGIN IMMEDIATE").await {
+    match together(pen, lanes).await {
+        Ok(is_usable) => is_usable,
+        Err(jobs) => one_by_one(pen, jobs).await,
+    }
+}
+
+/// IMMEDIATE takes the write lock at once, so that what is read in it stays true until the end.
+async fn begin(connection: &mut SqliteConnection) -> Result<Transaction<'_, Sqlite>, Failure> {
+    connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| Arc::new(error) as Failure)
+}
+
+/// Makes the commits of all who wait. If one of several can't be made, none is, and they are handed back.
+async fn together(pen: &mut Pen, lanes: &Lanes) -> Result<bool, Vec<Job>> {
+    let Pen { connection, frontier } = pen;
+    let mut transaction = match begin(connection).await {
         Ok(transaction) => transaction,
         Err(error) => {
-            lanes.refuse_group("begin a transaction", &(Arc::new(error) as Failure));
-            return false;
+            lanes.refuse_group("begin a transaction", &error);
+            return Ok(false);
         }
     };
-    let (mut group, mut frontier) = (Group::default(), pen.frontier.clone());
-    if let Err(error) = group.execute(&mut transaction, &mut frontier, lanes.group()).await {
-        return group.refuse(error);
-    }
-    let is_kept = group.is_kept();
-    let ended = if is_kept { transaction.commit().await } else { transaction.rollback().await };
-    match ended {
-        Ok(()) => {
-            if is_kept {
-                pen.frontier = frontier;
-            }
-            group.answer()
+    // The group is taken now, so that whoever came while the lock was waited for is in it, the urgent ones first.
+    let (jobs, mut grown) = (lanes.group(), frontier.clone());
+    let mut answers = Vec::with_capacity(jobs.len());
+    for job in &jobs {
+        answers.push(apply(&mut transaction, &mut grown, &job.changes).await);
+        if !matches!(answers.last(), Some(Ok(_))) {
+            break;
         }
-        Err(error) => group.refuse(error),
     }
+    let are_made = answers.iter().all(Result::is_ok);
+    if !are_made && jobs.len() > 1 {
+        return match transaction.rollback().await {
+            Ok(()) => Err(jobs),
+            Err(error) => Ok(refuse(jobs, "commit", &(Arc::new(error) as Failure))),
+        };
+    }
+    let executed = jobs.into_iter().zip(answers).collect();
+    if !are_made {
+        return Ok(end(transaction.rollback().await, executed));
+    }
+    Ok(commit(transaction, executed, (frontier, grown)).await)
 }
 
-/// The commits of a transaction, with the answers that they get if it is committed.
-#[derive(Default)]
-struct Group {
+/// Makes each of the commits that can be made.
+async fn one_by_one(pen: &mut Pen, jobs: Vec<Job>) -> bool {
+    let Pen { connection, frontier } = pen;
+    let mut transaction = match begin(connection).await {
+        Ok(transaction) => transaction,
+        Err(error) => return refuse(jobs, "begin a transaction", &error),
+    };
+    let (mut jobs, mut grown, mut executed) = (jobs.into_iter(), frontier.clone(), Vec::new());
+    while let Some(job) = jobs.next() {
+        match in_savepoint(&mut transaction, &mut grown, &job.changes).await {
+            Ok(answer) => executed.push((job, answer)),
+            Err(lost) => {
+                let all = executed.into_iter().map(|(job, _)| job).chain([job]).chain(jobs);
+                return refuse(all, "commit", &(Arc::new(lost) as Failure));
+            }
+        }
+    }
+    commit(transaction, executed, (frontier, grown)).await
+}
+
+/// Ends a transaction, with what is answered if that succeeds and the edge that the tree has then. What everybody has given up
+/// on had better not happen: they are told that it failed.
+async fn commit(
+    transaction: Transaction<'_, Sqlite>,
     executed: Vec<(Job, Answer)>,
-    /// Those that weren't come to, because one before lost the transaction.
-    left: Vec<Job>,
+    (frontier, grown): (&mut Frontier, Frontier),
+) -> bool {
+    if !executed.iter().any(|(job, _)| job.is_wanted()) {
+        return end(transaction.rollback().await, executed);
+    }
+    let committed = transaction.commit().await;
+    if committed.is_ok() {
+        *frontier = grown;
+    }
+    end(committed, executed)
 }
 
-impl Group {
-    async fn execute(
-        &mut self,
-        connection: &mut SqliteConnection,
-        frontier: &mut Frontier,
-        jobs: Vec<Job>,
-    ) -> Result<(), sqlx::Error> {
-        let is_alone = jobs.len() == 1;
-        let mut jobs = jobs.into_iter();
-        while let Some(job) = jobs.next() {
-            let made = if is_alone {
-                Ok(apply(connection, frontier, &job.changes).await)
-            } else {
-                in_savepoint(connection, frontier, &job.changes).await
-            };
-            match made {
-                Ok(answer) => self.executed.push((job, answer)),
-                Err(lost) => {
-                    self.left.push(job);
-                    self.left.extend(jobs);
-                    return Err(lost);
-                }
-            }
-        }
-        Ok(())
+/// Answers all of them when their transaction has ended.
+fn end(ended: Result<(), sqlx::Error>, executed: Vec<(Job, Answer)>) -> bool {
+    if let Err(error) = ended {
+        return refuse(executed.into_iter().map(|(job, _)| job), "commit", &(Arc::new(error) as Failure));
     }
+    let mut is_clean = true;
+    for (job, answer) in executed {
+        is_clean &= matches!(answer, Ok(_) | Err(StoreError::Conflict { .. }));
+        job.answer(answer);
+    }
+    is_clean
+}
 
-    /// Whether the transaction is to be committed. What everybody has given up on had better not happen: they are told that it
-    /// failed. And one that is alone and couldn't be made isn't undone yet.
-    fn is_kept(&self) -> bool {
-        let could_be_made = !matches!(self.executed.as_slice(), [(_, Err(_))]);
-        could_be_made && self.executed.iter().any(|(job, _)| job.is_wanted())
-    }
-
-    fn answer(self) -> bool {
-        let mut is_clean = true;
-        for (job, answer) in self.executed {
-            is_clean &= matches!(answer, Ok(_) | Err(StoreError::Conflict { .. }));
-            job.answer(answer);
-        }
-        is_clean
-    }
-
-    /// Tells all of them that the transaction failed.
-    fn refuse(self, error: sqlx::Error) -> bool {
-        let error: Failure = Arc::new(error);
-        for job in self.executed.into_iter().map(|(job, _)| job).chain(self.left) {
-            job.refuse("commit", &error);
-        }
-        false
-    }
+/// Tells all of them that it failed.
+fn refuse(jobs: impl IntoIterator<Item = Job>, operation: &'static str, error: &Failure) -> bool {
+    jobs.into_iter().for_each(|job| job.refuse(operation, error));
+    false
 }
 
 /// Makes one commit or leaves no trace of it. The outer error is a transaction that is lost: SQLite knows the savepoint no
