@@ -44,7 +44,7 @@ impl Replay {
         self.person(place, event);
         let known = |known: bool, there: bool| known || !there;
         let request = event.request.is_some_and(|id| self.requests.contains_key(&id.number));
-        let grant = event.grant.is_some_and(|id| self.grants.are_known(id.number));
+        let grant = event.grant.is_some_and(|id| self.grants.knows(id.number));
         let fits = known(request, event.request.is_some()) && known(grant, event.grant.is_some());
         self.must(place, fits, "is about what was never recorded");
     }

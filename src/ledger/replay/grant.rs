@@ -52,8 +52,8 @@ impl Grants {
         self.open.len() as u64
     }
 
-    /// Whether a grant was ever opened.
-    pub(super) fn are_known(&self, id: u128) -> bool {
+    /// Whether this grant was ever opened.
+    pub(super) fn knows(&self, id: u128) -> bool {
         self.open.contains_key(&id) || self.over.contains(&id)
     }
 
@@ -100,7 +100,7 @@ impl Replay {
         else {
             return self.wrong(place, "doesn't say whose grant it is, or for how long");
         };
-        self.must(place, !self.grants.are_known(id.number), "opens a grant that was opened before");
+        self.must(place, !self.grants.knows(id.number), "opens a grant that was opened before");
         if let Some(name) = &event.target {
             let frozen = self.freezes.cover(name);
             self.must(place, !frozen, "opens a grant of a target that is frozen");
@@ -259,7 +259,7 @@ impl Replay {
 
     pub(super) fn wrapping_opened(&mut self, place: Place<'_>, event: &Event<'_>) {
         let Some(person) = self.person(place, event) else { return };
-        let Some(id) = event.grant.filter(|id| self.grants.are_known(id.number)) else {
+        let Some(id) = event.grant.filter(|id| self.grants.knows(id.number)) else {
             return self.wrong(place, "is about a grant that was never opened");
         };
         if let Some(grant) = self.grants.open.get(&id.number) {
