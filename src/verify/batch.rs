@@ -1,4 +1,4 @@
-//! Some leaves in their order, read once and shared by the threads that look at them.
+//! Some leaves in their order, on their way from the thread that reads and hashes to the one that follows.
 
 /// Leaves that follow each other, and the texts beside them.
 #[derive(Debug, Default)]
@@ -53,12 +53,6 @@ impl Batch {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.leaves.is_empty()
-    }
-
-    /// How many bytes it has.
-    #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.bytes.len()
     }
 
     /// The leaves.

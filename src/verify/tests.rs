@@ -153,6 +153,18 @@ fn who_signed_is_looked_at() {
     );
 }
 
+/// A directory can be opened, and not be read.
+#[test]
+fn texts_that_can_not_be_read_are_no_texts_that_are_missing() {
+    let leaves = leaves();
+    let directory = export(&leaves, &cosigned(&leaves).to_string());
+    let texts = directory.path().join(TEXTS);
+    fs::remove_file(&texts).unwrap();
+    fs::create_dir(&texts).unwrap();
+    let unusable = super::directory(directory.path(), trust()).unwrap_err();
+    assert_eq!(unusable.to_string(), format!("{} can't be read", texts.display()));
+}
+
 #[test]
 fn files_that_are_not_whole_are_told_of() {
     let all = leaves();

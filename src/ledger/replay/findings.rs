@@ -1,4 +1,4 @@
-//! What can't be, and where.
+//! What the replay tells of, and the event that it is about.
 
 /// How many findings are kept. More are only counted: a log with that many faults isn't mended by reading on.
 pub const FINDINGS_MAX: usize = 100;
