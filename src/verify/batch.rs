@@ -1,10 +1,10 @@
 //! Some leaves in their order, on their way from the thread that reads and hashes to the one that follows.
 
-/// Leaves that follow each other, and the texts beside them.
+/// Leaves that follow each other, and the texts beside them: as bytes, which are hashed, and then as text, which is read.
 #[derive(Debug, Default)]
-pub struct Batch {
-    bytes: Vec<u8>,
-    /// Where each leaf ends, and where the next one begins.
+pub struct Batch<Bytes = Vec<u8>> {
+    bytes: Bytes,
+    /// Where each leaf begins, and where it ends.
     leaves: Vec<(usize, usize)>,
     /// All texts, and where each leaf's are in them.
     beside: String,
@@ -34,6 +34,40 @@ impl Batch {
         Self { bytes, leaves, beside: String::new(), texts }
     }
 
+    /// The leaves.
+    pub(super) fn leaves(&self) -> impl Iterator<Item = &[u8]> {
+        self.leaves.iter().map(|(begin, end)| self.bytes.get(*begin..*end).unwrap_or_default())
+    }
+
+    /// The same as text, which is looked at here, as long as the bytes are at hand. A leaf that isn't UTF-8 is empty, which
+    /// is no leaf.
+    pub(super) fn into_text(self) -> Batch<String> {
+        let Self { bytes, mut leaves, beside, texts } = self;
+        let bytes = String::from_utf8(bytes).unwrap_or_else(|error| {
+            let (bytes, mut whole) = (error.into_bytes(), String::new());
+            for (begin, end) in &mut leaves {
+                let leaf = bytes.get(*begin..*end).map(std::str::from_utf8);
+                *begin = whole.len();
+                whole.push_str(leaf.and_then(Result::ok).unwrap_or_default());
+                *end = whole.len();
+            }
+            whole
+        });
+        Batch { bytes, leaves, beside, texts }
+    }
+}
+
+impl Batch<String> {
+    /// The leaves, each with the texts beside it.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let leaf = |(begin, end): &(usize, usize)| self.bytes.get(*begin..*end).unwrap_or_default();
+        let beside =
+            |place: &Option<(usize, usize)>| place.and_then(|(begin, end)| self.beside.get(begin..end));
+        self.leaves.iter().map(leaf).zip(self.texts.iter().map(beside))
+    }
+}
+
+impl<Bytes> Batch<Bytes> {
     /// Adds the texts of one of its leaves.
     pub(super) fn put_texts(&mut self, number: usize, texts: &str) {
         if let Some(place) = self.texts.get_mut(number) {
@@ -54,19 +88,20 @@ impl Batch {
     pub const fn is_empty(&self) -> bool {
         self.leaves.is_empty()
     }
+}
 
-    /// The leaves.
-    pub(super) fn leaves(&self) -> impl Iterator<Item = &[u8]> {
-        self.leaves.iter().map(|(begin, end)| self.bytes.get(*begin..*end).unwrap_or_default())
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// The leaves as texts, each with the texts beside it. One that isn't UTF-8 is empty, which is no leaf.
-    pub(super) fn texts(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        let leaf = |(begin, end): &(usize, usize)| {
-            std::str::from_utf8(self.bytes.get(*begin..*end).unwrap_or_default()).unwrap_or_default()
-        };
-        let beside =
-            |place: &Option<(usize, usize)>| place.and_then(|(begin, end)| self.beside.get(begin..end));
-        self.leaves.iter().map(leaf).zip(self.texts.iter().map(beside))
+    #[test]
+    fn a_leaf_that_is_no_text_is_empty_and_the_others_are_as_they_were() {
+        let mut batch = Batch::of_lines(b"one\n\xff\xfe\nzwei \xc3\xbc\n".to_vec());
+        batch.push(b"last", Some("{}"));
+        assert_eq!(batch.leaves().nth(1), Some(b"\xff\xfe".as_slice()));
+        let texts: Vec<_> =
+            batch.into_text().texts().map(|(leaf, beside)| (leaf.to_owned(), beside.is_some())).collect();
+        let expected = [("one", false), ("", false), ("zwei \u{fc}", false), ("last", true)];
+        assert_eq!(texts, expected.map(|(leaf, beside)| (leaf.to_owned(), beside)));
     }
 }

@@ -40,7 +40,7 @@ impl Beside {
     }
 
     /// Puts the texts beside the leaves of the next batch.
-    pub(super) fn join(&mut self, batch: &mut Batch, faults: &mut Faults) {
+    pub(super) fn join(&mut self, batch: &mut Batch<String>, faults: &mut Faults) {
         let before = self.leaves;
         self.leaves += batch.len() as u64;
         loop {

@@ -36,7 +36,7 @@ pub struct Engine {
     early: Vec<Fault>,
     faults: Faults,
     tree: Tree,
-    to_follow: SyncSender<Batch>,
+    to_follow: SyncSender<Batch<String>>,
     following: JoinHandle<Followed>,
 }
 
@@ -80,7 +80,7 @@ impl Engine {
         let sizes = checkpoint.iter().chain(&former).map(|endorsement| endorsement.size).collect();
         let trust = Arc::new(trust);
         let mut followed = Followed { trust: Arc::clone(&trust), beside, ..Followed::default() };
-        let (to_follow, batches) = sync_channel::<Batch>(WAITING_MAX);
+        let (to_follow, batches) = sync_channel::<Batch<String>>(WAITING_MAX);
         let following = thread::Builder::new().name("following".into()).spawn(move || {
             for batch in batches {
                 followed.take(batch);
@@ -102,7 +102,7 @@ impl Engine {
     pub fn take(&mut self, batch: Batch) {
         self.tree.take(&batch);
         // A thread that is gone is noticed in the end.
-        let _ = self.to_follow.send(batch);
+        let _ = self.to_follow.send(batch.into_text());
     }
 
     /// Adds what somebody else found.
@@ -188,7 +188,7 @@ struct Followed {
 }
 
 impl Followed {
-    fn take(&mut self, mut batch: Batch) {
+    fn take(&mut self, mut batch: Batch<String>) {
         self.beside.join(&mut batch, &mut self.faults);
         let mut room = Room::default();
         for (leaf, texts) in batch.texts() {
