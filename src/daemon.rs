@@ -37,8 +37,8 @@ use crate::{
     reload::{self, Reloader},
     report::Reports,
     store::{
-        Store, StoreError,
-        sqlite::{Migrate, OpenError, SqliteStore, backup, holder, inspect},
+        Migrate, OpenError, Store, StoreError,
+        sqlite::{SqliteStore, backup, holder, inspect},
     },
     sweep::{Chore, Chores, Schedules, Sweeper},
     vault::{self, SetupError, TransitKey, VaultIssuer},

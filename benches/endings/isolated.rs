@@ -14,10 +14,7 @@ use hallpass::{
     broker::{Broker, Notary, Parts},
     clock::{Clock, SystemClock},
     signature::Signers,
-    store::{
-        Store,
-        sqlite::{Migrate, SqliteStore},
-    },
+    store::{Migrate, Store, sqlite::SqliteStore},
     vault::{SimulatedIssuer, simulated::Operation},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

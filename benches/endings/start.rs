@@ -11,7 +11,7 @@ use std::{
 
 use hallpass::{
     clock::SystemClock,
-    store::sqlite::{Migrate, SqliteStore},
+    store::{Migrate, sqlite::SqliteStore},
 };
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::finding::Finding;
 use crate::{
-    store::sqlite::{
+    store::{
         OpenError,
-        inspect::{Faults, Inspection, Space},
+        sqlite::inspect::{Faults, Inspection, Space},
     },
     telemetry,
 };

@@ -26,11 +26,8 @@ use crate::{
     },
     signature::Lists,
     store::{
-        Checkpoint, StoreError,
-        sqlite::{
-            OpenError,
-            snapshot::{LogRow, Snapshot},
-        },
+        Checkpoint, OpenError, StoreError,
+        sqlite::snapshot::{LogRow, Snapshot},
     },
     verify::{Batch, Engine, Fault, Report, Trust},
 };

@@ -5,14 +5,22 @@
 //! the store holds is a conflict, whoever won.
 
 mod filter;
+mod grant_row;
+mod open;
+mod request_row;
+mod rows;
 pub mod sqlite;
+mod waiting;
 
 use std::{collections::BTreeMap, fmt::Debug};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-pub use self::filter::{GrantFilter, HeldGrant, Overdue, Part, RequestFilter, Slice};
+pub use self::{
+    filter::{GrantFilter, HeldGrant, Overdue, Part, RequestFilter, Slice},
+    open::{Migrate, OpenError},
+};
 use crate::{
     access::{
         change::Change,

@@ -10,10 +10,7 @@ use std::{
 use hallpass::{
     clock::{Clock as _, ManualClock},
     ledger::tree::Frontier,
-    store::{
-        Checkpoint, Store as _, Write,
-        sqlite::{Migrate, SqliteStore},
-    },
+    store::{Checkpoint, Migrate, Store as _, Write, sqlite::SqliteStore},
 };
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 

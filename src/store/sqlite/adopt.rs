@@ -3,17 +3,17 @@
 use serde_json::Value;
 use sqlx::{Connection, FromRow, sqlite::SqliteConnection};
 
-use super::{
-    Migrate, OpenError, events,
-    rows::{Problem, corrupt, failed, id, instant, person, target},
-};
+use super::sql::events;
 use crate::{
     access::{
         actor::Actor,
         event::{About, Recorded, add_digests},
     },
     ledger::{leaf::Leaf, tree::Frontier},
-    store::StoreError,
+    store::{
+        Migrate, OpenError, StoreError,
+        rows::{Problem, corrupt, failed, id, instant, person, target},
+    },
 };
 
 /// How many rows are read at a time.

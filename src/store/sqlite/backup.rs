@@ -21,8 +21,11 @@ use std::{
 
 use sqlx::{ConnectOptions as _, Connection as _, FromRow, SqliteConnection};
 
-use super::{Migrate, OpenError, adopt, connect, files, migrations};
-use crate::ledger::tree::{Frontier, Hash};
+use super::{adopt, connect, files, sql::migrations};
+use crate::{
+    ledger::tree::{Frontier, Hash},
+    store::{Migrate, OpenError},
+};
 
 /// Only the owner reads and writes.
 const MODE: u32 = 0o600;

@@ -8,7 +8,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions},
 };
 
-use super::OpenError;
+use crate::store::OpenError;
 
 /// The first version in which a checkpoint at the wrong moment can't corrupt the WAL
 /// (<https://www.sqlite.org/wal.html#walresetbug>).
@@ -84,7 +84,7 @@ pub(super) async fn writer(options: &SqliteConnectOptions) -> Result<SqliteConne
 
 /// Opens so many connections that read, all of them now: a disk that hangs later is not made to open more. Who waits
 /// longer for one than `wait_max` gets none. Each keeps so much of the file in memory at most.
-pub(super) async fn readers(
+pub(in crate::store) async fn readers(
     file: &Path,
     count: u32,
     wait_max: Duration,

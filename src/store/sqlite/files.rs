@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Migrate, OpenError};
+use crate::store::{Migrate, OpenError};
 
 /// Only the owner reads and writes.
 const MODE: u32 = 0o600;

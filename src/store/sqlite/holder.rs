@@ -6,7 +6,8 @@ use std::{fs, path::Path};
 use serde_json::Value;
 use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 
-use super::{OpenError, files};
+use super::files;
+use crate::store::OpenError;
 
 /// The id of the process that has the database, if one does.
 #[must_use]

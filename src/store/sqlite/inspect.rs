@@ -13,8 +13,11 @@ use std::{
 
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnection};
 
-use super::{Migrate, OpenError, connect, files, migrations};
-use crate::clock::Clock;
+use super::{connect, files, sql::migrations};
+use crate::{
+    clock::Clock,
+    store::{Migrate, OpenError},
+};
 
 /// How long the pages are looked at: a database that is larger than what a disk reads in this time is looked at by hand.
 const CHECK_MAX: Duration = Duration::from_mins(1);

@@ -1,130 +1,18 @@
 //! Opening the database: whoever gets a store has a file that is his alone, that others can't read, and whose
 //! connections keep what they promise. Everything else is refused with what to do about it.
 
-use std::{
-    error::Error,
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use super::{
-    Migrate, SqliteStore, adopt, connect, files, migrations,
-    readers::Readers,
-    settings,
-    writer::{Pen, Writer},
+    SqliteStore, adopt, connect,
+    dialect::Origin,
+    files,
+    sql::{migrations, pen::Pen, readers::Readers, settings, writer::Writer},
 };
-use crate::{clock::Clock, store::StoreError};
-
-/// Why the database can't be used as it is.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The directory isn't there.
-    #[error("the directory {} can't be used; create it, owned by the user that hallpassd runs as", .directory.display())]
-    Directory {
-        /// The directory.
-        directory: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file can't be made or read.
-    #[error("{} can't be opened; check that it belongs to the user that hallpassd runs as", .file.display())]
-    File {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Another process has the database.
-    #[error("another hallpassd uses this database ({} is locked); stop it first", .lock.display())]
-    InUse {
-        /// The lock file.
-        lock: PathBuf,
-    },
-    /// There is no database.
-    #[error("there is no database at {}; create it with `hallpassd migrate`, or correct the path", .file.display())]
-    Missing {
-        /// Where it should be.
-        file: PathBuf,
-    },
-    /// The database was left in the middle of something, and to read it would mean to change it.
-    #[error(
-        "{} is there and its -shm file isn't; start hallpassd once, which settles it, and try again", .wal.display()
-    )]
-    Unsettled {
-        /// The `-wal` file.
-        wal: PathBuf,
-    },
-    /// Others than the owner may read or write the file.
-    #[error("others may use {} (its mode is {mode:04o}); make it 0600", .file.display())]
-    Exposed {
-        /// The file.
-        file: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// SQLite could corrupt the database.
-    #[error(
-        "SQLite {found} can corrupt a WAL; hallpass needs 3.51.3 or later, so build it with the bundled SQLite"
-    )]
-    SqliteTooOld {
-        /// The version of the SQLite that this program was built with.
-        found: String,
-    },
-    /// A connection doesn't have a setting that was asked for.
-    #[error(
-        "SQLite keeps {name} = {found} where {expected} was set; put the database on a local file system that \
-         supports shared memory and locks, writable for the user that hallpassd runs as"
-    )]
-    Setting {
-        /// The pragma.
-        name: &'static str,
-        /// What was set.
-        expected: &'static str,
-        /// What was read.
-        found: String,
-    },
-    /// The file is another program's.
-    #[error("the file is a database, but not hallpass's; correct the path")]
-    Foreign,
-    /// A later version of hallpass wrote the schema.
-    #[error(
-        "the schema has migration {version}, which this hallpassd doesn't know; run the version that made it"
-    )]
-    Newer {
-        /// The unknown migration.
-        version: i64,
-    },
-    /// A migration isn't the one that was applied.
-    #[error("migration {version} isn't the one that was applied; run a released version of hallpassd")]
-    Altered {
-        /// The migration.
-        version: i64,
-    },
-    /// The schema is old.
-    #[error("the schema lacks {count} migration(s); back the database up, then run `hallpassd migrate`")]
-    Pending {
-        /// How many.
-        count: usize,
-    },
-    /// What is stored can't be read.
-    #[error(transparent)]
-    Unreadable(StoreError),
-    /// SQLite failed.
-    #[error("{operation}: the database failed; check the file, its disk and its permissions")]
-    Database {
-        /// What was tried.
-        operation: &'static str,
-        /// What the database said.
-        source: Box<dyn Error + Send + Sync>,
-    },
-}
-
-impl OpenError {
-    /// Names the operation in what the database answered.
-    pub(super) fn database(operation: &'static str) -> impl Fn(sqlx::Error) -> Self {
-        move |source| Self::Database { operation, source: Box::new(source) }
-    }
-}
+use crate::{
+    clock::Clock,
+    store::{Migrate, OpenError},
+};
 
 /// Opens the database and answers with the migrations that were applied.
 pub(super) async fn open(
@@ -145,7 +33,8 @@ pub(super) async fn open(
     let (people, daemon) = (Readers::for_people(file).await?, Readers::for_daemon(file).await?);
     let reports = Readers::for_reports(file).await?;
     let pen = Pen::of(connection).await?;
-    let writer = Writer::new(file, options.clone(), pen)
+    let origin = Origin::new(file, options.clone())
         .map_err(|source| OpenError::File { file: file.to_owned(), source })?;
+    let writer = Writer::new(origin, pen);
     Ok((SqliteStore { people, reports, daemon, writer, options, _lock: lock }, applied))
 }

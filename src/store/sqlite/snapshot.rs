@@ -9,18 +9,18 @@ use std::path::{Path, PathBuf};
 use sqlx::{ConnectOptions, FromRow, QueryBuilder, sqlite::SqliteConnection};
 
 use super::{
-    Migrate, OpenError,
-    checkpoints::CheckpointRow,
-    connect, events, freezes,
-    grant_row::{self, GrantRow},
+    connect,
     inspect::beside,
-    migrations,
-    request_row::{self, RequestRow},
-    rows::failed,
+    sql::{checkpoints::CheckpointRow, events, freezes, migrations, read::requests_query},
 };
 use crate::{
     access::{event::Recorded, freeze::Freeze, grant::Grant, id::RequestId, request::Request},
-    store::{Checkpoint, StoreError},
+    store::{
+        Checkpoint, Migrate, OpenError, StoreError,
+        grant_row::{self, GrantRow},
+        request_row::RequestRow,
+        rows::failed,
+    },
 };
 
 /// How many faults of the file itself are told.
@@ -137,8 +137,8 @@ impl Snapshot {
     /// If the database fails, or the rows are none that hallpass writes.
     pub async fn request(&mut self, id: RequestId) -> Result<Request, StoreError> {
         let operation = "read a request";
-        let mut query = QueryBuilder::new("SELECT ");
-        query.push(request_row::COLUMNS).push(" FROM requests r WHERE r.id = ").push_bind(id.to_string());
+        let mut query = requests_query();
+        query.push(" WHERE r.id = ").push_bind(id.to_string());
         let row: RequestRow =
             query.build_query_as().fetch_one(&mut self.connection).await.map_err(failed(operation))?;
         row.read(operation)

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use hallpass::{
     access::{event::Recorded, grant::Grant, policy::Scope, request::Request},
     clock::ManualClock,
-    store::{
-        Store,
-        sqlite::{Migrate, SqliteStore},
-    },
+    store::{Migrate, Store, sqlite::SqliteStore},
 };
 
 use super::history::{History, Setting, Violation};

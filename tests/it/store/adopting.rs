@@ -6,10 +6,7 @@ use hallpass::{
         event::digest_of,
     },
     ledger::tree::Frontier,
-    store::{
-        Store,
-        sqlite::{Migrate, OpenError, SqliteStore},
-    },
+    store::{Migrate, OpenError, Store, sqlite::SqliteStore},
 };
 use serde_json::json;
 use sqlx::migrate::Migrator;

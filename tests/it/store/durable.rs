@@ -6,10 +6,7 @@ use std::{fs, path::Path, sync::Arc};
 use hallpass::{
     access::policy::Scope,
     clock::ManualClock,
-    store::{
-        Store, Write,
-        sqlite::{Migrate, SqliteStore},
-    },
+    store::{Migrate, Store, Write, sqlite::SqliteStore},
 };
 use tempfile::TempDir;
 use tokio::task::JoinSet;

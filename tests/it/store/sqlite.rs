@@ -12,10 +12,7 @@ use std::{
 use hallpass::{
     access::{actor::Actor, revocation::Cause},
     clock::{Clock, ManualClock},
-    store::{
-        Store, StoreError, Write,
-        sqlite::{Migrate, OpenError, SqliteStore},
-    },
+    store::{Migrate, OpenError, Store, StoreError, Write, sqlite::SqliteStore},
 };
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;

@@ -24,10 +24,7 @@ use hallpass::{
     ledger::note::{Kind, SigningKey},
     schedule::Schedule,
     signature::Signers,
-    store::{
-        Store,
-        sqlite::{Migrate, SqliteStore},
-    },
+    store::{Migrate, Store, sqlite::SqliteStore},
     sweep::{Chores, Schedules, Sweeper},
     vault::SimulatedIssuer,
 };

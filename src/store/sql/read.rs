@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
-use sqlx::{QueryBuilder, Sqlite};
+use sqlx::QueryBuilder;
 
 use super::{
+    Db, dialect,
     grant_row::{self, GrantRow},
     readers::Readers,
     request_row::{self, RequestRow},
@@ -30,21 +31,31 @@ use crate::{
 };
 
 /// The beginning of a query that reads requests whole.
-pub(super) fn requests_query() -> QueryBuilder<Sqlite> {
+pub(in crate::store) fn requests_query() -> QueryBuilder<Db> {
     let mut query = QueryBuilder::new("SELECT ");
-    query.push(request_row::COLUMNS).push(" FROM requests AS r");
+    push_request_columns(&mut query);
+    query.push(" FROM requests AS r");
     query
 }
 
+/// A request as one row of `requests r`, in [`RequestRow`]'s columns. The decisions come as one of them, so that a single
+/// statement, which sees a single moment, reads requests whole, however many they are.
+pub(in crate::store) fn push_request_columns(query: &mut QueryBuilder<Db>) {
+    query.push(request_row::COLUMNS).push(", ").push(dialect::DECISIONS).push(" AS decisions");
+}
+
 /// One request.
-pub(super) async fn request(readers: &Readers, id: RequestId) -> Result<Option<Request>, StoreError> {
+pub(in crate::store) async fn request(
+    readers: &Readers,
+    id: RequestId,
+) -> Result<Option<Request>, StoreError> {
     let mut query = requests_query();
     query.push(" WHERE r.id = ").push_bind(id.to_string());
     Ok(all_requests(readers, query, "read a request").await?.pop())
 }
 
 /// The request that this person submitted with this key.
-pub(super) async fn request_by_key(
+pub(in crate::store) async fn request_by_key(
     readers: &Readers,
     requester_subject: &str,
     key: &IdempotencyKey,
@@ -56,14 +67,14 @@ pub(super) async fn request_by_key(
 }
 
 /// One grant.
-pub(super) async fn grant(readers: &Readers, id: GrantId) -> Result<Option<Grant>, StoreError> {
+pub(in crate::store) async fn grant(readers: &Readers, id: GrantId) -> Result<Option<Grant>, StoreError> {
     let mut query = QueryBuilder::new(grant_row::SELECT);
     query.push(" WHERE g.id = ").push_bind(id.to_string());
     Ok(all_grants(readers, query, "read a grant").await?.pop())
 }
 
 /// A slice of the grants in the scope that match, the newest first.
-pub(super) async fn grants(
+pub(in crate::store) async fn grants(
     readers: &Readers,
     scope: &Scope,
     filter: &GrantFilter,
@@ -86,15 +97,15 @@ pub(super) async fn grants(
 }
 
 /// The grants of each of these requests, the latest first.
-pub(super) async fn grants_of(
+pub(in crate::store) async fn grants_of(
     readers: &Readers,
     requests: &[RequestId],
 ) -> Result<BTreeMap<RequestId, Vec<Grant>>, StoreError> {
     let ids: Vec<_> = requests.iter().map(ToString::to_string).collect();
     let mut query = QueryBuilder::new(grant_row::SELECT);
-    // One parameter however many they are, so that SQLite's limit on parameters can't be met.
-    query.push(" WHERE g.request_id IN (SELECT value FROM json_each(");
-    query.push_bind(serde_json::Value::from(ids).to_string()).push(")) ORDER BY g.id DESC");
+    query.push(" WHERE g.request_id IN (");
+    dialect::push_each(&mut query, ids);
+    query.push(") ORDER BY g.id DESC");
     let mut grants: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for grant in all_grants(readers, query, "read the grants of requests").await? {
         grants.entry(grant.request).or_default().push(grant);
@@ -103,26 +114,36 @@ pub(super) async fn grants_of(
 }
 
 /// The recorded leases of a credential path. What is over has none, which the table's CHECKs see to.
-pub(super) async fn known_leases(readers: &Readers, path: &str) -> Result<Vec<LeaseId>, StoreError> {
-    let select = "SELECT lease_id FROM grants WHERE credential_path = ? AND lease_id IS NOT NULL";
+pub(in crate::store) async fn known_leases(
+    readers: &Readers,
+    path: &str,
+) -> Result<Vec<LeaseId>, StoreError> {
+    let select = "SELECT lease_id FROM grants WHERE credential_path = $1 AND lease_id IS NOT NULL";
     let read = sqlx::query_scalar(select).bind(path).fetch_all(readers.pool());
     let leases: Vec<String> = readers.answer("read the known leases", read).await?;
     Ok(leases.into_iter().map(LeaseId::new).collect())
 }
 
-/// What there is of a target's grants but for those of one request. The `+` keeps a target's whole history from being
+/// What there is of a target's grants but for those of one request. What is only looked at keeps a target's whole history from being
 /// looked through: what is open is little, and so is what one person had.
-pub(super) async fn held(
+pub(in crate::store) async fn held(
     readers: &Readers,
     target: &TargetName,
     holder_subject: &str,
     but_of: RequestId,
 ) -> Result<Held, StoreError> {
-    let select = "SELECT count(*), count(*) FILTER (WHERE holder_subject = ?1), \
-                  (SELECT max(revoked_at) FROM grants \
-                   WHERE holder_subject = ?1 AND +target = ?2 AND +request_id <> ?3) \
-                  FROM grants \
-                  WHERE state IN ('ISSUING', 'ACTIVE', 'REVOKING') AND +target = ?2 AND +request_id <> ?3";
+    let select = concat!(
+        "SELECT count(*), count(*) FILTER (WHERE holder_subject = $1), \
+                (SELECT max(revoked_at) FROM grants WHERE holder_subject = $1 AND ",
+        looked_at!("target"),
+        " = $2 AND ",
+        looked_at!("request_id"),
+        " <> $3) FROM grants WHERE state IN ('ISSUING', 'ACTIVE', 'REVOKING') AND ",
+        looked_at!("target"),
+        " = $2 AND ",
+        looked_at!("request_id"),
+        " <> $3"
+    );
     let query = sqlx::query_as(select).bind(holder_subject).bind(target.as_str()).bind(but_of.to_string());
     let (in_all, by_person, last): (i64, i64, Option<i64>) =
         readers.answer("count grants", query.fetch_one(readers.pool())).await?;
@@ -134,9 +155,9 @@ pub(super) async fn held(
 }
 
 /// Runs a query over [`request_row::COLUMNS`].
-pub(super) async fn all_requests(
+pub(in crate::store) async fn all_requests(
     readers: &Readers,
-    mut query: QueryBuilder<Sqlite>,
+    mut query: QueryBuilder<Db>,
     operation: &'static str,
 ) -> Result<Vec<Request>, StoreError> {
     let read = query.build_query_as().fetch_all(readers.pool());
@@ -145,9 +166,9 @@ pub(super) async fn all_requests(
 }
 
 /// Runs a query over [`grant_row::SELECT`].
-pub(super) async fn all_grants(
+pub(in crate::store) async fn all_grants(
     readers: &Readers,
-    mut query: QueryBuilder<Sqlite>,
+    mut query: QueryBuilder<Db>,
     operation: &'static str,
 ) -> Result<Vec<Grant>, StoreError> {
     let read = query.build_query_as().fetch_all(readers.pool());
@@ -156,24 +177,30 @@ pub(super) async fn all_grants(
 }
 
 /// Narrows to what the caller may see.
-pub(super) fn push_scope(
-    query: &mut QueryBuilder<Sqlite>,
+pub(in crate::store) fn push_scope(
+    query: &mut QueryBuilder<Db>,
     scope: &Scope,
     owner_column: &'static str,
     target_column: &'static str,
 ) {
     let Scope::Some { owner, targets } = scope else { return };
     query.push(" AND (").push(owner_column).push(" = ").push_bind(owner.clone());
-    query.push(" OR ").push(target_column).push(" IN (");
-    let mut list = query.separated(", ");
-    for target in targets {
-        list.push_bind(target.to_string());
+    if !targets.is_empty() {
+        query.push(" OR ").push(target_column).push(" IN (");
+        let mut list = query.separated(", ");
+        for target in targets {
+            list.push_bind(target.to_string());
+        }
+        query.push(")");
     }
-    // Without targets the list is empty, which SQLite takes and which matches nothing.
-    query.push("))");
+    query.push(")");
 }
 
-pub(super) fn push_any(query: &mut QueryBuilder<Sqlite>, column: &'static str, values: &[&'static str]) {
+pub(in crate::store) fn push_any(
+    query: &mut QueryBuilder<Db>,
+    column: &'static str,
+    values: &[&'static str],
+) {
     if values.is_empty() {
         return;
     }
@@ -185,14 +212,18 @@ pub(super) fn push_any(query: &mut QueryBuilder<Sqlite>, column: &'static str, v
     query.push(")");
 }
 
-pub(super) fn push_equal(query: &mut QueryBuilder<Sqlite>, column: &'static str, value: Option<String>) {
+pub(in crate::store) fn push_equal(
+    query: &mut QueryBuilder<Db>,
+    column: &'static str,
+    value: Option<String>,
+) {
     if let Some(value) = value {
         query.push(" AND ").push(column).push(" = ").push_bind(value);
     }
 }
 
-pub(super) fn push_person(
-    query: &mut QueryBuilder<Sqlite>,
+pub(in crate::store) fn push_person(
+    query: &mut QueryBuilder<Db>,
     subject_column: &'static str,
     name_column: &'static str,
     person: Option<&str>,
@@ -203,7 +234,7 @@ pub(super) fn push_person(
     }
 }
 
-fn push_slice(query: &mut QueryBuilder<Sqlite>, column: &'static str, after: Option<String>, limit: u32) {
+fn push_slice(query: &mut QueryBuilder<Db>, column: &'static str, after: Option<String>, limit: u32) {
     if let Some(after) = after {
         query.push(" AND ").push(column).push(" < ").push_bind(after);
     }

@@ -7,17 +7,13 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use sqlx::{QueryBuilder, Sqlite};
+use sqlx::QueryBuilder;
 
-use super::condition::{phrase, whole_millis};
+use super::{Db, condition::whole_millis, dialect::TextStream};
 use crate::{
     access::{id::RequestId, policy::Scope},
     store::RequestFilter,
 };
-
-/// How many requests' texts one page's search goes through at most. A text that is rare, of trigrams that aren't, makes
-/// the index compare long lists.
-pub(super) const TEXTS_MAX: i64 = 200_000;
 
 /// How many branches one compound SELECT has at most: below SQLite's own limit of 500.
 const BRANCHES_MAX: usize = 400;
@@ -37,7 +33,7 @@ const INDEXED_MS: i64 = 60_000;
 const CLOCK_SLACK: TimeDelta = TimeDelta::days(1);
 
 /// One index, at one value of its first column.
-pub(super) struct Branch {
+pub(in crate::store) struct Branch {
     /// The column that has the request's id.
     id: &'static str,
     /// The table, and what rows of it must be like: all of it our own words.
@@ -47,11 +43,11 @@ pub(super) struct Branch {
 }
 
 /// The indexes that give one list, merged.
-pub(super) enum Stream {
+pub(in crate::store) enum Stream {
     /// In the order of the ids.
     Ids(Vec<Branch>),
-    /// What has this phrase, in the order of submission.
-    Texts(String),
+    /// What has a text in it, as the database's index of texts gives it.
+    Texts(TextStream),
 }
 
 const fn branch(id: &'static str, from: &'static str) -> Branch {
@@ -73,7 +69,7 @@ fn are_among(values: &[&str], known: &[&str]) -> bool {
 
 impl Stream {
     /// The stream for this scope and filter.
-    pub(super) fn of(scope: &Scope, filter: &RequestFilter) -> Self {
+    pub(in crate::store) fn of(scope: &Scope, filter: &RequestFilter) -> Self {
         match scope {
             Scope::Some { owner, targets } => {
                 let mut branches = vec![at("id", "requests WHERE requester_subject = ", owner)];
@@ -83,7 +79,7 @@ impl Stream {
                 Self::Ids(branches)
             }
             Scope::All => Self::rare(filter)
-                .or_else(|| filter.text.as_deref().map(|text| Self::Texts(phrase(text))))
+                .or_else(|| filter.text.as_deref().map(|text| Self::Texts(TextStream::of(text))))
                 .unwrap_or_else(|| Self::Ids(Self::frequent(filter))),
         }
     }
@@ -150,15 +146,15 @@ impl Stream {
 
 impl Stream {
     /// The column of `requests` that the keys are of.
-    pub(super) const fn key(&self) -> &'static str {
+    pub(in crate::store) const fn key(&self) -> &'static str {
         match self {
             Self::Ids(_) => "id",
-            Self::Texts(_) => "rowid",
+            Self::Texts(_) => TextStream::KEY,
         }
     }
 
     /// What the filter says that the stream doesn't see to at any rate: asking an index of texts about each one is dear.
-    pub(super) fn rest(&self, filter: &RequestFilter) -> RequestFilter {
+    pub(in crate::store) fn rest(&self, filter: &RequestFilter) -> RequestFilter {
         match self {
             Self::Ids(_) => filter.clone(),
             Self::Texts(_) => RequestFilter { text: None, ..filter.clone() },
@@ -166,25 +162,16 @@ impl Stream {
     }
 
     /// The keys after a place, at most so many; all of them if nothing is said.
-    pub(super) fn push(
+    pub(in crate::store) fn push(
         &self,
-        query: &mut QueryBuilder<Sqlite>,
+        query: &mut QueryBuilder<Db>,
         filter: &RequestFilter,
         after: Option<RequestId>,
         limit: Option<u32>,
     ) {
         match self {
             Self::Ids(branches) => push_ids(query, branches, filter, after),
-            Self::Texts(phrase) => {
-                for (union, index) in [("", "reason_index"), (" UNION ", "statement_index")] {
-                    query.push(format_args!("{union}SELECT rowid AS key FROM {index} WHERE {index} MATCH "));
-                    query.push_bind(phrase.clone());
-                    if limit.is_some() {
-                        push_texts_bounds(query, filter, after);
-                    }
-                }
-                query.push(format_args!(" ORDER BY 1 {}", direction(filter)));
-            }
+            Self::Texts(texts) => texts.push(query, filter, after, limit),
         }
         if let Some(limit) = limit {
             query.push(" LIMIT ").push_bind(i64::from(limit));
@@ -192,38 +179,33 @@ impl Stream {
     }
 
     /// The id of the last one that was looked at, in a statement whose `stream` this is; NULL if the stream ended before.
-    pub(super) fn push_resume(
+    pub(in crate::store) fn push_resume(
         &self,
-        query: &mut QueryBuilder<Sqlite>,
+        query: &mut QueryBuilder<Db>,
         filter: &RequestFilter,
         after: Option<RequestId>,
         looked_at_max: u32,
     ) {
-        let push_last = |query: &mut QueryBuilder<Sqlite>| {
-            query.push("(SELECT key FROM stream LIMIT 1 OFFSET ");
-            query.push_bind(i64::from(looked_at_max.saturating_sub(1))).push(")");
-        };
         match self {
-            Self::Ids(_) => push_last(query),
-            Self::Texts(_) => {
-                query.push("(SELECT id FROM requests WHERE rowid = coalesce(");
-                push_last(query);
-                query.push(", ");
-                push_texts_start(query, filter, after);
-                query.push(if filter.oldest_first { " + " } else { " - " });
-                query.push_bind(TEXTS_MAX).push("))");
-            }
+            Self::Ids(_) => push_last(query, looked_at_max),
+            Self::Texts(_) => TextStream::push_resume(query, filter, after, looked_at_max),
         }
     }
 }
 
-const fn direction(filter: &RequestFilter) -> &'static str {
+/// The last of the keys that were looked at, if they were so many.
+pub(in crate::store) fn push_last(query: &mut QueryBuilder<Db>, looked_at_max: u32) {
+    query.push("(SELECT key FROM stream LIMIT 1 OFFSET ");
+    query.push_bind(i64::from(looked_at_max.saturating_sub(1))).push(")");
+}
+
+pub(in crate::store) const fn direction(filter: &RequestFilter) -> &'static str {
     if filter.oldest_first { "ASC" } else { "DESC" }
 }
 
 /// Each branch comes in order from its index, and SQLite merges them as they are read. What is in several comes once.
 fn push_ids(
-    query: &mut QueryBuilder<Sqlite>,
+    query: &mut QueryBuilder<Db>,
     branches: &[Branch],
     filter: &RequestFilter,
     after: Option<RequestId>,
@@ -249,8 +231,8 @@ fn push_ids(
 }
 
 /// An id begins with the time of its making, which is the time of submission: so bounds of time are bounds of ids.
-fn push_ids_bounds(
-    query: &mut QueryBuilder<Sqlite>,
+pub(in crate::store) fn push_ids_bounds(
+    query: &mut QueryBuilder<Db>,
     id: &'static str,
     filter: &RequestFilter,
     after: Option<RequestId>,
@@ -269,28 +251,4 @@ fn push_ids_bounds(
             query.push(" AND ").push(id).push(operator).push_bind(value);
         }
     }
-}
-
-/// Where the texts of a page begin: after the place of that request, or at the list's end.
-fn push_texts_start(query: &mut QueryBuilder<Sqlite>, filter: &RequestFilter, after: Option<RequestId>) {
-    match after {
-        Some(after) => {
-            query.push("(SELECT rowid FROM requests WHERE id = ").push_bind(after.to_string()).push(")");
-        }
-        None if filter.oldest_first => {
-            query.push("0");
-        }
-        None => {
-            query.push("(SELECT coalesce(max(rowid), 0) + 1 FROM requests)");
-        }
-    }
-}
-
-fn push_texts_bounds(query: &mut QueryBuilder<Sqlite>, filter: &RequestFilter, after: Option<RequestId>) {
-    let (first, last, sign) = if filter.oldest_first { ("> ", "<= ", " + ") } else { ("< ", ">= ", " - ") };
-    query.push(" AND rowid ").push(first);
-    push_texts_start(query, filter, after);
-    query.push(" AND rowid ").push(last);
-    push_texts_start(query, filter, after);
-    query.push(sign).push_bind(TEXTS_MAX);
 }

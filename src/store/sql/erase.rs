@@ -3,16 +3,11 @@
 //!
 //! The request's row goes first. The triggers let a text of a decision or an event go only if that row says so.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
-use sqlx::{
-    Connection, QueryBuilder, Row as _, Sqlite,
-    sqlite::{SqliteConnectOptions, SqliteConnection},
-};
+use sqlx::QueryBuilder;
 
 use super::{
-    connect, events, freezes, read,
+    Db, DbConnection, events, freezes, read,
     readers::Readers,
     rows::{failed, millis},
     write::{exactly_one, numbered_decisions, refused},
@@ -30,24 +25,26 @@ use crate::{
 };
 
 const ERASE_REQUEST: &str = "\
-    UPDATE requests SET reason = ?, digest = ?, texts_erased_at = ?, revision = ? WHERE id = ? AND revision = ?";
+    UPDATE requests SET reason = $1, digest = $2, texts_erased_at = $3, revision = $4 WHERE id = $5 AND revision = $6";
 
 const ERASE_DECISION: &str = "\
-    UPDATE decisions SET statement = ?, signed_text = ?, texts_erased_at = ? WHERE request_id = ? AND position = ?";
+    UPDATE decisions SET statement = $1, signed_text = $2, texts_erased_at = $3 WHERE request_id = $4 AND position = $5";
 
 const ERASE_FREEZE: &str = "\
-    UPDATE freezes SET reason = ?, texts_erased_at = ?, revision = revision + 1 WHERE id = ? AND revision = ?";
+    UPDATE freezes SET reason = $1, texts_erased_at = $2, revision = revision + 1 WHERE id = $3 AND revision = $4";
 
 /// One parameter however many they are.
-const ERASE_EVENTS: &str = "\
-    UPDATE audit_events SET texts = NULL WHERE texts IS NOT NULL AND sequence IN (SELECT value FROM json_each(?))";
-
-/// How long the file is waited for to be moved into the database: not at all, because commits would wait as well. Who reads
-/// now is done in a moment.
-const SCRUB_BUSY_MAX: Duration = Duration::ZERO;
+const ERASE_EVENTS: &str = concat!(
+    "UPDATE audit_events SET texts = NULL WHERE texts IS NOT NULL AND sequence IN (",
+    each_number!("$1"),
+    ")"
+);
 
 /// Erases in the transaction that is under way. Whatever isn't as it was when it was found to be over is a conflict.
-pub(super) async fn write(connection: &mut SqliteConnection, erasure: &Erasure) -> Result<(), StoreError> {
+pub(in crate::store) async fn write(
+    connection: &mut DbConnection,
+    erasure: &Erasure,
+) -> Result<(), StoreError> {
     for request in erasure.requests() {
         erase_request(connection, request).await?;
     }
@@ -62,7 +59,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, erasure: &Erasure) 
     if is_all { Ok(()) } else { Err(StoreError::Conflict { operation }) }
 }
 
-async fn erase_request(connection: &mut SqliteConnection, request: &Request) -> Result<(), StoreError> {
+async fn erase_request(connection: &mut DbConnection, request: &Request) -> Result<(), StoreError> {
     let operation = "erase the texts of a request";
     let Reason::Erased { text: Erased { digest, erased_at }, request: whole } = request.ask.reason else {
         return Err(StoreError::Conflict { operation });
@@ -82,7 +79,7 @@ async fn erase_request(connection: &mut SqliteConnection, request: &Request) -> 
 }
 
 async fn erase_decision(
-    connection: &mut SqliteConnection,
+    connection: &mut DbConnection,
     request: RequestId,
     position: i64,
     decision: &Decision,
@@ -99,7 +96,7 @@ async fn erase_decision(
 }
 
 async fn erase_freeze(
-    connection: &mut SqliteConnection,
+    connection: &mut DbConnection,
     freeze: &Freeze,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
@@ -113,7 +110,7 @@ async fn erase_freeze(
 }
 
 /// Exceptions that have their texts and were over before then, the oldest first.
-pub(super) async fn past(
+pub(in crate::store) async fn past(
     readers: &Readers,
     until: DateTime<Utc>,
     limit: u32,
@@ -132,9 +129,9 @@ pub(super) async fn past(
 
 /// The same that the rule says, so that what isn't over takes no place in the answer. A request is older than its events,
 /// so only those are looked at that were submitted before then.
-fn select_past(until: DateTime<Utc>, limit: u32) -> QueryBuilder<Sqlite> {
+pub(in crate::store) fn select_past(until: DateTime<Utc>, limit: u32) -> QueryBuilder<Db> {
     let mut query = read::requests_query();
-    query.push(" INDEXED BY requests_with_texts WHERE r.texts_erased_at IS NULL");
+    query.push(indexed_by!("requests_with_texts")).push(" WHERE r.texts_erased_at IS NULL");
     query.push(" AND r.state IN ('DENIED', 'WITHDRAWN', 'LAPSED', 'CLAIMED')");
     query.push(" AND r.id < ").push_bind(RequestId::new(until, 0).to_string());
     query.push(" AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.request_id = r.id");
@@ -143,13 +140,13 @@ fn select_past(until: DateTime<Utc>, limit: u32) -> QueryBuilder<Sqlite> {
     query.push(" OR coalesce(g.revoked_at, g.failed_at) >= ").push_bind(millis(until)).push("))");
     query.push(" AND EXISTS (SELECT 1 FROM audit_events e WHERE e.request_id = r.id)");
     query.push(" AND NOT EXISTS (SELECT 1 FROM audit_events e WHERE e.request_id = r.id");
-    query.push(" AND (e.leaf ->> '$.at') >= ").push_bind(events::as_in_leaves(until)).push(")");
+    query.push(concat!(" AND ", in_leaf!("at"), " >= ")).push_bind(events::as_in_leaves(until)).push(")");
     query.push(" ORDER BY r.id LIMIT ").push_bind(i64::from(limit));
     query
 }
 
 /// Freezes that have their texts and were thawed before then, the oldest thaw first.
-pub(super) async fn past_freezes(
+pub(in crate::store) async fn past_freezes(
     readers: &Readers,
     until: DateTime<Utc>,
     limit: u32,
@@ -160,31 +157,4 @@ pub(super) async fn past_freezes(
         past.push(PastFreeze { freeze, timeline });
     }
     Ok(past)
-}
-
-/// Moves the `-wal` file into the database and empties it: it may have the pages as they were. False if somebody reads.
-pub(super) async fn scrub(options: &SqliteConnectOptions) -> Result<bool, StoreError> {
-    let operation = "empty the write-ahead log";
-    let unavailable = |error| StoreError::Unavailable { operation, source: Box::new(error) };
-    let options = options.clone().busy_timeout(SCRUB_BUSY_MAX);
-    let mut connection = connect::writer(&options).await.map_err(unavailable)?;
-    let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await;
-    let is_busy: i64 = row.and_then(|row| row.try_get(0)).map_err(failed(operation))?;
-    connection.close().await.map_err(failed(operation))?;
-    Ok(is_busy == 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::sqlite::rows::tests::plan;
-
-    /// However long the history is, and however much of it is without its texts.
-    #[tokio::test]
-    async fn only_what_is_old_and_has_its_texts_is_looked_at() {
-        let plan = plan(select_past(DateTime::UNIX_EPOCH, 1).sql().as_str()).await;
-        assert!(plan.contains(&"SEARCH r USING INDEX requests_with_texts (id<?)".to_owned()), "{plan:#?}");
-        assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE FOR ORDER BY")), "{plan:#?}");
-        assert!(!plan.iter().any(|step| step.starts_with("SCAN")), "{plan:#?}");
-    }
 }

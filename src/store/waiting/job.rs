@@ -17,14 +17,14 @@ use crate::{
 };
 
 /// What a caller is told.
-pub(super) type Answer = Result<Vec<Recorded>, StoreError>;
+pub(in crate::store) type Answer = Result<Vec<Recorded>, StoreError>;
 
 /// What commits that failed together failed of.
-pub(super) type Failure = Arc<dyn Error + Send + Sync>;
+pub(in crate::store) type Failure = Arc<dyn Error + Send + Sync>;
 
 /// One thing to commit, which outlives its caller: he may be gone when its turn comes.
 #[derive(Debug)]
-pub(super) enum Change {
+pub(in crate::store) enum Change {
     Request(Box<change::Change<Request>>),
     Grant(change::Change<Grant>),
     Freeze(change::Change<Freeze>),
@@ -35,7 +35,7 @@ pub(super) enum Change {
 }
 
 impl Change {
-    pub(super) fn of(write: &Write<'_>) -> Self {
+    pub(in crate::store) fn of(write: &Write<'_>) -> Self {
         match *write {
             Write::Request(change) => Self::Request(Box::new(change.clone())),
             Write::Grant(change) => Self::Grant(change.clone()),
@@ -48,7 +48,7 @@ impl Change {
     }
 
     /// Whether it keeps grants from being opened, or begins one's end, or brings it on, or finishes it.
-    pub(super) const fn is_urgent(&self) -> bool {
+    pub(in crate::store) const fn is_urgent(&self) -> bool {
         match self {
             Self::Grant(change) => match change.after().state {
                 State::Revoking(_) | State::Revoked { .. } | State::Failed { .. } => true,
@@ -66,29 +66,29 @@ impl Change {
 
 /// A commit that waits or is under way. Dropped without an answer, it tells its caller that much.
 #[derive(Debug)]
-pub(super) struct Job {
-    pub(super) changes: Vec<Change>,
+pub(in crate::store) struct Job {
+    pub(in crate::store) changes: Vec<Change>,
     answer: oneshot::Sender<Answer>,
 }
 
 impl Job {
-    pub(super) fn new(changes: Vec<Change>) -> (Self, oneshot::Receiver<Answer>) {
+    pub(in crate::store) fn new(changes: Vec<Change>) -> (Self, oneshot::Receiver<Answer>) {
         let (answer, receiver) = oneshot::channel();
         (Self { changes, answer }, receiver)
     }
 
     /// Whether its caller still waits.
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(in crate::store) fn is_wanted(&self) -> bool {
         !self.answer.is_closed()
     }
 
-    pub(super) fn answer(self, answer: Answer) {
+    pub(in crate::store) fn answer(self, answer: Answer) {
         // A caller who left meanwhile finds out when he reads.
         drop(self.answer.send(answer));
     }
 
     /// Answers with a failure that others have in common with it.
-    pub(super) fn refuse(self, operation: &'static str, source: &Failure) {
+    pub(in crate::store) fn refuse(self, operation: &'static str, source: &Failure) {
         self.answer(Err(StoreError::Unavailable { operation, source: Box::new(Arc::clone(source)) }));
     }
 }

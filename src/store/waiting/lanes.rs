@@ -16,16 +16,16 @@ use super::job::{Answer, Change, Failure, Job};
 use crate::store::StoreError;
 
 /// How many commits wait in a lane at most: what a disk that works writes in the time that a caller waits.
-pub(super) const LANE_MAX: usize = 1024;
+pub(in crate::store) const LANE_MAX: usize = 1024;
 
 /// How many commits are made in one transaction at most: enough that the wait for the disk is shared by all who come
 /// meanwhile, and few enough that the transaction takes some ten milliseconds, which is what an urgent commit that comes
 /// a moment too late has to wait.
-pub(super) const GROUP_MAX: usize = 64;
+pub(in crate::store) const GROUP_MAX: usize = 64;
 
 /// The commits that wait for a transaction.
 #[derive(Debug, Default)]
-pub(super) struct Lanes {
+pub(in crate::store) struct Lanes {
     waiting: Mutex<Waiting>,
     /// Told of each arrival, and of the end. Only the writer's task waits for it.
     news: Notify,
@@ -40,7 +40,10 @@ struct Waiting {
 
 impl Lanes {
     /// Puts a commit at the end of its lane, or says why it can't wait there.
-    pub(super) fn push(&self, changes: Vec<Change>) -> Result<oneshot::Receiver<Answer>, StoreError> {
+    pub(in crate::store) fn push(
+        &self,
+        changes: Vec<Change>,
+    ) -> Result<oneshot::Receiver<Answer>, StoreError> {
         let mut waiting = self.lock();
         if waiting.is_closed {
             return Err(refused(sqlx::Error::PoolClosed.into()));
@@ -58,7 +61,7 @@ impl Lanes {
     }
 
     /// Returns when a commit waits; false when none does and none can come any more.
-    pub(super) async fn wait(&self) -> bool {
+    pub(in crate::store) async fn wait(&self) -> bool {
         loop {
             let over = {
                 let waiting = self.lock();
@@ -76,7 +79,7 @@ impl Lanes {
 
     /// The commits for one transaction, the urgent ones first and each lane in order. Those whose callers are gone were
     /// answered with a refusal or wanted no answer; they aren't made.
-    pub(super) fn group(&self) -> Vec<Job> {
+    pub(in crate::store) fn group(&self) -> Vec<Job> {
         let mut waiting = self.lock();
         let mut group = Vec::new();
         while group.len() < GROUP_MAX {
@@ -90,21 +93,21 @@ impl Lanes {
     }
 
     /// Refuses the next group as a whole.
-    pub(super) fn refuse_group(&self, operation: &'static str, source: &Failure) {
+    pub(in crate::store) fn refuse_group(&self, operation: &'static str, source: &Failure) {
         for job in self.group() {
             job.refuse(operation, source);
         }
     }
 
     /// Lets nobody in any more. Who waits already is served.
-    pub(super) fn close(&self) {
+    pub(in crate::store) fn close(&self) {
         self.lock().is_closed = true;
         self.news.notify_one();
     }
 
     /// How many wait.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::store) fn len(&self) -> usize {
         let waiting = self.lock();
         waiting.urgent.len() + waiting.ordinary.len()
     }

@@ -2,9 +2,10 @@
 //! the place of his earlier one.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, sqlite::SqliteConnection};
+use sqlx::FromRow;
 
 use super::{
+    DbConnection,
     readers::Readers,
     rows::{Problem, corrupt, failed, instant, millis},
     write::exactly_one,
@@ -14,24 +15,24 @@ use crate::{
     store::{Checkpoint, Cosignature, StoreError},
 };
 
-const INSERT: &str = "INSERT INTO checkpoints (size, root, note, signed_at) VALUES (?, ?, ?, ?)";
+const INSERT: &str = "INSERT INTO checkpoints (size, root, note, signed_at) VALUES ($1, $2, $3, $4)";
 
 const LAST: &str = "SELECT size, root, note, signed_at FROM checkpoints ORDER BY size DESC LIMIT 1";
 
 const FIRST_OF: &str =
-    "SELECT size, root, note, signed_at FROM checkpoints WHERE size >= ? ORDER BY size LIMIT 1";
+    "SELECT size, root, note, signed_at FROM checkpoints WHERE size >= $1 ORDER BY size LIMIT 1";
 
 const COSIGN: &str = "\
-    INSERT INTO cosignatures (size, witness, line, cosigned_at) VALUES (?, ?, ?, ?) \
+    INSERT INTO cosignatures (size, witness, line, cosigned_at) VALUES ($1, $2, $3, $4) \
     ON CONFLICT (size, witness) DO UPDATE SET line = excluded.line, cosigned_at = excluded.cosigned_at \
      WHERE excluded.cosigned_at >= cosigned_at";
 
 const COSIGNATURES: &str =
-    "SELECT size, witness, line, cosigned_at FROM cosignatures WHERE size = ? ORDER BY witness";
+    "SELECT size, witness, line, cosigned_at FROM cosignatures WHERE size = $1 ORDER BY witness";
 
 /// Keeps a checkpoint in the transaction that is under way.
-pub(super) async fn keep(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn keep(
+    connection: &mut DbConnection,
     checkpoint: &Checkpoint,
 ) -> Result<(), StoreError> {
     let operation = "keep a checkpoint";
@@ -44,8 +45,8 @@ pub(super) async fn keep(
 }
 
 /// Keeps a cosignature in the transaction that is under way. An earlier one than is kept is a conflict.
-pub(super) async fn keep_cosignature(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn keep_cosignature(
+    connection: &mut DbConnection,
     cosignature: &Cosignature,
 ) -> Result<(), StoreError> {
     let operation = "keep a cosignature";
@@ -58,17 +59,23 @@ pub(super) async fn keep_cosignature(
 }
 
 /// The last checkpoint.
-pub(super) async fn last(readers: &Readers) -> Result<Option<Checkpoint>, StoreError> {
+pub(in crate::store) async fn last(readers: &Readers) -> Result<Option<Checkpoint>, StoreError> {
     one(readers, sqlx::query_as(LAST).fetch_optional(readers.pool())).await
 }
 
 /// The first checkpoint of this many events or more.
-pub(super) async fn first_of(readers: &Readers, events: u64) -> Result<Option<Checkpoint>, StoreError> {
+pub(in crate::store) async fn first_of(
+    readers: &Readers,
+    events: u64,
+) -> Result<Option<Checkpoint>, StoreError> {
     one(readers, sqlx::query_as(FIRST_OF).bind(size(events)).fetch_optional(readers.pool())).await
 }
 
 /// What witnesses said of the checkpoint of this size.
-pub(super) async fn cosignatures(readers: &Readers, events: u64) -> Result<Vec<Cosignature>, StoreError> {
+pub(in crate::store) async fn cosignatures(
+    readers: &Readers,
+    events: u64,
+) -> Result<Vec<Cosignature>, StoreError> {
     let operation = "read cosignatures";
     let read = sqlx::query_as(COSIGNATURES).bind(size(events)).fetch_all(readers.pool());
     let rows: Vec<CosignatureRow> = readers.answer(operation, read).await?;
@@ -78,7 +85,9 @@ pub(super) async fn cosignatures(readers: &Readers, events: u64) -> Result<Vec<C
 }
 
 /// The latest time at which a witness signed anything.
-pub(super) async fn last_cosigned_at(readers: &Readers) -> Result<Option<DateTime<Utc>>, StoreError> {
+pub(in crate::store) async fn last_cosigned_at(
+    readers: &Readers,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
     let operation = "read when a witness signed last";
     let read = sqlx::query_scalar("SELECT max(cosigned_at) FROM cosignatures").fetch_one(readers.pool());
     let at: Option<i64> = readers.answer(operation, read).await?;
@@ -100,7 +109,7 @@ fn size(events: u64) -> i64 {
 }
 
 #[derive(FromRow)]
-pub(super) struct CheckpointRow {
+pub(in crate::store) struct CheckpointRow {
     size: i64,
     root: Vec<u8>,
     note: String,
@@ -109,7 +118,7 @@ pub(super) struct CheckpointRow {
 
 impl CheckpointRow {
     /// The checkpoint.
-    pub(super) fn checkpoint(self) -> Result<Checkpoint, StoreError> {
+    pub(in crate::store) fn checkpoint(self) -> Result<Checkpoint, StoreError> {
         let what = format!("the checkpoint of {} events", self.size);
         self.read().map_err(|problem| corrupt("read a checkpoint", what, problem))
     }

@@ -1,12 +1,10 @@
 //! Freezes: the few that stand, those that are over, and their changes.
 
 use chrono::{DateTime, Utc};
-use sqlx::{
-    FromRow,
-    sqlite::{SqliteConnection, SqliteQueryResult},
-};
+use sqlx::FromRow;
 
 use super::{
+    DbConnection, Done,
     readers::Readers,
     rows::{Problem, corrupt, failed, id, instant, millis, person},
     write::{exactly_one, refused},
@@ -28,20 +26,20 @@ const SELECT: &str = "\
 
 const SELECT_THAWED: &str = "\
     SELECT id, extent, by_subject, by_name, reason, frozen_at, ends_grants, thawed_at, revision FROM freezes \
-     WHERE texts_erased_at IS NULL AND thawed_at < ? ORDER BY thawed_at, id LIMIT ?";
+     WHERE texts_erased_at IS NULL AND thawed_at < $1 ORDER BY thawed_at, id LIMIT $2";
 
 const INSERT: &str = "\
     INSERT INTO freezes (id, extent, by_subject, by_name, reason, frozen_at, ends_grants, revision) \
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 
 const UPDATE: &str = "\
-    UPDATE freezes SET by_subject = ?, by_name = ?, reason = ?, ends_grants = max(ends_grants, ?), thawed_at = ?, \
-                       revision = ? \
-     WHERE id = ? AND revision = ? AND thawed_at IS NULL";
+    UPDATE freezes SET by_subject = $1, by_name = $2, reason = $3, ends_grants = (ends_grants OR $4), thawed_at = $5, \
+                       revision = $6 \
+     WHERE id = $7 AND revision = $8 AND thawed_at IS NULL";
 
 /// A freeze as one row, also one that is over.
 #[derive(FromRow)]
-pub(super) struct Row {
+pub(in crate::store) struct Row {
     id: String,
     extent: String,
     by_subject: String,
@@ -54,12 +52,12 @@ pub(super) struct Row {
 }
 
 /// The freezes that stand, in the order of what they cover.
-pub(super) async fn standing(readers: &Readers) -> Result<Vec<Freeze>, StoreError> {
+pub(in crate::store) async fn standing(readers: &Readers) -> Result<Vec<Freeze>, StoreError> {
     all(readers, sqlx::query_as(SELECT).fetch_all(readers.pool())).await
 }
 
 /// Those that were thawed before then and have their texts, the oldest thaw first.
-pub(super) async fn thawed_with_texts(
+pub(in crate::store) async fn thawed_with_texts(
     readers: &Readers,
     until: DateTime<Utc>,
     limit: u32,
@@ -78,7 +76,7 @@ async fn all(
 
 impl Row {
     /// The freeze.
-    pub(super) fn freeze(self) -> Result<Freeze, StoreError> {
+    pub(in crate::store) fn freeze(self) -> Result<Freeze, StoreError> {
         let what = format!("freeze {}", self.id);
         self.read().map_err(|problem| corrupt(READ, what, problem))
     }
@@ -100,8 +98,8 @@ impl Row {
 }
 
 /// Stores a freeze's change in the transaction that is under way.
-pub(super) async fn write(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn write(
+    connection: &mut DbConnection,
     change: &Change<Freeze>,
 ) -> Result<(), StoreError> {
     let operation = "record a freeze";
@@ -113,10 +111,7 @@ pub(super) async fn write(
     exactly_one(operation, &done)
 }
 
-async fn insert(
-    connection: &mut SqliteConnection,
-    freeze: &Freeze,
-) -> Result<SqliteQueryResult, sqlx::Error> {
+async fn insert(connection: &mut DbConnection, freeze: &Freeze) -> Result<Done, sqlx::Error> {
     sqlx::query(INSERT)
         .bind(freeze.id.to_string())
         .bind(freeze.extent.to_string())
@@ -130,10 +125,7 @@ async fn insert(
         .await
 }
 
-async fn update(
-    connection: &mut SqliteConnection,
-    freeze: &Freeze,
-) -> Result<SqliteQueryResult, sqlx::Error> {
+async fn update(connection: &mut DbConnection, freeze: &Freeze) -> Result<Done, sqlx::Error> {
     let thawed_at = match freeze.state {
         State::Thawed { thawed_at } => Some(millis(thawed_at)),
         State::Frozen { .. } => None,

@@ -1,24 +1,20 @@
 //! What the daemon made for itself, once, and must find again. Nothing here is ever changed or shown.
 
-use sqlx::sqlite::SqliteConnection;
-
-use crate::{
-    clock::Clock,
-    store::{
-        StoreError,
-        sqlite::{readers::Readers, rows::corrupt},
-    },
-};
+use super::{DbConnection, readers::Readers, rows::corrupt};
+use crate::{clock::Clock, store::StoreError};
 
 /// Makes the key that handles are digested with, unless there is one: events rest on the one that was made first.
-pub(super) async fn make(connection: &mut SqliteConnection, clock: &dyn Clock) -> Result<(), sqlx::Error> {
+pub(in crate::store) async fn make(
+    connection: &mut DbConnection,
+    clock: &dyn Clock,
+) -> Result<(), sqlx::Error> {
     let key = [clock.random().to_le_bytes(), clock.random().to_le_bytes()].concat();
-    let insert = "INSERT OR IGNORE INTO settings (name, value) VALUES ('digest_key', ?)";
+    let insert = "INSERT INTO settings (name, value) VALUES ('digest_key', $1) ON CONFLICT (name) DO NOTHING";
     sqlx::query(insert).bind(key).execute(connection).await.map(|_| ())
 }
 
 /// The key that handles are digested with.
-pub(super) async fn digest_key(readers: &Readers) -> Result<[u8; 32], StoreError> {
+pub(in crate::store) async fn digest_key(readers: &Readers) -> Result<[u8; 32], StoreError> {
     let operation = "read the digest key";
     let select = "SELECT value FROM settings WHERE name = 'digest_key'";
     let read = sqlx::query_scalar(select).fetch_optional(readers.pool());

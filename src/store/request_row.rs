@@ -20,23 +20,15 @@ use crate::{
     store::StoreError,
 };
 
-/// A request as one row: the columns of `requests r`. The decisions come as one column, so that a single statement, which sees a single moment,
-/// reads requests whole, however many they are.
-pub(super) const COLUMNS: &str = "\
-           r.id, r.target, r.credential_path, r.requester_subject, r.requester_name, r.duration_seconds, r.reason, \
-           r.ticket, r.approvals_required, r.submitted_at, r.not_before, r.groups, r.idempotency_key, r.state, r.revision, r.lapses_at, \
-           r.approved_at, r.withdrawn_at, r.lapsed_at, r.claimed_at, r.texts_erased_at, r.digest, \
-           (SELECT json_group_array(json_object('verdict', d.verdict, 'approver_subject', d.approver_subject, \
-                       'approver_name', d.approver_name, 'statement', d.statement, 'digest', d.digest, \
-                       'decided_at', d.decided_at, 'groups', json(d.groups), \
-                       'duration_seconds', d.duration_seconds, 'not_before', d.not_before, \
-                       'not_after', d.not_after, 'signed_text', d.signed_text, 'signature', d.signature, \
-                       'signed_with', d.signed_with, 'user_present', d.user_present, \
-                       'texts_erased_at', d.texts_erased_at) ORDER BY d.position) \
-              FROM decisions d WHERE d.request_id = r.id) AS decisions";
+/// The columns of `requests r` that a request consists of, but for its decisions, which come beside them as a JSON list of
+/// objects with the names of [`DecisionRow`]'s fields.
+pub(in crate::store) const COLUMNS: &str = "\
+    r.id, r.target, r.credential_path, r.requester_subject, r.requester_name, r.duration_seconds, r.reason, r.ticket, \
+    r.approvals_required, r.submitted_at, r.not_before, r.groups, r.idempotency_key, r.state, r.revision, r.lapses_at, \
+    r.approved_at, r.withdrawn_at, r.lapsed_at, r.claimed_at, r.texts_erased_at, r.digest";
 
 #[derive(FromRow)]
-pub(super) struct RequestRow {
+pub(in crate::store) struct RequestRow {
     id: String,
     target: String,
     credential_path: String,
@@ -62,12 +54,12 @@ pub(super) struct RequestRow {
 /// The instants that only some states have.
 #[derive(Default, FromRow)]
 #[expect(clippy::struct_field_names, reason = "they are the columns' names, and those end in what they are")]
-pub(super) struct Times {
-    pub(super) lapses_at: Option<i64>,
-    pub(super) approved_at: Option<i64>,
-    pub(super) withdrawn_at: Option<i64>,
-    pub(super) lapsed_at: Option<i64>,
-    pub(super) claimed_at: Option<i64>,
+pub(in crate::store) struct Times {
+    pub(in crate::store) lapses_at: Option<i64>,
+    pub(in crate::store) approved_at: Option<i64>,
+    pub(in crate::store) withdrawn_at: Option<i64>,
+    pub(in crate::store) lapsed_at: Option<i64>,
+    pub(in crate::store) claimed_at: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -89,16 +81,16 @@ struct DecisionRow {
 
 /// The columns that only signed approvals have.
 #[derive(Default, Deserialize)]
-pub(super) struct SignedColumns {
-    pub(super) signed_text: Option<String>,
-    pub(super) signature: Option<String>,
-    pub(super) signed_with: Option<String>,
-    pub(super) user_present: Option<i64>,
+pub(in crate::store) struct SignedColumns {
+    pub(in crate::store) signed_text: Option<String>,
+    pub(in crate::store) signature: Option<String>,
+    pub(in crate::store) signed_with: Option<String>,
+    pub(in crate::store) user_present: Option<i64>,
 }
 
 impl SignedColumns {
     /// The columns that a decision has.
-    pub(super) fn of(decision: &Decision) -> Self {
+    pub(in crate::store) fn of(decision: &Decision) -> Self {
         let Some(signed) = &decision.signed else { return Self::default() };
         Self {
             signed_text: signed.text.kept().map(ToString::to_string),
@@ -126,7 +118,7 @@ impl SignedColumns {
 
 impl RequestRow {
     /// The request.
-    pub(super) fn read(self, operation: &'static str) -> Result<Request, StoreError> {
+    pub(in crate::store) fn read(self, operation: &'static str) -> Result<Request, StoreError> {
         let what = format!("request {}", self.id);
         self.request().map_err(|problem| corrupt(operation, what, problem))
     }
@@ -156,7 +148,7 @@ impl RequestRow {
 
 impl Times {
     /// The columns that a state has.
-    pub(super) fn of(state: &State) -> Self {
+    pub(in crate::store) fn of(state: &State) -> Self {
         let mut times = Self { lapses_at: state.lapses_at().map(millis), ..Self::default() };
         match state {
             // A denial stands among the decisions.
@@ -286,7 +278,7 @@ fn key(text: &str) -> Result<IdempotencyKey, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::sqlite::rows::tests as rows;
+    use crate::store::sqlite::tests::raw as rows;
 
     /// Bit by bit: `lapses_at`, `approved_at`, `withdrawn_at`, `lapsed_at`, `claimed_at`.
     fn times(bits: u32) -> Times {

@@ -1,19 +1,31 @@
 //! Commits that wait, hang, fail and are given up. Nothing here measures time: a writer whose task isn't started yet
 //! stands for one that is busy, and limits are set so low or so high that they are or aren't reached.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::DateTime;
 use tempfile::TempDir;
 use tokio::sync::oneshot::Receiver;
 
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{
-    super::connect,
-    job::Answer,
-    lanes::{GROUP_MAX, LANE_MAX},
-    *,
+    super::{
+        connect,
+        dialect::Origin,
+        sql::{
+            pen::Pen,
+            writer::{Writer, work},
+        },
+    },
+    raw::insert_one_of_each,
 };
 use crate::{
     access::{
@@ -26,8 +38,12 @@ use crate::{
     },
     clock::ManualClock,
     store::{
-        Store,
-        sqlite::{Migrate, SqliteStore, rows::tests::insert_one_of_each},
+        Migrate, Store, StoreError, Write,
+        sqlite::SqliteStore,
+        waiting::{
+            job::{Answer, Change},
+            lanes::{GROUP_MAX, LANE_MAX, Lanes},
+        },
     },
 };
 
@@ -65,8 +81,7 @@ impl Idle {
         let mut connection = connect::writer(&connect::writing(&file)).await.unwrap();
         insert_one_of_each(&mut connection).await;
         sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();
-        let (lanes, ended) = (Arc::default(), CancellationToken::new());
-        store.writer = Writer { lanes, answer_max: FOR_EVER, ended };
+        store.writer = Writer::idle(FOR_EVER);
         Self { directory, store, pen: Pen::of(connection).await.unwrap() }
     }
 
@@ -92,8 +107,7 @@ impl Idle {
     /// Lets the writer begin its work.
     fn start(self) -> (TempDir, SqliteStore) {
         let file = self.file();
-        let origin =
-            Origin { identity: files::identity(&file).unwrap(), options: connect::writing(&file), file };
+        let origin = Origin::new(&file, connect::writing(&file)).unwrap();
         self.store.writer.start(origin, self.pen);
         (self.directory, self.store)
     }

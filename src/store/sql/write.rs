@@ -3,9 +3,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use sqlx::sqlite::{SqliteConnection, SqliteQueryResult};
-
 use super::{
+    DbConnection, Done,
     grant_row::Columns,
     request_row::{SignedColumns, Times},
     rows::{failed, millis},
@@ -25,36 +24,36 @@ const INSERT_REQUEST: &str = "\
     INSERT INTO requests (id, target, credential_path, requester_subject, requester_name, duration_seconds, reason, \
                           ticket, approvals_required, submitted_at, idempotency_key, state, revision, lapses_at, \
                           not_before, groups) \
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
 
 const STORED_REQUEST: &str = "\
-    SELECT state, revision, (SELECT count(*) FROM decisions WHERE request_id = requests.id) FROM requests WHERE id = ?";
+    SELECT state, revision, (SELECT count(*) FROM decisions WHERE request_id = requests.id) FROM requests WHERE id = $1";
 
 const UPDATE_REQUEST: &str = "\
-    UPDATE requests SET state = ?, revision = ?, lapses_at = ?, approved_at = ?, withdrawn_at = ?, lapsed_at = ?, \
-                        claimed_at = ? \
-     WHERE id = ? AND state = ? AND revision = ?";
+    UPDATE requests SET state = $1, revision = $2, lapses_at = $3, approved_at = $4, withdrawn_at = $5, lapsed_at = $6, \
+                        claimed_at = $7 \
+     WHERE id = $8 AND state = $9 AND revision = $10";
 
 const INSERT_DECISION: &str = "\
     INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement, digest, \
                            decided_at, groups, duration_seconds, not_before, not_after, signed_text, signature, \
                            signed_with, user_present) \
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
 
 const INSERT_GRANT: &str = "\
     INSERT INTO grants (id, request_id, target, credential_path, holder_subject, holder_name, opens_at, closes_at, \
                         opened_at, state, revision) \
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
 const UPDATE_GRANT: &str = "\
-    UPDATE grants SET state = ?, revision = ?, token_accessor = ?, wrapping_accessor = ?, lease_id = ?, \
-                      activated_at = ?, cause = ?, begun_at = ?, step = ?, error = ?, revoked_at = ?, failed_at = ?, \
-                      alarms = ? \
-     WHERE id = ? AND state = ? AND revision = ?";
+    UPDATE grants SET state = $1, revision = $2, token_accessor = $3, wrapping_accessor = $4, lease_id = $5, \
+                      activated_at = $6, cause = $7, begun_at = $8, step = $9, error = $10, revoked_at = $11, failed_at = $12, \
+                      alarms = $13 \
+     WHERE id = $14 AND state = $15 AND revision = $16";
 
 /// Stores a request's change in the transaction that is under way.
-pub(super) async fn request(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn request(
+    connection: &mut DbConnection,
     change: &Change<Request>,
 ) -> Result<(), StoreError> {
     let operation = "record a request";
@@ -78,10 +77,7 @@ pub(super) async fn request(
     exactly_one(operation, &done)
 }
 
-async fn insert_request(
-    connection: &mut SqliteConnection,
-    request: &Request,
-) -> Result<SqliteQueryResult, sqlx::Error> {
+async fn insert_request(connection: &mut DbConnection, request: &Request) -> Result<Done, sqlx::Error> {
     let ask = &request.ask;
     sqlx::query(INSERT_REQUEST)
         .bind(request.id.to_string())
@@ -105,11 +101,11 @@ async fn insert_request(
 }
 
 async fn update_request(
-    connection: &mut SqliteConnection,
+    connection: &mut DbConnection,
     after: &Request,
     from: &str,
     before: i64,
-) -> Result<SqliteQueryResult, sqlx::Error> {
+) -> Result<Done, sqlx::Error> {
     let times = Times::of(&after.state);
     sqlx::query(UPDATE_REQUEST)
         .bind(after.state.name())
@@ -128,7 +124,7 @@ async fn update_request(
 
 /// Stores the decisions that come after the stored ones, which are as many as `decided`. A stored one never changes.
 async fn insert_decisions(
-    connection: &mut SqliteConnection,
+    connection: &mut DbConnection,
     after: &Request,
     decided: i64,
 ) -> Result<(), sqlx::Error> {
@@ -141,7 +137,9 @@ async fn insert_decisions(
 }
 
 /// A request's decisions with their positions and verdicts, in the order they came: a denial ends it all.
-pub(super) fn numbered_decisions(request: &Request) -> impl Iterator<Item = (i64, &'static str, &Decision)> {
+pub(in crate::store) fn numbered_decisions(
+    request: &Request,
+) -> impl Iterator<Item = (i64, &'static str, &Decision)> {
     let approvals = request.approvals.iter().map(|approval| ("APPROVED", approval.decision()));
     let denial = match &request.state {
         State::Denied { denial } => Some(("DENIED", denial.decision())),
@@ -152,11 +150,11 @@ pub(super) fn numbered_decisions(request: &Request) -> impl Iterator<Item = (i64
 }
 
 async fn insert_decision(
-    connection: &mut SqliteConnection,
+    connection: &mut DbConnection,
     request: &Request,
     position: i64,
     (verdict, decision): (&'static str, &Decision),
-) -> Result<SqliteQueryResult, sqlx::Error> {
+) -> Result<Done, sqlx::Error> {
     let (signed, terms) = (SignedColumns::of(decision), decision.terms);
     sqlx::query(INSERT_DECISION)
         .bind(request.id.to_string())
@@ -180,8 +178,8 @@ async fn insert_decision(
 }
 
 /// Stores a grant's change in the transaction that is under way.
-pub(super) async fn grant(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn grant(
+    connection: &mut DbConnection,
     change: &Change<Grant>,
 ) -> Result<(), StoreError> {
     let operation = "record a grant";
@@ -193,10 +191,7 @@ pub(super) async fn grant(
     exactly_one(operation, &done.map_err(refused(operation))?)
 }
 
-async fn insert_grant(
-    connection: &mut SqliteConnection,
-    grant: &Grant,
-) -> Result<SqliteQueryResult, sqlx::Error> {
+async fn insert_grant(connection: &mut DbConnection, grant: &Grant) -> Result<Done, sqlx::Error> {
     sqlx::query(INSERT_GRANT)
         .bind(grant.id.to_string())
         .bind(grant.request.to_string())
@@ -213,11 +208,7 @@ async fn insert_grant(
         .await
 }
 
-async fn update_grant(
-    connection: &mut SqliteConnection,
-    after: &Grant,
-    from: &str,
-) -> Result<SqliteQueryResult, sqlx::Error> {
+async fn update_grant(connection: &mut DbConnection, after: &Grant, from: &str) -> Result<Done, sqlx::Error> {
     let columns = Columns::of(&after.state);
     sqlx::query(UPDATE_GRANT)
         .bind(after.state.name())
@@ -240,7 +231,7 @@ async fn update_grant(
         .await
 }
 
-pub(super) fn exactly_one(operation: &'static str, done: &SqliteQueryResult) -> Result<(), StoreError> {
+pub(in crate::store) fn exactly_one(operation: &'static str, done: &Done) -> Result<(), StoreError> {
     if done.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Conflict { operation }) }
 }
 
@@ -249,7 +240,7 @@ const OVERTAKEN: [&str; 4] =
     ["grants_not_while_frozen", "grants_not_without_texts", "grants_only_replaced", "requests_texts_only_go"];
 
 /// What may be unique only once is there already, or a freeze is: somebody was faster.
-pub(super) fn refused(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+pub(in crate::store) fn refused(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
     move |error| match &error {
         sqlx::Error::Database(database)
             if database.is_unique_violation()

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use sqlx::{QueryBuilder, Sqlite};
+use sqlx::QueryBuilder;
 
 use super::{
+    Db, dialect,
     read::{push_any, push_equal, push_person, push_scope},
     rows::millis,
 };
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// All that the scope and the filter demand.
-pub(super) fn push_conditions(query: &mut QueryBuilder<Sqlite>, scope: &Scope, filter: &RequestFilter) {
+pub(in crate::store) fn push_conditions(query: &mut QueryBuilder<Db>, scope: &Scope, filter: &RequestFilter) {
     push_scope(query, scope, "r.requester_subject", "r.target");
     push_any(query, "r.state", &filter.states);
     push_equal(query, "r.target", filter.target.as_ref().map(ToString::to_string));
@@ -40,48 +41,11 @@ pub(super) fn push_conditions(query: &mut QueryBuilder<Sqlite>, scope: &Scope, f
     push_grant(query, &filter.grant);
     // What is dearest comes last.
     if let Some(text) = &filter.text {
-        push_text(query, text);
+        dialect::push_text(query, text);
     }
 }
 
-/// A text of one request is looked for in its row, since the indexes of texts take a millisecond for each in a history of a
-/// million. LIKE knows the cases of ASCII only; what else is one letter in another case, the indexes say.
-fn push_text(query: &mut QueryBuilder<Sqlite>, text: &str) {
-    let (pattern, phrase) = (pattern(text), phrase(text));
-    query.push(" AND r.texts_erased_at IS NULL AND (r.reason LIKE ").push_bind(pattern.clone());
-    query.push(
-        " ESCAPE '\\' OR EXISTS (SELECT 1 FROM decisions d WHERE d.request_id = r.id AND d.statement LIKE ",
-    );
-    query.push_bind(pattern).push(" ESCAPE '\\')");
-    let other_letters = if text.is_ascii() {
-        [
-            "octet_length(r.reason) > length(r.reason) AND ",
-            "EXISTS (SELECT 1 FROM decisions d WHERE d.request_id = r.id \
-                     AND octet_length(d.statement) > length(d.statement)) AND ",
-        ]
-    } else {
-        ["", ""]
-    };
-    for (index, condition) in ["reason_index", "statement_index"].iter().zip(other_letters) {
-        query.push(" OR (").push(condition);
-        query.push(format_args!("EXISTS (SELECT 1 FROM {index} WHERE rowid = r.rowid AND {index} MATCH "));
-        query.push_bind(phrase.clone()).push("))");
-    }
-    query.push(")");
-}
-
-/// What a text with this one in it is LIKE.
-fn pattern(text: &str) -> String {
-    format!("%{}%", text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
-}
-
-/// A text as one phrase of the index's query language (<https://www.sqlite.org/fts5.html#fts5_strings>), in which nothing
-/// but a quote has a meaning.
-pub(super) fn phrase(text: &str) -> String {
-    format!("\"{}\"", text.replace('"', "\"\""))
-}
-
-fn push_decisions(query: &mut QueryBuilder<Sqlite>, filter: &RequestFilter) {
+fn push_decisions(query: &mut QueryBuilder<Db>, filter: &RequestFilter) {
     if let Some(approver) = &filter.approver {
         query.push(" AND EXISTS (SELECT 1 FROM decisions d WHERE d.request_id = r.id");
         push_person(query, "d.approver_subject", "d.approver_name", Some(approver));
@@ -100,7 +64,7 @@ fn push_decisions(query: &mut QueryBuilder<Sqlite>, filter: &RequestFilter) {
     );
 }
 
-fn push_grant(query: &mut QueryBuilder<Sqlite>, grant: &HeldGrant) {
+fn push_grant(query: &mut QueryBuilder<Db>, grant: &HeldGrant) {
     if *grant == HeldGrant::default() {
         return;
     }
@@ -128,6 +92,6 @@ fn push_grant(query: &mut QueryBuilder<Sqlite>, grant: &HeldGrant) {
 }
 
 /// Beyond what can be stored, no grant is late or early by so much.
-pub(super) fn whole_millis(length: Duration) -> i64 {
+pub(in crate::store) fn whole_millis(length: Duration) -> i64 {
     i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
 }

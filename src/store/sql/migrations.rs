@@ -3,17 +3,19 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{
-    migrate::{MigrateError, Migrator},
-    sqlite::SqliteConnection,
+use sqlx::migrate::MigrateError;
+
+use super::{
+    DbConnection,
+    dialect::{MIGRATIONS, TABLES},
 };
-
-use super::{Migrate, OpenError};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+use crate::store::{Migrate, OpenError};
 
 /// Answers with the versions that were applied now.
-pub(super) async fn run(connection: &mut SqliteConnection, migrate: Migrate) -> Result<Vec<i64>, OpenError> {
+pub(in crate::store) async fn run(
+    connection: &mut DbConnection,
+    migrate: Migrate,
+) -> Result<Vec<i64>, OpenError> {
     let applied = applied(connection).await?;
     for (version, checksum) in &applied {
         let Some(known) = MIGRATIONS.iter().find(|known| known.version == *version) else {
@@ -33,11 +35,10 @@ pub(super) async fn run(connection: &mut SqliteConnection, migrate: Migrate) -> 
 }
 
 /// The versions that the database says it has, with their checksums.
-async fn applied(connection: &mut SqliteConnection) -> Result<BTreeMap<i64, Vec<u8>>, OpenError> {
-    let list = "SELECT count(*), coalesce(sum(name = '_sqlx_migrations'), 0) FROM sqlite_schema WHERE type = 'table'";
+async fn applied(connection: &mut DbConnection) -> Result<BTreeMap<i64, Vec<u8>>, OpenError> {
     let failed = OpenError::database("read the schema");
     let (tables, has_migrations): (i64, bool) =
-        sqlx::query_as(list).fetch_one(&mut *connection).await.map_err(&failed)?;
+        sqlx::query_as(TABLES).fetch_one(&mut *connection).await.map_err(&failed)?;
     if !has_migrations {
         return if tables == 0 { Ok(BTreeMap::new()) } else { Err(OpenError::Foreign) };
     }

@@ -16,14 +16,14 @@ use crate::{
 };
 
 /// A grant as one row.
-pub(super) const SELECT: &str = "\
+pub(in crate::store) const SELECT: &str = "\
     SELECT g.id, g.request_id, g.target, g.credential_path, g.holder_subject, g.holder_name, g.opens_at, g.closes_at, \
            g.opened_at, g.state, g.revision, g.token_accessor, g.wrapping_accessor, g.lease_id, g.activated_at, \
            g.cause, g.begun_at, g.step, g.error, g.revoked_at, g.failed_at, g.alarms \
       FROM grants g";
 
 #[derive(FromRow)]
-pub(super) struct GrantRow {
+pub(in crate::store) struct GrantRow {
     id: String,
     request_id: String,
     target: String,
@@ -41,23 +41,23 @@ pub(super) struct GrantRow {
 
 /// The columns that only some states have.
 #[derive(Default, FromRow)]
-pub(super) struct Columns {
-    pub(super) token_accessor: Option<String>,
-    pub(super) wrapping_accessor: Option<String>,
-    pub(super) lease_id: Option<String>,
-    pub(super) activated_at: Option<i64>,
-    pub(super) cause: Option<String>,
-    pub(super) begun_at: Option<i64>,
-    pub(super) step: Option<String>,
-    pub(super) error: Option<String>,
-    pub(super) revoked_at: Option<i64>,
-    pub(super) failed_at: Option<i64>,
-    pub(super) alarms: i64,
+pub(in crate::store) struct Columns {
+    pub(in crate::store) token_accessor: Option<String>,
+    pub(in crate::store) wrapping_accessor: Option<String>,
+    pub(in crate::store) lease_id: Option<String>,
+    pub(in crate::store) activated_at: Option<i64>,
+    pub(in crate::store) cause: Option<String>,
+    pub(in crate::store) begun_at: Option<i64>,
+    pub(in crate::store) step: Option<String>,
+    pub(in crate::store) error: Option<String>,
+    pub(in crate::store) revoked_at: Option<i64>,
+    pub(in crate::store) failed_at: Option<i64>,
+    pub(in crate::store) alarms: i64,
 }
 
 impl GrantRow {
     /// The grant.
-    pub(super) fn read(self, operation: &'static str) -> Result<Grant, StoreError> {
+    pub(in crate::store) fn read(self, operation: &'static str) -> Result<Grant, StoreError> {
         let what = format!("grant {}", self.id);
         self.grant().map_err(|problem| corrupt(operation, what, problem))
     }
@@ -80,7 +80,7 @@ impl GrantRow {
 
 impl Columns {
     /// The columns that a state has.
-    pub(super) fn of(state: &State) -> Self {
+    pub(in crate::store) fn of(state: &State) -> Self {
         match state {
             State::Issuing { issued } => Self::issued(issued),
             State::Active { leased, activated_at } => {
@@ -200,7 +200,7 @@ fn step(name: &str) -> Result<Step, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::sqlite::rows::tests as rows;
+    use crate::store::sqlite::tests::raw as rows;
 
     const STATES: [&str; 6] = ["ISSUING", "ACTIVE", "REVOKING", "REVOKED", "FAILED", "issuing"];
 

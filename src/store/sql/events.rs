@@ -5,9 +5,10 @@
 //! tree are one statement of the transaction in which the change is that it tells of.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use sqlx::{FromRow, QueryBuilder, Sqlite, sqlite::SqliteConnection};
+use sqlx::{FromRow, QueryBuilder};
 
 use super::{
+    Db, DbConnection,
     read::push_scope,
     readers::Readers,
     rows::{Problem, corrupt, failed},
@@ -29,16 +30,18 @@ use crate::{
 const SELECT: &str = "SELECT e.sequence, e.leaf, e.texts FROM audit_events e";
 
 /// A trigger refuses any place but the next.
-const APPEND: &str = "INSERT INTO audit_events (sequence, leaf, hashes, texts) VALUES (?, ?, ?, ?)";
+const APPEND: &str = "INSERT INTO audit_events (sequence, leaf, hashes, texts) VALUES ($1, $2, $3, $4)";
 
 /// One parameter however many they are.
-const SELECT_HASHES: &str = "\
-    SELECT e.sequence, e.hashes FROM audit_events e \
-     WHERE e.sequence IN (SELECT value FROM json_each(?)) ORDER BY e.sequence";
+const SELECT_HASHES: &str = concat!(
+    "SELECT e.sequence, e.hashes FROM audit_events e WHERE e.sequence IN (",
+    each_number!("$1"),
+    ") ORDER BY e.sequence"
+);
 
 /// Appends an event in the transaction that is under way, and answers with it in its place.
-pub(super) async fn append(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn append(
+    connection: &mut DbConnection,
     frontier: &mut Frontier,
     event: &Event,
 ) -> Result<Recorded, sqlx::Error> {
@@ -51,8 +54,8 @@ pub(super) async fn append(
 }
 
 /// Appends a leaf that names its own place.
-pub(super) async fn append_leaf(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn append_leaf(
+    connection: &mut DbConnection,
     frontier: &mut Frontier,
     sequence: i64,
     leaf: &Leaf,
@@ -65,7 +68,7 @@ pub(super) async fn append_leaf(
 }
 
 /// The tree's right edge, as it is stored.
-pub(super) async fn frontier(connection: &mut SqliteConnection) -> Result<Frontier, StoreError> {
+pub(in crate::store) async fn frontier(connection: &mut DbConnection) -> Result<Frontier, StoreError> {
     let operation = "read the log's tree";
     let size: i64 = sqlx::query_scalar("SELECT coalesce(max(sequence), 0) FROM audit_events")
         .fetch_one(&mut *connection)
@@ -80,7 +83,7 @@ pub(super) async fn frontier(connection: &mut SqliteConnection) -> Result<Fronti
 }
 
 /// The hashes of complete subtrees.
-pub(super) async fn nodes(readers: &Readers, nodes: &[Node]) -> Result<Vec<Hash>, StoreError> {
+pub(in crate::store) async fn nodes(readers: &Readers, nodes: &[Node]) -> Result<Vec<Hash>, StoreError> {
     let operation = "read the log's tree";
     let read = sqlx::query_as(SELECT_HASHES).bind(places(nodes)).fetch_all(readers.pool());
     let rows: Vec<HashesRow> = readers.answer(operation, read).await?;
@@ -111,7 +114,11 @@ fn pick(rows: &[HashesRow], nodes: &[Node]) -> Option<Vec<Hash>> {
 }
 
 /// Leaves after a place in the log, in order, with the texts that are kept.
-pub(super) async fn leaves(readers: &Readers, after: i64, limit: u32) -> Result<Vec<Leaf>, StoreError> {
+pub(in crate::store) async fn leaves(
+    readers: &Readers,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Leaf>, StoreError> {
     let operation = "read the log";
     let mut query = QueryBuilder::new(SELECT);
     query.push(" WHERE e.sequence > ").push_bind(after);
@@ -122,7 +129,10 @@ pub(super) async fn leaves(readers: &Readers, after: i64, limit: u32) -> Result<
 }
 
 /// Everything that is recorded of one request and its grants, in order.
-pub(super) async fn timeline(readers: &Readers, request: RequestId) -> Result<Vec<Recorded>, StoreError> {
+pub(in crate::store) async fn timeline(
+    readers: &Readers,
+    request: RequestId,
+) -> Result<Vec<Recorded>, StoreError> {
     let mut query = QueryBuilder::new(SELECT);
     query.push(" WHERE e.request_id = ").push_bind(request.to_string()).push(" ORDER BY e.sequence");
     all(readers, query, "read a timeline").await
@@ -130,17 +140,24 @@ pub(super) async fn timeline(readers: &Readers, request: RequestId) -> Result<Ve
 
 /// What is recorded of a freeze that is over: from its beginning to the next thaw of what it covers, since no two freezes
 /// of the same stand at once.
-pub(super) async fn of_freeze(readers: &Readers, freeze: &Freeze) -> Result<Vec<Recorded>, StoreError> {
+pub(in crate::store) async fn of_freeze(
+    readers: &Readers,
+    freeze: &Freeze,
+) -> Result<Vec<Recorded>, StoreError> {
     all(readers, select_of_freeze(freeze), "read a timeline").await
 }
 
-fn select_of_freeze(freeze: &Freeze) -> QueryBuilder<Sqlite> {
-    let of_extent = " INDEXED BY audit_events_of_freezes WHERE e.kind IN ('TargetsFrozen', 'TargetsThawed') \
-                     AND (e.leaf ->> '$.detail.extent') = ";
+fn select_of_freeze(freeze: &Freeze) -> QueryBuilder<Db> {
+    let of_extent = concat!(
+        indexed_by!("audit_events_of_freezes"),
+        " WHERE e.kind IN ('TargetsFrozen', 'TargetsThawed') AND ",
+        in_leaf!("detail", "extent"),
+        " = "
+    );
     let (extent, at) = (freeze.extent.to_string(), as_in_leaves(freeze.frozen_at));
     let mut query = QueryBuilder::new("WITH freeze AS (SELECT min(e.sequence) AS begun FROM audit_events e");
     query.push(of_extent).push_bind(extent.clone());
-    query.push(" AND e.kind = 'TargetsFrozen' AND e.texts IS NOT NULL AND (e.leaf ->> '$.at') = ");
+    query.push(concat!(" AND e.kind = 'TargetsFrozen' AND e.texts IS NOT NULL AND ", in_leaf!("at"), " = "));
     query.push_bind(at).push(") ").push(SELECT).push(of_extent).push_bind(extent.clone());
     query.push(
         " AND e.sequence BETWEEN (SELECT begun FROM freeze) AND (SELECT min(e.sequence) FROM audit_events e",
@@ -153,17 +170,17 @@ fn select_of_freeze(freeze: &Freeze) -> QueryBuilder<Sqlite> {
 }
 
 /// An instant as leaves spell it, so that later is greater.
-pub(super) fn as_in_leaves(at: DateTime<Utc>) -> String {
+pub(in crate::store) fn as_in_leaves(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// The same, over a connection of one's own.
-pub(super) async fn timeline_of(
-    connection: &mut SqliteConnection,
+pub(in crate::store) async fn timeline_of(
+    connection: &mut DbConnection,
     request: RequestId,
 ) -> Result<Vec<Recorded>, StoreError> {
     let operation = "read a timeline";
-    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    let mut query = QueryBuilder::<Db>::new(SELECT);
     query.push(" WHERE e.request_id = ").push_bind(request.to_string()).push(" ORDER BY e.sequence");
     let rows: Vec<EventRow> =
         query.build_query_as().fetch_all(connection).await.map_err(failed(operation))?;
@@ -171,7 +188,7 @@ pub(super) async fn timeline_of(
 }
 
 /// Events of requests in the scope after a place in the log, in order. Events of no request aren't among them.
-pub(super) async fn after(
+pub(in crate::store) async fn after(
     readers: &Readers,
     scope: &Scope,
     request: Option<RequestId>,
@@ -194,7 +211,7 @@ pub(super) async fn after(
 }
 
 /// The place of the last event; 0 if there is none.
-pub(super) async fn last_sequence(readers: &Readers) -> Result<i64, StoreError> {
+pub(in crate::store) async fn last_sequence(readers: &Readers) -> Result<i64, StoreError> {
     let read =
         sqlx::query_scalar("SELECT coalesce(max(sequence), 0) FROM audit_events").fetch_one(readers.pool());
     readers.answer("read the log's length", read).await
@@ -202,7 +219,7 @@ pub(super) async fn last_sequence(readers: &Readers) -> Result<i64, StoreError> 
 
 async fn all(
     readers: &Readers,
-    mut query: QueryBuilder<Sqlite>,
+    mut query: QueryBuilder<Db>,
     operation: &'static str,
 ) -> Result<Vec<Recorded>, StoreError> {
     let read = query.build_query_as().fetch_all(readers.pool());

@@ -9,37 +9,33 @@
 
 use std::sync::Arc;
 
-use sqlx::{
-    Connection, Transaction,
-    sqlite::{Sqlite, SqliteConnection},
-};
+use sqlx::{Connection as _, Transaction};
 
 use super::{
-    super::{checkpoints, erase, events, freezes, rows::failed, write},
-    job::{Answer, Change, Failure, Job},
-    lanes::Lanes,
+    Db, DbConnection, checkpoints, dialect, erase, events, freezes,
     pen::Pen,
+    rows::failed,
+    waiting::{
+        job::{Answer, Change, Failure, Job},
+        lanes::Lanes,
+    },
+    write,
 };
 use crate::{access::event::Recorded, ledger::tree::Frontier, store::StoreError};
 
 /// Commits a group, and answers whether the connection may be used again. After a failure (the disk is full, say, and
 /// SQLite has rolled back by itself) the driver's count of open transactions can't be relied on.
-pub(super) async fn run(pen: &mut Pen, lanes: &Lanes) -> bool {
+pub(in crate::store) async fn run(pen: &mut Pen, lanes: &Lanes) -> bool {
     match together(pen, lanes).await {
         Ok(is_usable) => is_usable,
         Err(jobs) => one_by_one(pen, jobs).await,
     }
 }
 
-/// IMMEDIATE takes the write lock at once, so that what is read in it stays true until the end.
-async fn begin(connection: &mut SqliteConnection) -> Result<Transaction<'_, Sqlite>, Failure> {
-    connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| Arc::new(error) as Failure)
-}
-
 /// Makes the commits of all who wait. If one of several can't be made, none is, and they are handed back.
 async fn together(pen: &mut Pen, lanes: &Lanes) -> Result<bool, Vec<Job>> {
     let Pen { connection, frontier } = pen;
-    let mut transaction = match begin(connection).await {
+    let mut transaction = match dialect::begin(connection, frontier).await {
         Ok(transaction) => transaction,
         Err(error) => {
             lanes.refuse_group("begin a transaction", &error);
@@ -72,7 +68,7 @@ async fn together(pen: &mut Pen, lanes: &Lanes) -> Result<bool, Vec<Job>> {
 /// Makes each of the commits that can be made.
 async fn one_by_one(pen: &mut Pen, jobs: Vec<Job>) -> bool {
     let Pen { connection, frontier } = pen;
-    let mut transaction = match begin(connection).await {
+    let mut transaction = match dialect::begin(connection, frontier).await {
         Ok(transaction) => transaction,
         Err(error) => return refuse(jobs, "begin a transaction", &error),
     };
@@ -92,7 +88,7 @@ async fn one_by_one(pen: &mut Pen, jobs: Vec<Job>) -> bool {
 /// Ends a transaction, with what is answered if that succeeds and the edge that the tree has then. What everybody has given up
 /// on had better not happen: they are told that it failed.
 async fn commit(
-    transaction: Transaction<'_, Sqlite>,
+    transaction: Transaction<'_, Db>,
     executed: Vec<(Job, Answer)>,
     (frontier, grown): (&mut Frontier, Frontier),
 ) -> bool {
@@ -128,7 +124,7 @@ fn refuse(jobs: impl IntoIterator<Item = Job>, operation: &'static str, error: &
 /// Makes one commit or leaves no trace of it. The outer error is a transaction that is lost: SQLite knows the savepoint no
 /// more.
 async fn in_savepoint(
-    connection: &mut SqliteConnection,
+    connection: &mut DbConnection,
     frontier: &mut Frontier,
     changes: &[Change],
 ) -> Result<Answer, sqlx::Error> {
@@ -145,7 +141,7 @@ async fn in_savepoint(
 }
 
 async fn apply(
-    connection: &mut SqliteConnection,
+    connection: &mut DbConnection,
     frontier: &mut Frontier,
     changes: &[Change],
 ) -> Result<Vec<Recorded>, StoreError> {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
-use sqlx::{FromRow, QueryBuilder, Sqlite};
+use sqlx::{FromRow, QueryBuilder};
 
 use super::{
+    Db,
     condition::push_conditions,
     readers::Readers,
     rows::{corrupt, millis},
@@ -42,7 +43,7 @@ struct Row {
 }
 
 /// Counts all requests in the scope that match; what isn't over counts until `now`.
-pub(super) async fn totals(
+pub(in crate::store) async fn totals(
     readers: &Readers,
     scope: &Scope,
     filter: &RequestFilter,
@@ -65,17 +66,17 @@ pub(super) async fn totals(
 }
 
 /// The one statement: all of a stream, without a bound.
-fn statement(scope: &Scope, filter: &RequestFilter, now: DateTime<Utc>) -> QueryBuilder<Sqlite> {
+fn statement(scope: &Scope, filter: &RequestFilter, now: DateTime<Utc>) -> QueryBuilder<Db> {
     let stream = Stream::of(scope, filter);
     let mut query = QueryBuilder::new("WITH stream(key) AS NOT MATERIALIZED (");
     stream.push(&mut query, filter, None, None);
     query.push(") SELECT ").push(COLUMNS);
-    query.push(", (SELECT sum(max(coalesce(revoked_at, ").push_bind(millis(now));
+    query.push(concat!(", (SELECT CAST(sum(", greatest!(), "(coalesce(revoked_at, ")).push_bind(millis(now));
     query.push(
-        ") - activated_at, 0)) FROM grants WHERE request_id = r.id AND activated_at IS NOT NULL) AS held_ms",
+        ") - activated_at, 0)) AS BIGINT) FROM grants WHERE request_id = r.id AND activated_at IS NOT NULL) AS held_ms",
     );
     query
-        .push(" FROM stream AS s CROSS JOIN requests AS r ON r.")
+        .push(concat!(" FROM stream AS s", join_in_order!(), " requests AS r ON r."))
         .push(stream.key())
         .push(" = s.key WHERE TRUE");
     push_conditions(&mut query, scope, &stream.rest(filter));
