@@ -1,12 +1,11 @@
-//! The way by which `hallpassd reload` and `hallpassd backup` ask the running daemon: a socket beside the database, for the
-//! daemon's own user and root.
+//! The way by which `hallpassd reload`, `backup` and `reconcile` ask the running daemon: a socket, beside the database if that is
+//! a file, for the daemon's own user and root.
 //!
 //! A question is a line of JSON, an answer another one. What can be asked for is only what the configuration file says
 //! already, so whoever reaches this can decide when, and what becomes of grants whose target is gone. It never carries a
 //! secret, and one peer is served at a time, each for a bounded while.
 
 use std::{
-    ffi::OsString,
     fs::{self, Permissions},
     io,
     os::unix::fs::PermissionsExt as _,
@@ -59,6 +58,8 @@ pub enum Question {
         /// Whether it is only looked at what would happen.
         check: bool,
     },
+    /// To compare Vault with the records now: `hallpassd reconcile`. Answered at once; what was found gets on record.
+    Reconcile {},
     /// To sign a checkpoint of the log as it is: `hallpassd backup`, so that the copy has one.
     Checkpoint {},
 }
@@ -86,14 +87,6 @@ pub struct Answer {
     pub text: String,
 }
 
-/// Where the daemon that has this database is asked.
-#[must_use]
-pub fn path(database: &Path) -> PathBuf {
-    let mut name = OsString::from(database);
-    name.push(".control");
-    PathBuf::from(name)
-}
-
 /// Where questions come in. With it the socket's name goes.
 #[derive(Debug)]
 pub struct Listener {
@@ -108,29 +101,40 @@ impl Drop for Listener {
     }
 }
 
-/// Takes questions for this database's daemon, which is this process: it has the database's lock, so whoever listened
-/// there before is gone.
+/// Takes questions at this path. Whoever listened there before is gone: either he would have the database's lock, or he would
+/// answer.
 ///
 /// # Errors
 ///
-/// If it can't be listened there.
-pub fn listen(database: &Path) -> io::Result<Listener> {
-    let path = path(database);
-    match fs::remove_file(&path) {
+/// If it can't be listened there, or if somebody does.
+pub fn listen(path: &Path) -> io::Result<Listener> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another hallpassd is asked there"));
+    }
+    match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let socket = UnixListener::bind(&path)?;
-    let listener = Listener { socket, path };
+    let socket = UnixListener::bind(path)?;
+    let listener = Listener { socket, path: path.to_owned() };
     // Who comes before this is asked who he is, like everybody.
     fs::set_permissions(&listener.path, Permissions::from_mode(MODE))?;
     Ok(listener)
 }
 
+/// What is asked by signals as well.
+#[derive(Debug)]
+pub struct Asked {
+    /// To read the configuration again: SIGHUP.
+    pub reload: Arc<Notify>,
+    /// To compare Vault with the records: SIGUSR1.
+    pub reconcile: Arc<Notify>,
+}
+
 /// Reloads whenever SIGHUP or a peer asks for it. Without a listener only SIGHUP can.
 pub async fn serve(
     listener: Option<Listener>,
-    hangup: Arc<Notify>,
+    asked: Asked,
     reloader: Reloader,
     clock: Arc<dyn Clock>,
     stopping: CancellationToken,
@@ -138,12 +142,12 @@ pub async fn serve(
     loop {
         tokio::select! {
             () = stopping.cancelled() => return,
-            () = hangup.notified() => {
+            () = asked.reload.notified() => {
                 let wish = Wish { occasion: Occasion::Signal, removed: Removed::Refuse, check: false };
                 // The log has been told.
                 drop(reloader.reload(wish).await);
             }
-            peer = accept(listener.as_ref(), &*clock) => if let Err(error) = answer(peer, &reloader).await {
+            peer = accept(listener.as_ref(), &*clock) => if let Err(error) = answer(peer, &reloader, &asked.reconcile).await {
                 told(&error, "a peer of the control socket was not answered");
             }
         }
@@ -168,7 +172,7 @@ fn told(failure: &io::Error, what: &'static str) {
     warn!("event.action" = "control-failed", error = failure, "{what}");
 }
 
-async fn answer(mut peer: UnixStream, reloader: &Reloader) -> io::Result<()> {
+async fn answer(mut peer: UnixStream, reloader: &Reloader, reconcile: &Notify) -> io::Result<()> {
     let uid = peer.peer_cred()?.uid();
     if uid != 0 && uid != geteuid().as_raw() {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("user {uid} may not ask")));
@@ -178,6 +182,10 @@ async fn answer(mut peer: UnixStream, reloader: &Reloader) -> io::Result<()> {
         Question::Reload { config, end_removed, check } => {
             let removed = if end_removed { Removed::End } else { Removed::Refuse };
             reload(reloader, &config, Wish { occasion: Occasion::Command, removed, check }).await
+        }
+        Question::Reconcile {} => {
+            reconcile.notify_one();
+            Answer { outcome: Outcome::Done, text: "asked\n".to_owned() }
         }
         Question::Checkpoint {} => sign_checkpoint(&reloader.broker()).await,
     };
@@ -228,13 +236,13 @@ fn cut(mut text: String) -> String {
     text
 }
 
-/// Asks the daemon that has this database.
+/// Asks the daemon that is asked at this path.
 ///
 /// # Errors
 ///
 /// If there is none, or it doesn't answer.
-pub async fn ask(database: &Path, question: &Question) -> io::Result<Answer> {
-    let mut daemon = UnixStream::connect(path(database)).await?;
+pub async fn ask(path: &Path, question: &Question) -> io::Result<Answer> {
+    let mut daemon = UnixStream::connect(path).await?;
     in_time(PEER_MAX, write(&mut daemon, question)).await?;
     in_time(ANSWER_MAX, read(&mut daemon, ANSWER_MAX_BYTES)).await
 }

@@ -1,6 +1,8 @@
 //! The wiring, from the configuration to a process that serves: the only file that names every concrete type. It reads
 //! from top to bottom; the order in which things stop is [`lifecycle`](crate::lifecycle)'s.
 
+mod database;
+
 use std::{
     fs, io,
     net::SocketAddr,
@@ -11,22 +13,19 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use rustix::{
-    io::Errno,
-    process::{Pid, Signal, kill_process},
-};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info};
 
+use self::database::Opened;
 use crate::{
     broker::{self, Broker, ConfigurationChange, Notary, Occasion, Parts, Past, Signer, Witness},
     clock::{Clock, SystemClock},
     config::{self, Config},
     control::{self, Answer, Outcome, Question},
     doctor,
-    fsck::{self, FsckError},
+    fsck::FsckError,
     grpc::{self, Front, Fronts},
     http::HttpError,
     identity::{self, Verifier},
@@ -37,8 +36,8 @@ use crate::{
     reload::{self, Reloader},
     report::Reports,
     store::{
-        Migrate, OpenError, Store, StoreError,
-        sqlite::{SqliteStore, backup, holder, inspect},
+        Migrate, OpenError, StoreError,
+        sqlite::{backup, holder},
     },
     sweep::{Chore, Chores, Schedules, Sweeper},
     vault::{self, SetupError, TransitKey, VaultIssuer},
@@ -108,28 +107,20 @@ pub enum StartError {
     /// Vault and the records can't be compared.
     #[error("cannot compare Vault with the records")]
     Reconcile(#[source] broker::Error),
-    /// The daemon can't be told.
-    #[error("cannot signal hallpassd, process {pid}; run this as the same user, or as root")]
-    Signal {
-        /// The process.
-        pid: i32,
-        /// What the system said.
-        source: io::Error,
-    },
     /// The daemon was told, and there is no record of it.
-    #[error("hallpassd, process {pid}, was asked and has recorded nothing; its log says why")]
+    #[error("the hallpassd at {control} was asked and has recorded nothing; its log says why", control = .control.display())]
     NotReconciled {
-        /// The process.
-        pid: i32,
+        /// Where it was asked.
+        control: PathBuf,
     },
     /// The daemon can't be asked.
     #[error(
-        "cannot ask the hallpassd that has {database}; check that it runs, and run this as the same user, or as root",
-        database = .database.display()
+        "cannot ask the hallpassd at {control}; check that it runs, and run this as the same user, or as root",
+        control = .control.display()
     )]
     Ask {
-        /// The database.
-        database: PathBuf,
+        /// Where it is asked.
+        control: PathBuf,
         /// What the system said.
         source: io::Error,
     },
@@ -158,15 +149,17 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let lifecycle = Lifecycle::new();
     let stopping = || lifecycle.stopping();
 
-    let sqlite = Arc::new(open(&config.store.path, &*clock).await?);
+    let opened =
+        Opened::open(&config.store.database, Migrate::Yes, &*clock).await.map_err(StartError::Store)?;
+    let store = opened.store();
     let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), Arc::clone(&clock))
         .map_err(StartError::Vault)?;
     let (verifier, certificates) = verifier(&config.identity, &clock)?;
     let notary = notary(&config, &issuer).await?;
     let broker = Arc::new(Broker::new(Parts {
         policy: config.policy.clone(),
-        digest_key: sqlite.digest_key().await.map_err(StartError::Read)?,
-        store: sqlite.clone(),
+        digest_key: store.digest_key().await.map_err(StartError::Read)?,
+        store,
         issuer: Arc::new(issuer.clone()),
         clock: Arc::clone(&clock),
         wrap_ttl: config.vault.wrap_ttl,
@@ -199,13 +192,11 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     }
     let front = Front { verifier: Arc::new(verifier), broker: Arc::clone(&broker) };
     let fronts = Arc::new(Fronts::new(front));
-    let control = listen_to_commands(&config.store.path);
+    let control = listen_to_commands(&config.store.control);
     let reloader =
         Reloader::new(config, Arc::clone(&fronts), tls, schedules, notifier.clone(), Arc::clone(&clock));
-    lifecycle.supervise(
-        "reload",
-        control::serve(control, lifecycle.reload(), reloader, Arc::clone(&clock), stopping()),
-    );
+    let asked = control::Asked { reload: lifecycle.reload(), reconcile: lifecycle.reconcile() };
+    lifecycle.supervise("reload", control::serve(control, asked, reloader, Arc::clone(&clock), stopping()));
     let (watchdog, health, stop) = (notifier.clone(), broker, stopping());
     lifecycle.supervise("watchdog", async move { watchdog.watch(stop, || health.is_alive()).await });
     let serving = grpc::serve(doors, fronts, clock, stopping());
@@ -220,7 +211,7 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     notifier.ready();
     notifier.status(&format!("serving on {address}"));
     let ended = lifecycle.run(&mut signals, &notifier).await;
-    sqlite.close().await;
+    opened.close().await;
     Ok(ended)
 }
 
@@ -252,7 +243,8 @@ async fn notary(config: &Config, issuer: &VaultIssuer) -> Result<Notary, StartEr
             config::Place::Comes { .. } => {}
         }
     }
-    let last = async |kind| holder::last_fact(&config.store.path, kind).await.map_err(StartError::Store);
+    let last =
+        async |kind| database::last_fact(&config.store.database, kind).await.map_err(StartError::Store);
     let past = Past { contradicted: last(CONTRADICTED).await?, reconciled: last(RECONCILED).await? };
     let (interval, witness_keys) = (ledger.interval, ledger.witness_keys());
     Ok(Notary { origin, signer: Some(signer), interval, witnesses, witness_keys, past })
@@ -300,18 +292,24 @@ fn verifier(
 ///
 /// If the database or Vault can't be used, or if the daemon doesn't do it in five minutes.
 pub async fn reconcile(config: Config) -> Result<Value, StartError> {
-    let file = config.store.path.clone();
-    if let Some(pid) = holder::pid(&file) {
-        return reconcile_there(&file, pid).await;
+    let before = database::last_fact(&config.store.database, RECONCILED).await;
+    match control::ask(&config.store.control, &Question::Reconcile {}).await {
+        Ok(_) => return reconciled_there(&config.store, before.map_err(StartError::Store)?).await,
+        Err(source) if has_a_daemon(&config.store.database) => {
+            return Err(StartError::Ask { control: config.store.control, source });
+        }
+        Err(_) => {}
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let sqlite = Arc::new(SqliteStore::open(&file, Migrate::No, &*clock).await.map_err(StartError::Store)?);
+    let database = config.store.database;
+    let opened = Opened::open(&database, Migrate::No, &*clock).await.map_err(StartError::Store)?;
+    let store = opened.store();
     let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), Arc::clone(&clock))
         .map_err(StartError::Vault)?;
     let broker = Broker::new(Parts {
         policy: config.policy,
-        digest_key: sqlite.digest_key().await.map_err(StartError::Read)?,
-        store: sqlite.clone(),
+        digest_key: store.digest_key().await.map_err(StartError::Read)?,
+        store,
         issuer: Arc::new(issuer),
         clock,
         wrap_ttl: config.vault.wrap_ttl,
@@ -325,28 +323,31 @@ pub async fn reconcile(config: Config) -> Result<Value, StartError> {
         tasks: TaskTracker::new(),
     });
     let done = broker.reconcile().await.map_err(StartError::Reconcile);
-    sqlite.close().await;
+    opened.close().await;
     done?;
-    let fact = holder::last_fact(&file, RECONCILED).await.map_err(StartError::Store)?;
+    let fact = database::last_fact(&database, RECONCILED).await.map_err(StartError::Store)?;
     Ok(fact.map(|(_, detail)| detail).unwrap_or_default())
 }
 
-/// Asks the daemon by a signal, which takes the right to signal it, and waits for the record.
-async fn reconcile_there(file: &Path, pid: i32) -> Result<Value, StartError> {
-    let last = || async { holder::last_fact(file, RECONCILED).await.map_err(StartError::Store) };
-    let before = last().await?.map(|(sequence, _)| sequence);
-    let signalled = Pid::from_raw(pid).ok_or(Errno::SRCH).and_then(|pid| kill_process(pid, Signal::USR1));
-    signalled.map_err(|error| StartError::Signal { pid, source: error.into() })?;
+/// Waits for the record of what the daemon was asked to look for.
+async fn reconciled_there(store: &config::Store, before: Option<(i64, Value)>) -> Result<Value, StartError> {
+    let before = before.map(|(sequence, _)| sequence);
     let (clock, begun_at) = (SystemClock, SystemClock.now());
     while clock.now() - begun_at < RECONCILE_MAX {
-        if let Some((sequence, detail)) = last().await?
+        let last = database::last_fact(&store.database, RECONCILED).await.map_err(StartError::Store)?;
+        if let Some((sequence, detail)) = last
             && Some(sequence) > before
         {
             return Ok(detail);
         }
         clock.sleep(LOOK_AGAIN).await;
     }
-    Err(StartError::NotReconciled { pid })
+    Err(StartError::NotReconciled { control: store.control.clone() })
+}
+
+/// Whether a daemon has the database for itself: then nothing is done beside it.
+fn has_a_daemon(database: &config::Database) -> bool {
+    matches!(database, config::Database::File(file) if holder::pid(file).is_some())
 }
 
 /// The keys that others know the log by, the present one first.
@@ -364,15 +365,15 @@ pub async fn ledger_keys(config: Config) -> Result<Vec<VerifierKey>, StartError>
 ///
 /// # Errors
 ///
-/// If no daemon has the database that the file names, or it doesn't answer.
-pub async fn reload(database: &Path, question: &Question) -> Result<Answer, StartError> {
-    let database = database.to_owned();
-    control::ask(&database, question).await.map_err(|source| StartError::Ask { database, source })
+/// If no daemon answers there.
+pub async fn reload(control: &Path, question: &Question) -> Result<Answer, StartError> {
+    let control = control.to_owned();
+    control::ask(&control, question).await.map_err(|source| StartError::Ask { control, source })
 }
 
 /// Records which configuration is in force, unless it is the one that was before.
 async fn tell_configuration(broker: &Broker, config: &Config) {
-    let last = holder::last_fact(&config.store.path, CONFIGURED).await.unwrap_or_else(|failure| {
+    let last = database::last_fact(&config.store.database, CONFIGURED).await.unwrap_or_else(|failure| {
         let failure: &dyn std::error::Error = &failure;
         error!(
             "event.action" = "configuration-unknown",
@@ -390,11 +391,10 @@ async fn tell_configuration(broker: &Broker, config: &Config) {
 }
 
 /// Where `hallpassd reload` asks. Without it the daemon does everything else.
-fn listen_to_commands(database: &Path) -> Option<control::Listener> {
-    let listener = control::listen(database);
+fn listen_to_commands(path: &Path) -> Option<control::Listener> {
+    let listener = control::listen(path);
     let told = listener.inspect_err(|failure| {
         let failure: &dyn std::error::Error = failure;
-        let path = control::path(database);
         error!(
             "event.action" = "control-failed",
             error = failure,
@@ -410,8 +410,8 @@ fn listen_to_commands(database: &Path) -> Option<control::Listener> {
 /// # Errors
 ///
 /// If the database can't be opened or changed.
-pub async fn migrate(database: &Path) -> Result<Vec<i64>, OpenError> {
-    SqliteStore::migrate(database, &SystemClock).await
+pub async fn migrate(database: &config::Database) -> Result<Vec<i64>, OpenError> {
+    database::migrate(database, &SystemClock).await
 }
 
 /// Copies the database to a file, with a checkpoint of now if a daemon runs that signs some. `tell` hears what goes on, a
@@ -422,12 +422,13 @@ pub async fn migrate(database: &Path) -> Result<Vec<i64>, OpenError> {
 /// If there is no sound copy. Then nothing of one is left.
 pub async fn backup(
     database: &Path,
+    control: &Path,
     to: &Path,
     tell: impl Fn(&str),
 ) -> Result<backup::Copy, backup::BackupError> {
     if holder::pid(database).is_some() {
         tell("asking hallpassd to sign a checkpoint");
-        match control::ask(database, &Question::Checkpoint {}).await {
+        match control::ask(control, &Question::Checkpoint {}).await {
             Ok(Answer { outcome: Outcome::Done, .. }) => {}
             Ok(Answer { text, .. }) => tell(&format!("there is no checkpoint of now: {}", text.trim_end())),
             Err(failure) => tell(&format!("hallpassd can't be asked for a checkpoint: {failure}")),
@@ -444,7 +445,7 @@ pub async fn backup(
 /// If Vault can't be called with this configuration. Whatever else is wrong stands in the report.
 pub async fn doctor(config: Config) -> Result<doctor::Report, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (vault, database) = (config.vault, config.store.path);
+    let vault = config.vault;
     let ledger_key = match config.ledger.signer {
         config::Signer::Transit { mount, key } => Some(TransitKey { mount, name: key }),
         config::Signer::File(_) => None,
@@ -457,7 +458,6 @@ pub async fn doctor(config: Config) -> Result<doctor::Report, StartError> {
         secret_id_file: &vault.secret_id_file,
         targets: &config.policy.targets,
         ledger_key: ledger_key.as_ref(),
-        database: &database,
     };
     let issuer =
         VaultIssuer::new(vault_settings(vault.clone()), Arc::clone(&clock)).map_err(StartError::Vault)?;
@@ -465,7 +465,7 @@ pub async fn doctor(config: Config) -> Result<doctor::Report, StartError> {
         now: clock.now(),
         vault: issuer.inspect(&setup.asked()).await,
         secret_id_mode: fs::metadata(&vault.secret_id_file).ok().map(|found| found.permissions().mode()),
-        database: inspect::inspect(&database, &*clock).await,
+        database: database::inspect(&config.store.database, &*clock).await,
     };
     Ok(doctor::examine(&setup, &facts))
 }
@@ -483,11 +483,10 @@ pub async fn fsck(
     database: Option<&Path>,
     log_keys: Vec<VerifierKey>,
 ) -> Result<verify::Report, FsckError> {
-    fsck::check(database.unwrap_or(&config.store.path), None, log_keys).await
-}
-
-async fn open(path: &Path, clock: &dyn Clock) -> Result<SqliteStore, StartError> {
-    SqliteStore::open(path, Migrate::Yes, clock).await.map_err(StartError::Store)
+    match database {
+        Some(file) => database::fsck_file(file, log_keys).await,
+        None => database::fsck(&config.store.database, log_keys).await,
+    }
 }
 
 fn vault_settings(vault: config::Vault) -> vault::Settings {

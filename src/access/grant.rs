@@ -308,7 +308,9 @@ impl Grant {
 
     /// Records how far a try to end it got; `None` if that is where the try before got, or if it isn't ending.
     #[must_use]
-    pub fn retry(self, step: Step, error: String, now: DateTime<Utc>) -> Option<Change<Self>> {
+    pub fn retry(self, step: Step, error: &str, now: DateTime<Utc>) -> Option<Change<Self>> {
+        // Whatever the other side says gets on record: no database must refuse it for a NUL.
+        let error = error.replace('\0', "\u{fffd}");
         let State::Revoking(ending) = &self.state else { return None };
         if ending.step == step && ending.error.as_ref().is_some_and(|before| alike(before, &error)) {
             return None;

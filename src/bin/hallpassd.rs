@@ -172,7 +172,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(file) => with(&file, serve),
         Command::Check(file) => with(&file, |_| Ok(checked(&file.path))),
-        Command::Migrate(file) => with(&file, |config| migrate(&config.store.path)),
+        Command::Migrate(file) => with(&file, |config| migrate(&config.store.database)),
         Command::Backup { file, to } => backup(&file.path, &to),
         Command::Reconcile(file) => with(&file, reconcile),
         Command::Fsck(Fsck { file, database, log_key, output }) => {
@@ -213,9 +213,9 @@ fn print_schema() -> Result<ExitCode, Box<dyn Error>> {
 
 /// Only the daemon can check the file as it sees it, with its credentials; so here it is only looked for the daemon.
 fn reload(file: &Path, end_removed: bool, check: bool) -> Result<ExitCode, Box<dyn Error>> {
-    let Some(database) = database_of(file) else { return Ok(BAD_CONFIGURATION.into()) };
+    let Some((_, control)) = places(file) else { return Ok(BAD_CONFIGURATION.into()) };
     let question = Question::Reload { config: std::path::absolute(file)?, end_removed, check };
-    let answer = Runtime::new()?.block_on(daemon::reload(&database, &question))?;
+    let answer = Runtime::new()?.block_on(daemon::reload(&control, &question))?;
     Ok(match answer.outcome {
         Outcome::Done => {
             write!(io::stdout(), "{}", answer.text)?;
@@ -232,22 +232,28 @@ fn reload(file: &Path, end_removed: bool, check: bool) -> Result<ExitCode, Box<d
     })
 }
 
-/// Where the database is, for commands that need nothing else of the file and may not have the daemon's credentials; or
-/// what is wrong.
-fn database_of(file: &Path) -> Option<PathBuf> {
-    let database = config::store_path(file);
-    if database.is_none() {
+/// Where the database is, if that is a file, and where its daemon is asked, for commands that need nothing else of the file and
+/// may not have the daemon's credentials; or what is wrong.
+fn places(file: &Path) -> Option<(Option<PathBuf>, PathBuf)> {
+    let places = config::store_places(file);
+    if places.is_none() {
         let problems = Config::load(file, None).err();
         eprintln!("{}", problems.map(|problems| problems.to_string()).unwrap_or_default());
     }
-    database
+    places
 }
 
 fn backup(file: &Path, to: &Path) -> Result<ExitCode, Box<dyn Error>> {
-    let Some(database) = database_of(file) else { return Ok(BAD_CONFIGURATION.into()) };
+    let Some((database, control)) = places(file) else { return Ok(BAD_CONFIGURATION.into()) };
+    let Some(database) = database else {
+        return Err(
+            "the database is on a server, whose own backups are what to restore from; docs/store.md says how"
+                .into(),
+        );
+    };
     let to = std::path::absolute(to)?;
     let tell = |what: &str| eprintln!("hallpassd: {what}");
-    let copy = Runtime::new()?.block_on(daemon::backup(&database, &to, tell))?;
+    let copy = Runtime::new()?.block_on(daemon::backup(&database, &control, &to, tell))?;
     writeln!(io::stdout(), "{}: {} bytes, {}", to.display(), copy.bytes, copy.log)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -257,11 +263,11 @@ fn checked(path: &Path) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn migrate(database: &Path) -> Result<ExitCode, Box<dyn Error>> {
+fn migrate(database: &config::Database) -> Result<ExitCode, Box<dyn Error>> {
     let applied = Runtime::new()?.block_on(daemon::migrate(database))?;
     match applied[..] {
-        [] => println!("{}: nothing to do", database.display()),
-        [..] => println!("{}: applied {applied:?}", database.display()),
+        [] => println!("{database}: nothing to do"),
+        [..] => println!("{database}: applied {applied:?}"),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -274,7 +274,7 @@ impl Broker {
             }
             Err(Stopped { tried: Tried::Again, .. }) => Ok(Tried::Again),
             Err(stopped) => {
-                if let Some(change) = grant.retry(stopped.step, stopped.error.clone(), self.clock.now()) {
+                if let Some(change) = grant.retry(stopped.step, &stopped.error, self.clock.now()) {
                     self.commit(&[Write::Grant(&change)]).await?;
                 }
                 Ok(stopped.tried)

@@ -21,6 +21,7 @@ mod problem;
 mod schema;
 mod section;
 mod server;
+mod store;
 mod targets;
 mod upkeep;
 mod value;
@@ -44,6 +45,7 @@ pub use self::{
     problem::{Problem, Problems},
     schema::schema,
     server::{Server, Tls},
+    store::{Database, Store},
     upkeep::{Reconcile, Reports, Retention},
     vault::Vault,
 };
@@ -89,13 +91,6 @@ pub struct Config {
     pub policy: Policy,
 }
 
-/// Where the records are kept.
-#[derive(Clone, Debug)]
-pub struct Store {
-    /// The `SQLite` database: an absolute path. It needn't exist.
-    pub path: PathBuf,
-}
-
 impl Config {
     /// Reads a file. `credentials` is systemd's `$CREDENTIALS_DIRECTORY`, which paths that begin with `credential:` are
     /// looked up in.
@@ -130,13 +125,21 @@ pub fn of_text(text: &str) -> Result<Config, Problems> {
     config.filter(|_| problems.is_empty()).ok_or_else(|| Problems::new(file, problems))
 }
 
-/// Where a file says that the records are, whatever else is wrong with it: for whoever only looks for the daemon.
+/// Where a file says that the records are, and where their daemon is asked, whatever else is wrong with it: for whoever only
+/// looks for the daemon. The first is none if they are on a server.
 #[must_use]
-pub fn store_path(file: &Path) -> Option<PathBuf> {
+pub fn store_places(file: &Path) -> Option<(Option<PathBuf>, PathBuf)> {
     let text = contents(file).ok()?;
     let table = DeTable::parse(&text).ok()?;
-    let path = table.get_ref().get("store")?.get_ref().get("path")?.get_ref().as_str()?;
-    Some(PathBuf::from(path)).filter(|path| path.is_absolute())
+    let section = table.get_ref().get("store")?.get_ref();
+    let absolute = |key: &str| {
+        let path = PathBuf::from(section.get(key)?.get_ref().as_str()?);
+        path.is_absolute().then_some(path)
+    };
+    let path = absolute("path");
+    let control = absolute("control").or_else(|| path.as_deref().map(store::beside));
+    let on_server = || section.get("url").map(|_| PathBuf::from(store::CONTROL));
+    Some((path, control.or_else(on_server)?))
 }
 
 /// Every key that a file may have, by its path, with `<name>` for the names that it chooses, and the sections
@@ -182,7 +185,7 @@ fn examine(text: &str, files: Files<'_>, origin: Origin) -> (Option<Config>, Vec
 
 fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Config> {
     let server = server::read(root.section("server"), files);
-    let store = read_store(root.section("store"));
+    let store = store::read(root.section("store"), files);
     let vault = vault::read(root.section("vault"), files);
     let identity = identity::read(root.section("identity"), files, server.as_ref());
     let sweep = upkeep::read_sweep(root.section("schedule"));
@@ -219,13 +222,6 @@ fn read(mut root: Section<'_>, files: Files<'_>, origin: Origin) -> Option<Confi
         log: log?,
         policy,
     })
-}
-
-fn read_store(mut section: Section<'_>) -> Option<Store> {
-    let write = "the database's file, like \"/var/lib/hallpass/hallpass.db\"";
-    let path = section.required("path", write, value::absolute);
-    section.finish();
-    Some(Store { path: path? })
 }
 
 /// Both must be written, even if nobody is meant: that no operator could end a grant should be a decision.

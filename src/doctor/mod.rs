@@ -24,14 +24,18 @@ mod target;
 mod tests;
 mod token_role;
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 
 pub use self::finding::{Finding, Report, Status};
 use crate::{
     access::target::{Target, Targets},
-    store::sqlite::inspect as database,
+    store::{OpenError, postgres::inspect as server, sqlite::inspect as file},
     vault::{
         TransitKey, VaultError,
         inspect::{Asked, Inspection},
@@ -55,8 +59,6 @@ pub struct Setup<'a> {
     pub targets: &'a Targets,
     /// The key in Vault that signs the log, unless a file has it.
     pub ledger_key: Option<&'a TransitKey>,
-    /// The database.
-    pub database: &'a Path,
 }
 
 impl Setup<'_> {
@@ -80,6 +82,15 @@ impl Setup<'_> {
     }
 }
 
+/// A database, and what was found there.
+#[derive(Debug)]
+pub enum Database {
+    /// One in a file.
+    File(PathBuf, file::Inspection),
+    /// One on a server, of this address; or why it can't be used.
+    Server(String, Box<Result<server::Inspection, OpenError>>),
+}
+
 /// What was read.
 #[derive(Debug)]
 pub struct Facts {
@@ -90,7 +101,7 @@ pub struct Facts {
     /// The permission bits of the file with the secret id.
     pub secret_id_mode: Option<u32>,
     /// From the database.
-    pub database: database::Inspection,
+    pub database: Database,
 }
 
 /// Judges what was read, in the order in which one would mend it.
@@ -102,7 +113,7 @@ pub fn examine(setup: &Setup<'_>, facts: &Facts) -> Report {
         Err(error) => found.push(login::unreached(setup, error)),
         Ok(seen) => found.extend(in_vault(setup, seen, facts.now)),
     }
-    found.extend(store::findings(setup.database, &facts.database));
+    found.extend(store::findings(&facts.database));
     Report::new(found)
 }
 

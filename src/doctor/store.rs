@@ -1,11 +1,14 @@
-//! The database: whether it is there, whole, up to date, kept from others, and has room to grow.
+//! The database: whether it is there, whole, up to date, kept from others, and has room to grow; or its server is one to rely on.
 
 use std::path::Path;
 
-use super::finding::Finding;
+use chrono::TimeDelta;
+
+use super::{Database, finding::Finding};
 use crate::{
     store::{
         OpenError,
+        postgres::inspect as server,
         sqlite::inspect::{Faults, Inspection, Space},
     },
     telemetry,
@@ -17,6 +20,9 @@ const BYTES_MIN: u64 = 64 << 20;
 /// Below this much it is time to do something.
 const BYTES_FEW: u64 = 1 << 30;
 
+/// How far clocks may be apart: what decides about windows by the one shows in records by the other.
+const CLOCK_MAX_MS: i64 = 1000;
+
 /// Group and others.
 const ANYBODY_ELSE: u32 = 0o077;
 
@@ -24,7 +30,73 @@ const ANYBODY_ELSE: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 
 /// The database and where it is.
-pub(super) fn findings(file: &Path, seen: &Inspection) -> Vec<Finding> {
+pub(super) fn findings(database: &Database) -> Vec<Finding> {
+    match database {
+        Database::File(file, seen) => of_file(file, seen),
+        Database::Server(address, seen) => of_server(address, seen),
+    }
+}
+
+fn of_server(address: &str, seen: &Result<server::Inspection, OpenError>) -> Vec<Finding> {
+    let about = format!("store {address}");
+    let seen = match seen {
+        Ok(seen) => seen,
+        Err(error) => return vec![unusable(&about, error)],
+    };
+    let server::Said { version, read_only, fsync, full_page_writes, superuser, encrypted, .. } = &seen.server;
+    let mut found = vec![match &seen.schema {
+        Ok(()) => Finding::ok(&about, format!("its schema is up to date; PostgreSQL {version}")),
+        Err(error) => unusable(&about, error),
+    }];
+    if *read_only {
+        let advice = "name the primary in store.url, or a name that moves with it";
+        found.push(Finding::fail(
+            &about,
+            "the server takes no writes: it is a standby, or read-only",
+            advice,
+        ));
+    }
+    for (name, is_on) in [("fsync", *fsync), ("full_page_writes", *full_page_writes)] {
+        if !is_on {
+            let said =
+                format!("{name} is off: a power failure can lose what was answered, and the whole database");
+            found.push(Finding::fail(
+                &about,
+                said,
+                format!("ALTER SYSTEM SET {name} = on; SELECT pg_reload_conf()"),
+            ));
+        }
+    }
+    if *superuser {
+        let advice = "make a role that owns this database and nothing else, and name that in store.url";
+        found.push(Finding::warn(&about, "hallpassd logs in as a superuser", advice));
+    }
+    if !encrypted && !is_local(address) {
+        found.push(Finding::fail(
+            &about,
+            "the session isn't encrypted",
+            "add ?sslmode=verify-full to store.url",
+        ));
+    }
+    found.push(clock(&about, seen.clock_ahead));
+    found
+}
+
+fn is_local(address: &str) -> bool {
+    ["127.0.0.1", "localhost", "[::1]", "%2F", "%2f"].iter().any(|host| address.contains(&format!("@{host}")))
+}
+
+fn clock(about: &str, ahead: TimeDelta) -> Finding {
+    let milliseconds = ahead.num_milliseconds();
+    let said = format!("its clock is {milliseconds} ms ahead of this machine's");
+    if milliseconds.abs() <= CLOCK_MAX_MS {
+        Finding::ok(about, said)
+    } else {
+        Finding::fail(about, said, "have both follow the same time servers")
+    }
+}
+
+fn of_file(file: &Path, seen: &Inspection) -> Vec<Finding> {
     let about = format!("store {}", file.display());
     let mut found = vec![whole(&about, file, &seen.faults)];
     found.extend(modes(&about, seen));
@@ -35,12 +107,7 @@ pub(super) fn findings(file: &Path, seen: &Inspection) -> Vec<Finding> {
 fn whole(about: &str, file: &Path, faults: &Result<Faults, OpenError>) -> Finding {
     let restore = "stop hallpassd, keep the file, and put a backup in its place: docs/store.md";
     match faults {
-        Err(error) => {
-            let (said, advice) = split(error);
-            let because =
-                std::error::Error::source(error).map(|source| format!(": {}", telemetry::chain(source)));
-            Finding::fail(about, said + &because.unwrap_or_default(), advice)
-        }
+        Err(error) => unusable(about, error),
         Ok(Faults::Found(faults)) if faults.is_empty() => {
             Finding::ok(about, "its schema is up to date, and no page is damaged")
         }
@@ -58,6 +125,12 @@ fn whole(about: &str, file: &Path, faults: &Result<Faults, OpenError>) -> Findin
             "start hallpassd, which puts it in order, and run this again",
         ),
     }
+}
+
+fn unusable(about: &str, error: &OpenError) -> Finding {
+    let (said, advice) = split(error);
+    let because = std::error::Error::source(error).map(|source| format!(": {}", telemetry::chain(source)));
+    Finding::fail(about, said + &because.unwrap_or_default(), advice)
 }
 
 /// An opening error says after its semicolon what to do.

@@ -99,8 +99,8 @@ fn good() -> Inspection {
     }
 }
 
-fn store() -> database::Inspection {
-    database::Inspection {
+fn store() -> file::Inspection {
+    file::Inspection {
         directory: PathBuf::from("/d"),
         directory_mode: Some(0o700),
         space: Ok(Space { bytes: u64::MAX, files: None }),
@@ -112,7 +112,7 @@ fn store() -> database::Inspection {
 fn report(
     early: EarlyRevocation,
     vault: Result<Inspection, VaultError>,
-    database: database::Inspection,
+    database: file::Inspection,
 ) -> Report {
     let target = target(early);
     let setup = Setup {
@@ -123,8 +123,8 @@ fn report(
         secret_id_file: Path::new("/s"),
         targets: &[(target.name.clone(), target)].into(),
         ledger_key: None,
-        database: Path::new("/d/db"),
     };
+    let database = Database::File("/d/db".into(), database);
     examine(&setup, &Facts { now: DateTime::UNIX_EPOCH, vault, secret_id_mode: Some(0o600), database })
 }
 
@@ -259,7 +259,7 @@ fn a_login_that_lives_on_is_told() {
 #[test]
 fn a_full_disk_is_wrong_and_one_that_fills_is_told() {
     let found = |space: io::Result<Space>| {
-        let database = database::Inspection { space, ..store() };
+        let database = file::Inspection { space, ..store() };
         bad(&report(EarlyRevocation::EndsSessions, Ok(good()), database))
     };
     let space = |bytes, files| Ok(Space { bytes, files });
@@ -273,7 +273,7 @@ fn a_full_disk_is_wrong_and_one_that_fills_is_told() {
 
 #[test]
 fn a_check_that_takes_too_long_names_the_command() {
-    let database = database::Inspection { faults: Ok(Faults::TooLong), ..store() };
+    let database = file::Inspection { faults: Ok(Faults::TooLong), ..store() };
     let found = bad(&report(EarlyRevocation::EndsSessions, Ok(good()), database));
     assert_eq!(only(&found).0, Status::Warn);
     assert_eq!(found[0].advice.as_deref(), Some("sqlite3 -readonly /d/db 'PRAGMA quick_check'"));
@@ -292,7 +292,6 @@ fn everything_is_asked_for_once() {
         secret_id_file: Path::new(""),
         targets: &[(one.name.clone(), one), (other.name.clone(), other)].into(),
         ledger_key: None,
-        database: Path::new(""),
     };
     let asked = setup.asked();
     assert_eq!((asked.paths.len(), asked.policies.len()), (1, 1));

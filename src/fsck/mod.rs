@@ -13,8 +13,6 @@ mod freezes;
 mod grants;
 mod requests;
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use crate::{
@@ -25,10 +23,7 @@ use crate::{
         tree::{Frontier, Hash},
     },
     signature::Lists,
-    store::{
-        Checkpoint, OpenError, StoreError,
-        sqlite::snapshot::{LogRow, Snapshot},
-    },
+    store::{Checkpoint, LogRow, OpenError, Snapshot, StoreError},
     verify::{Batch, Engine, Fault, Report, Trust},
 };
 
@@ -56,18 +51,18 @@ pub enum FsckError {
     Stale,
 }
 
-/// Looks at a database. Signatures of approvals are held against these lists, if there are any; those of checkpoints against
+/// Looks at a database, which is called `source` in the report. Signatures of approvals are held against these lists, if there are any; those of checkpoints against
 /// these keys of the log, of which one has to have signed each.
 ///
 /// # Errors
 ///
 /// If it can't be read. What is wrong with it is in the report.
 pub async fn check(
-    file: &Path,
+    snapshot: &mut dyn Snapshot,
+    source: &str,
     signers: Option<Lists>,
     log_keys: Vec<VerifierKey>,
 ) -> Result<Report, FsckError> {
-    let mut snapshot = Snapshot::open(file).await?;
     let trust = Trust { log_keys, ..Trust::default() };
     let mut engine = Engine::new(Trust { signers, ..Trust::default() }, None)?;
     for problem in snapshot.file_faults().await? {
@@ -77,8 +72,8 @@ pub async fn check(
             problem: format!("is damaged: {problem}"),
         });
     }
-    let freezes = log(&mut snapshot, &trust, &mut engine).await?;
-    tables(&mut snapshot, &mut engine).await?;
+    let freezes = log(snapshot, &trust, &mut engine).await?;
+    tables(snapshot, &mut engine).await?;
     match snapshot.freezes().await {
         Ok(rows) => freezes::compare(&rows, &freezes).into_iter().for_each(|fault| engine.add(fault)),
         Err(failure) => unreadable(&mut engine, failure)?,
@@ -86,7 +81,7 @@ pub async fn check(
     if snapshot.is_stale() {
         return Err(FsckError::Stale);
     }
-    let mut report = engine.finish(&file.display().to_string())?.report;
+    let mut report = engine.finish(source)?.report;
     // What is said of exports isn't to be said here.
     report.notes.clear();
     if trust.log_keys.is_empty() {
@@ -97,7 +92,7 @@ pub async fn check(
 
 /// The log, and what else rests on it. Answers with the events of freezes.
 async fn log(
-    snapshot: &mut Snapshot,
+    snapshot: &mut dyn Snapshot,
     trust: &Trust,
     engine: &mut Engine,
 ) -> Result<Vec<Recorded>, FsckError> {
@@ -146,7 +141,7 @@ fn of_freeze(row: &LogRow) -> Option<Recorded> {
 }
 
 async fn next_checkpoint(
-    snapshot: &mut Snapshot,
+    snapshot: &mut dyn Snapshot,
     engine: &mut Engine,
     size: u64,
 ) -> Result<Option<Checkpoint>, FsckError> {
@@ -177,7 +172,7 @@ fn checkpoint_fits(checkpoint: &Checkpoint, frontier: &Frontier, trust: &Trust, 
 }
 
 /// Requests, decisions and grants against their events, and the other way round.
-async fn tables(snapshot: &mut Snapshot, engine: &mut Engine) -> Result<(), FsckError> {
+async fn tables(snapshot: &mut dyn Snapshot, engine: &mut Engine) -> Result<(), FsckError> {
     let mut after = String::new();
     loop {
         let page = snapshot.requests(&after, PAGE).await?;
@@ -199,7 +194,7 @@ async fn tables(snapshot: &mut Snapshot, engine: &mut Engine) -> Result<(), Fsck
     Ok(())
 }
 
-async fn exception(snapshot: &mut Snapshot, engine: &mut Engine, id: RequestId) -> Result<(), FsckError> {
+async fn exception(snapshot: &mut dyn Snapshot, engine: &mut Engine, id: RequestId) -> Result<(), FsckError> {
     let events = match snapshot.timeline(id).await {
         Ok(events) => events,
         Err(failure) => return unreadable(engine, failure),

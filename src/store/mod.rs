@@ -7,8 +7,10 @@
 mod filter;
 mod grant_row;
 mod open;
+pub mod postgres;
 mod request_row;
 mod rows;
+mod snapshot;
 pub mod sqlite;
 mod waiting;
 
@@ -20,6 +22,7 @@ use chrono::{DateTime, Utc};
 pub use self::{
     filter::{GrantFilter, HeldGrant, Overdue, Part, RequestFilter, Slice},
     open::{Migrate, OpenError},
+    snapshot::{LogRow, Snapshot},
 };
 use crate::{
     access::{

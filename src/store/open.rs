@@ -81,8 +81,35 @@ pub enum OpenError {
         /// What was read.
         found: String,
     },
-    /// The file is another program's.
-    #[error("the file is a database, but not hallpass's; correct the path")]
+    /// The file with the server's password can't be read.
+    #[error("the password of the database can't be read from {}; it must be there, and this user's to read", .file.display())]
+    Password {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// PostgreSQL is of before the first version that is supported.
+    #[error("the server is PostgreSQL {found}; hallpass needs 14 or later")]
+    PostgresTooOld {
+        /// The server's version.
+        found: String,
+    },
+    /// A session with the server doesn't have a setting that was asked for.
+    #[error(
+        "the server keeps {name} = {found} where {expected} was asked for; connect to it directly, without a pooler that \
+         drops what a session is started with, and use a database whose encoding is UTF8"
+    )]
+    Session {
+        /// The setting.
+        name: &'static str,
+        /// What was asked for.
+        expected: &'static str,
+        /// What was read.
+        found: String,
+    },
+    /// The database is another program's.
+    #[error("there is a database, but not hallpass's; correct the path or the URL")]
     Foreign,
     /// A later version of hallpass wrote the schema.
     #[error(
@@ -107,8 +134,10 @@ pub enum OpenError {
     /// What is stored can't be read.
     #[error(transparent)]
     Unreadable(StoreError),
-    /// SQLite failed.
-    #[error("{operation}: the database failed; check the file, its disk and its permissions")]
+    /// The database failed.
+    #[error(
+        "{operation}: the database failed; check its file and disk, or its server and the way there, and the permissions"
+    )]
     Database {
         /// What was tried.
         operation: &'static str,

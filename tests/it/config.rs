@@ -17,7 +17,7 @@ use std::{
 
 use hallpass::{
     access::{actor::Persons, target::EarlyRevocation},
-    config::{self, Config, Tls},
+    config::{self, Config, Database, Tls},
     grpc::Limits,
     identity::{Algorithm, KeySource},
     telemetry::Format,
@@ -140,7 +140,8 @@ fn a_short_file_gets_the_defaults() {
     let config = Place::new().load(GOOD).unwrap();
     assert_eq!(config.server.listen, "127.0.0.1:7643".parse().unwrap());
     assert_eq!(config.server.tls, Tls::PlaintextOnLoopback);
-    assert_eq!(config.store.path, Path::new("/var/lib/hallpass/hallpass.db"));
+    let Database::File(path) = &config.store.database else { panic!("{:?}", config.store) };
+    assert_eq!(path, Path::new("/var/lib/hallpass/hallpass.db"));
     assert_eq!(config.vault.approle_mount, "approle");
     assert_eq!(config.vault.token_role, "hallpass-grant");
     assert_eq!(config.vault.timeout, Duration::from_secs(30));
@@ -247,7 +248,7 @@ hallpassd.toml:37: targets."Orders RW".early_revocation: is missing; write what 
 hallpassd.toml:37: targets."Orders RW".requesters: is missing; write the groups that may request it, or [] for nobody
 hallpassd.toml:37: targets."Orders RW".window_max: is missing; write the longest window, like "8h"
 hallpassd.toml:38: targets."Orders RW".credential_path: must neither begin nor end with '/'
-hallpassd.toml: store.path: is missing; write the database's file, like "/var/lib/hallpass/hallpass.db"
+hallpassd.toml: store.path: is missing; write the database's file, like "/var/lib/hallpass/hallpass.db", or the URL of one on a server as url
 32 problems"#;
     let printed = Place::new().printed(text);
     assert_eq!(printed, expected.trim_start(), "\n{printed}");
@@ -491,6 +492,47 @@ fn paths_and_names_in_vault_are_plain() {
     }
 }
 
+/// What isn't said in the file comes from nowhere else, and a password never goes over a network that others are in.
+#[test]
+fn a_database_on_a_server_is_named_safely() {
+    const PATH: &str = "path = \"/var/lib/hallpass/hallpass.db\"";
+    let url = |url: &str| with(PATH, &format!("url = \"{url}\""));
+    for good in [
+        "postgres://hallpass@127.0.0.1/hallpass",
+        "postgresql://hallpass@[::1]:5433/hallpass",
+        "postgres://hallpass@localhost/hallpass?sslmode=disable",
+        "postgres://hallpass@%2Frun%2Fpostgresql/hallpass",
+        "postgres://hallpass@db.example/hallpass?sslmode=verify-full&sslrootcert=/etc/hallpass/db-ca.pem",
+    ] {
+        let config = Place::new().load(&url(good)).unwrap();
+        assert!(matches!(config.store.database, Database::Server { .. }), "{good}");
+        assert_eq!(config.store.control, Path::new("/run/hallpass/control"));
+    }
+    for (bad, problem) in [
+        ("hallpass", "must be a URL"),
+        ("mysql://hallpass@127.0.0.1/hallpass", "must begin with postgres://"),
+        ("postgres://hallpass:secret@127.0.0.1/hallpass", "must not have the password"),
+        ("postgres://127.0.0.1/hallpass", "must say as whom"),
+        ("postgres:///hallpass", "must"),
+        ("postgres://hallpass@127.0.0.1", "must name one database"),
+        ("postgres://hallpass@127.0.0.1/", "must name one database"),
+        ("postgres://hallpass@127.0.0.1/a/b", "must name one database"),
+        ("postgres://hallpass@127.0.0.1/hallpass?options=x", "may have sslmode"),
+        ("postgres://hallpass@127.0.0.1/hallpass?password=secret", "may have sslmode"),
+        ("postgres://hallpass@127.0.0.1/hallpass?sslmode=perhaps", "has an sslmode"),
+        ("postgres://hallpass@db.example/hallpass", "verify-full"),
+        ("postgres://hallpass@10.0.0.7/hallpass?sslmode=require", "verify-full"),
+        ("postgres://hallpass@localhost.example/hallpass", "verify-full"),
+    ] {
+        refused(&url(bad), "store.url", problem);
+        let told = Place::new().load(&url(bad)).unwrap_err().to_string();
+        assert!(!told.contains("secret"), "{told}");
+    }
+    let both = with(PATH, &format!("{PATH}\nurl = \"postgres://hallpass@127.0.0.1/hallpass\""));
+    refused(&both, "store.path", "can't stand beside url");
+    refused(&with(PATH, &format!("{PATH}\npassword_file = \"/dev/null\"")), "store.password_file", "");
+}
+
 #[test]
 fn the_sweep_runs_at_least_once_an_hour() {
     let sweep = |text: &str| with("[schedule]", &format!("[schedule]\nsweep = {text}"));
@@ -546,10 +588,18 @@ fn the_sample_shows_every_key_and_no_other() {
     assert_eq!(shown, keys());
 }
 
-/// The sample with what it has behind a '#', except for files that only some have.
+/// The sample with what it has behind a '#', except for files and servers that only some have.
 pub fn with_commented_keys() -> String {
-    const FILES: [&str; 6] =
-        ["ca_file", "crl_file", "keys_file", "allowed_signers_file", "revoked_keys_file", "key_file"];
+    const FILES: [&str; 8] = [
+        "ca_file",
+        "crl_file",
+        "keys_file",
+        "allowed_signers_file",
+        "revoked_keys_file",
+        "key_file",
+        "url = \"postgres",
+        "password_file",
+    ];
     let line = |line: &str| match line.strip_prefix("# ") {
         Some(active) if active.starts_with("ca_file = \"credential:client-ca\"") => {
             "ca_file = \"credential:tls-cert\"".to_owned()

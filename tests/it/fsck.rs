@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use hallpass::{
-    fsck,
     ledger::note::{Kind, SigningKey},
     verify::Report,
 };
@@ -12,6 +11,7 @@ use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use crate::{
     audit::{key, sign},
     support::{
+        fsck,
         servers::Dir,
         sim::{Sim, alice, caller},
     },
@@ -51,7 +51,7 @@ pub async fn full() -> Sim {
 }
 
 pub async fn check(database: &Path) -> Report {
-    fsck::check(database, None, Vec::new()).await.unwrap()
+    fsck(database, None, Vec::new()).await
 }
 
 /// A copy of a database, with its guards off, and something done to it.
@@ -104,7 +104,7 @@ async fn each_checkpoint_is_signed_by_a_key_that_is_named() {
     let sim = full().await;
     let with = async |keys: &[&SigningKey]| {
         let keys = keys.iter().map(|key| key.verifier(Kind::Plain)).collect();
-        fsck::check(&sim.database(), None, keys).await.unwrap()
+        fsck(&sim.database(), None, keys).await
     };
     let (ours, others) = (key("hallpass"), SigningKey::from_seed("hallpass", &[9; 32]).unwrap());
     for keys in [&[&ours][..], &[&others, &ours]] {

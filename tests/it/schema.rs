@@ -211,7 +211,7 @@ fn an_editor_sees_what_is_plainly_wrong() {
         ("vault.secret_id_file", Some(json!("secret"))),
         ("server.listen", Some(json!("localhost:7643"))),
         ("roles.operators", Some(json!("platform"))),
-        ("store", None),
+        ("roles", None),
         ("stor", Some(json!({}))),
     ];
     for (path, value) in wrong {

@@ -5,15 +5,18 @@ mod adopting;
 mod durable;
 mod erasing;
 mod freezes;
+mod guards;
 mod lists;
 mod log;
 mod matching;
 mod memory;
+mod postgres;
 mod random;
 mod retention;
 mod sqlite;
 mod texts;
 mod values;
+mod words;
 
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 
@@ -41,16 +44,24 @@ use tokio::task::JoinSet;
 
 use self::{
     freezes::{a_freeze_is_changed_by_one_at_a_time, no_grant_is_opened_of_what_is_frozen},
+    guards::{
+        a_change_without_its_event_does_not_happen, a_dropped_commit_leaves_the_store_usable,
+        nobody_changes_what_is_recorded, nothing_is_approved_without_approvals,
+        texts_go_in_their_time_and_nothing_else_does,
+    },
     lists::{lists_show_the_scope, lists_show_what_matches, pages_stay_while_rows_are_added},
     log::{
         a_witness_later_word_counts, checkpoints_are_kept_in_order, many_at_once_make_one_tree,
         the_log_is_one_tree,
     },
+    matching::what_matches_is_what_the_filter_says,
+    random::whatever_the_rules_allow_reads_back,
     retention::{
         a_freeze_that_is_over_loses_its_texts, what_is_open_keeps_its_texts, what_is_over_loses_its_texts,
         what_moved_on_is_not_erased,
     },
     values::{World, beginning, person, target},
+    words::a_text_beside_a_person_is_found_where_it_is_found_alone,
 };
 
 /// A database of its own for one test.
@@ -59,6 +70,16 @@ pub trait Backend: Sized {
     fn store(&self) -> &Arc<dyn Store>;
     /// Stops and starts again, as the daemon would.
     fn restart(self) -> impl Future<Output = Self>;
+}
+
+/// A database that somebody may go to past the store.
+pub trait Sql: Backend {
+    /// Runs a statement, which is SQLite's.
+    fn run(&self, statement: &'static str) -> impl Future<Output = Result<u64, String>>;
+    /// Lets the database refuse the events of approvals.
+    fn refuse_approvals(&self) -> impl Future<Output = ()>;
+    /// Lets it take them again.
+    fn allow_approvals(&self) -> impl Future<Output = ()>;
 }
 
 macro_rules! conformance {
@@ -78,7 +99,7 @@ macro_rules! conformance {
 }
 
 conformance!(
-    { on_memory: super::memory::Memory, on_sqlite: super::sqlite::Sqlite },
+    { on_memory: super::memory::Memory, on_sqlite: super::sqlite::Sqlite, on_postgres: super::postgres::Postgres },
     [
         every_state_of_a_request_reads_back,
         every_state_of_a_grant_reads_back,
@@ -115,6 +136,38 @@ conformance!(
         a_restart_keeps_everything,
     ]
 );
+
+conformance!(
+    { sql_on_sqlite: super::sqlite::Sqlite, sql_on_postgres: super::postgres::Postgres },
+    [
+        nobody_changes_what_is_recorded,
+        nothing_is_approved_without_approvals,
+        a_change_without_its_event_does_not_happen,
+        a_dropped_commit_leaves_the_store_usable,
+        texts_go_in_their_time_and_nothing_else_does,
+        a_text_beside_a_person_is_found_where_it_is_found_alone,
+    ]
+);
+
+#[test]
+fn whatever_the_rules_allow_reads_back_on_sqlite() {
+    whatever_the_rules_allow_reads_back::<sqlite::Sqlite>();
+}
+
+#[test]
+fn whatever_the_rules_allow_reads_back_on_postgres() {
+    whatever_the_rules_allow_reads_back::<postgres::Postgres>();
+}
+
+#[test]
+fn what_matches_is_what_the_filter_says_on_sqlite() {
+    what_matches_is_what_the_filter_says::<sqlite::Sqlite>();
+}
+
+#[test]
+fn what_matches_is_what_the_filter_says_on_postgres() {
+    what_matches_is_what_the_filter_says::<postgres::Postgres>();
+}
 
 fn all<Id>() -> Slice<Id> {
     Slice { after: None, limit: 1000 }
@@ -174,21 +227,21 @@ async fn any_text_that_the_rules_take_reads_back(backend: impl Backend) {
     let (world, target) = (World::new(&**backend.store()), target("orders", 1));
     let long = "é".repeat(PROSE_MAX_BYTES / 2);
     for text in ["'; DROP TABLE requests; --", "\"\\{}[]%_?1 \u{1f511}\n\t日本", &long] {
-        let requester = Person { subject: format!("s{text}\0\u{7}"), name: text.to_owned() };
+        let requester = Person { subject: format!("s{text}\u{7}"), name: text.to_owned() };
         let reason = Prose::new(text).unwrap();
         let ticket =
             Ticket::new(&text.chars().filter(|c| !c.is_control()).take(60).collect::<String>()).unwrap();
         let ask = Ask { requester, reason: reason.clone().into(), ticket, ..world.ask(&target, "dev") };
         let request = world.submit_ask(&target, ask).await;
         let mut decision = world.decision(&request, text);
-        decision.approver.name = format!("{text}\0\u{7}");
+        decision.approver.name = format!("{text}\u{7}");
         decision.statement = reason.into();
         // The approver's name must not be taken for the requester's.
         let change = request.approve(decision, Some(&target)).unwrap().unwrap();
         let request = world.store_request(change).await;
         let (_, grant) = world.claim(request, &target).await;
         let grant = world.begun(grant, Cause::Frozen).await;
-        world.retried(grant, Step::Confirmation, text).await;
+        world.retried(grant, Step::Confirmation, &format!("{text}\0")).await;
     }
 }
 

@@ -25,7 +25,7 @@ const FIRST_OF: &str =
 const COSIGN: &str = "\
     INSERT INTO cosignatures (size, witness, line, cosigned_at) VALUES ($1, $2, $3, $4) \
     ON CONFLICT (size, witness) DO UPDATE SET line = excluded.line, cosigned_at = excluded.cosigned_at \
-     WHERE excluded.cosigned_at >= cosigned_at";
+     WHERE excluded.cosigned_at >= cosignatures.cosigned_at";
 
 const COSIGNATURES: &str =
     "SELECT size, witness, line, cosigned_at FROM cosignatures WHERE size = $1 ORDER BY witness";

@@ -155,16 +155,17 @@ fn select_of_freeze(freeze: &Freeze) -> QueryBuilder<Db> {
         " = "
     );
     let (extent, at) = (freeze.extent.to_string(), as_in_leaves(freeze.frozen_at));
-    let mut query = QueryBuilder::new("WITH freeze AS (SELECT min(e.sequence) AS begun FROM audit_events e");
+    let mut query =
+        QueryBuilder::new("WITH beginning AS (SELECT min(e.sequence) AS begun FROM audit_events e");
     query.push(of_extent).push_bind(extent.clone());
     query.push(concat!(" AND e.kind = 'TargetsFrozen' AND e.texts IS NOT NULL AND ", in_leaf!("at"), " = "));
     query.push_bind(at).push(") ").push(SELECT).push(of_extent).push_bind(extent.clone());
     query.push(
-        " AND e.sequence BETWEEN (SELECT begun FROM freeze) AND (SELECT min(e.sequence) FROM audit_events e",
+        " AND e.sequence BETWEEN (SELECT begun FROM beginning) AND (SELECT min(e.sequence) FROM audit_events e",
     );
     query.push(of_extent).push_bind(extent);
     query.push(
-        " AND e.kind = 'TargetsThawed' AND e.sequence > (SELECT begun FROM freeze)) ORDER BY e.sequence",
+        " AND e.kind = 'TargetsThawed' AND e.sequence > (SELECT begun FROM beginning)) ORDER BY e.sequence",
     );
     query
 }
@@ -208,6 +209,20 @@ pub(in crate::store) async fn after(
     }
     query.push(" ORDER BY e.sequence LIMIT ").push_bind(i64::from(limit));
     all(readers, query, "read events").await
+}
+
+/// The place of the last event of a kind, with its detail.
+pub(in crate::store) async fn last_of(
+    connection: &mut DbConnection,
+    kind: &str,
+) -> Result<Option<(i64, serde_json::Value)>, sqlx::Error> {
+    let select = concat!(
+        "SELECT e.sequence, ",
+        in_leaf!("detail"),
+        " FROM audit_events e WHERE e.kind = $1 ORDER BY e.sequence DESC LIMIT 1"
+    );
+    let row: Option<(i64, String)> = sqlx::query_as(select).bind(kind).fetch_optional(connection).await?;
+    Ok(row.map(|(sequence, detail)| (sequence, serde_json::from_str(&detail).unwrap_or_default())))
 }
 
 /// The place of the last event; 0 if there is none.

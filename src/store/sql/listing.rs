@@ -10,6 +10,7 @@ use sqlx::{FromRow as _, QueryBuilder, Row as _};
 use super::{
     Db, DbRow,
     condition::push_conditions,
+    dialect,
     read::push_request_columns,
     readers::Readers,
     request_row::RequestRow,
@@ -92,6 +93,7 @@ pub(in crate::store) fn statement(
     query.push(concat!(join_in_order!(), " requests AS r ON r."));
     query.push(key).push(" = s.key WHERE TRUE");
     push_conditions(&mut query, scope, &stream.rest(filter));
+    dialect::push_stream_order(&mut query, direction);
     query.push(" LIMIT ").push_bind(i64::from(slice.limit));
     // In a CASE, so that the stream isn't read on for a page that is full.
     query.push(") SELECT CASE WHEN (SELECT count(*) FROM page) < ").push_bind(i64::from(slice.limit));

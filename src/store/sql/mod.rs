@@ -16,6 +16,7 @@ pub(in crate::store) mod pen;
 pub(in crate::store) mod read;
 pub(in crate::store) mod readers;
 pub(in crate::store) mod settings;
+pub(in crate::store) mod snapshot;
 pub(in crate::store) mod store;
 pub(in crate::store) mod stream;
 pub(in crate::store) mod totals;

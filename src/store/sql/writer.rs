@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ANSWER_MAX, CLOSE_MAX,
-    dialect::Origin,
+    dialect::{Origin, TURN_MAX},
     pen::Pen,
     transaction,
     waiting::{
@@ -118,5 +118,11 @@ async fn turn(lanes: Arc<Lanes>, pen: Option<Pen>, origin: Arc<Origin>) -> Optio
             }
         },
     };
-    transaction::run(&mut pen, &lanes).await.then_some(pen)
+    let run = transaction::run(&mut pen, &lanes);
+    let is_usable = match TURN_MAX {
+        // The commits that were taken up are dropped with it, which tells their callers.
+        Some(max) => timeout(max, run).await.unwrap_or(false),
+        None => run.await,
+    };
+    is_usable.then_some(pen)
 }

@@ -17,6 +17,7 @@ use sqlx::{
 pub(in crate::store) use super::{
     SqliteStore as This,
     connect::readers,
+    snapshot::{Moment, file_faults},
     texts::{TextStream, push_text},
 };
 use super::{
@@ -50,6 +51,9 @@ pub(in crate::store) const DECISIONS: &str = "\
                 'signed_with', d.signed_with, 'user_present', d.user_present, \
                 'texts_erased_at', d.texts_erased_at) ORDER BY d.position) \
        FROM decisions d WHERE d.request_id = r.id)";
+
+/// However long a transaction takes, another one can do nothing as long as it has the lock.
+pub(in crate::store) const TURN_MAX: Option<Duration> = None;
 
 /// How long the file is waited for to be moved into the database: not at all, because commits would wait as well. Who reads
 /// now is done in a moment.
@@ -90,12 +94,22 @@ macro_rules! in_leaf {
     };
 }
 
+/// The texts in a column that is a list of them as JSON, as a table whose column is `value`.
+macro_rules! each_text {
+    ($column:literal) => {
+        concat!("json_each(", $column, ")")
+    };
+}
+
 /// The numbers in a parameter that is a list of them as JSON.
 macro_rules! each_number {
     ($parameter:literal) => {
         concat!("SELECT value FROM json_each(", $parameter, ")")
     };
 }
+
+/// The order of a join with the stream `s`, where the join doesn't see to it.
+pub(in crate::store) const fn push_stream_order(_: &mut QueryBuilder<Sqlite>, _: &str) {}
 
 /// A query for these texts: one parameter, so that SQLite's limit on parameters can't be met.
 pub(in crate::store) fn push_each(query: &mut QueryBuilder<Sqlite>, texts: Vec<String>) {

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use serde_json::Value;
 use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 
-use super::files;
+use super::{files, sql::events};
 use crate::store::OpenError;
 
 /// The id of the process that has the database, if one does.
@@ -26,8 +26,5 @@ pub async fn last_fact(file: &Path, kind: &str) -> Result<Option<(i64, Value)>, 
     let failed = OpenError::database("read the audit log");
     let options = SqliteConnectOptions::new().filename(file).read_only(true);
     let mut connection = options.connect().await.map_err(&failed)?;
-    let select = "SELECT sequence, leaf ->> '$.detail' FROM audit_events WHERE kind = ? ORDER BY sequence DESC LIMIT 1";
-    let row: Option<(i64, String)> =
-        sqlx::query_as(select).bind(kind).fetch_optional(&mut connection).await.map_err(&failed)?;
-    Ok(row.map(|(sequence, detail)| (sequence, serde_json::from_str(&detail).unwrap_or_default())))
+    events::last_of(&mut connection, kind).await.map_err(failed)
 }

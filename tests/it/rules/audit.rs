@@ -274,7 +274,7 @@ fn every_event() -> Vec<Event> {
     for (grant, confirmation) in failed {
         let why = Prose::new("why").unwrap();
         let begun = grant.begin(Cause::Frozen, Actor::Person(developer()), Some(&why), now).unwrap();
-        let retried = begun.after().clone().retry(Step::Token, "Vault is sealed".to_owned(), now).unwrap();
+        let retried = begun.after().clone().retry(Step::Token, "Vault is sealed", now).unwrap();
         let overdue = retried.after().clone().alarm(TimeDelta::zero(), now).unwrap();
         let over = overdue.after().clone().confirm(confirmation, Some(keyed("lease")), now).unwrap();
         events.extend([event(&begun), event(&retried), event(&overdue), event(&over)]);

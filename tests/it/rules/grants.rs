@@ -181,7 +181,7 @@ fn act(grant: Grant, action: &Action, now: DateTime<Utc>) -> Done {
             let reason = written.then(|| Prose::new(WRITTEN).unwrap());
             Ok(grant.begin(cause, actor, reason.as_ref(), now))
         }
-        Action::Retry { step, error } => Ok(grant.retry(step, error.to_owned(), now)),
+        Action::Retry { step, error } => Ok(grant.retry(step, error, now)),
         Action::Confirm { confirmation, names_lease } => {
             grant.confirm(confirmation, names_lease.then(|| keyed("lease")), now).map(Some)
         }
@@ -392,7 +392,7 @@ fn an_ending_that_takes_too_long_is_told_of_at_growing_intervals() {
     let begun_at = at(3000);
     let begun = active(at(2000)).begin(Cause::Released, Actor::Person(developer()), None, begun_at);
     let mut ending = begun.unwrap().into_after();
-    ending = ending.retry(Step::Lease, "database down".to_owned(), begun_at).unwrap().into_after();
+    ending = ending.retry(Step::Lease, "database down", begun_at).unwrap().into_after();
     let day = 24 * 60;
     let due = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 2048 + day, 2048 + 2 * day];
     for (number, minutes) in due.into_iter().enumerate() {

@@ -31,7 +31,6 @@ use proptest::{
 
 use super::{
     Backend,
-    sqlite::Sqlite,
     values::{World, beginning, person, target},
 };
 use crate::support::memory::Rows;
@@ -314,13 +313,12 @@ async fn listed(store: &dyn Store, scope: &Scope, filter: &RequestFilter, limit:
     }
 }
 
-#[test]
-fn what_matches_is_what_the_filter_says() {
+pub fn what_matches_is_what_the_filter_says<Of: Backend>() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[8; 32]);
     let mut runner =
         TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::with_cases(400) }, rng);
-    let backend = runtime.block_on(Sqlite::start());
+    let backend = runtime.block_on(Of::start());
     let store = &**backend.store();
     let world = World::new(store);
     for _ in 0..250 {

@@ -26,7 +26,6 @@ use proptest::{
 
 use super::{
     Backend,
-    sqlite::Sqlite,
     values::{World, digest, person, target},
 };
 
@@ -82,15 +81,15 @@ struct Model {
     events: i64,
 }
 
-#[test]
-fn whatever_the_rules_allow_reads_back() {
+/// On the database that `Of` starts anew for each story.
+pub fn whatever_the_rules_allow_reads_back<Of: Backend>() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
     let seed = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     TestRunner::new_with_rng(config, seed)
         .run(&moves(), |moves| {
             runtime.block_on(async {
-                let backend = Sqlite::start().await;
+                let backend = Of::start().await;
                 let world = World::new(&**backend.store());
                 let mut model = Model::default();
                 for (one, index) in moves {
@@ -163,7 +162,7 @@ impl Model {
                 let reason = Prose::new("why").unwrap();
                 grant.begin(CAUSES[cause], Actor::Daemon, (cause > 1).then_some(&reason), now)
             }
-            Move::Retry { step, error } => grant.retry(STEPS[step], format!("error {error}"), now),
+            Move::Retry { step, error } => grant.retry(STEPS[step], &format!("error {error}"), now),
             Move::Confirm { confirmation } => {
                 grant.confirm(CONFIRMATIONS[confirmation], Some(digest("l")), now).ok()
             }

@@ -18,8 +18,8 @@ use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use super::{
-    Backend,
-    values::{World, beginning, person, target},
+    Backend, Sql,
+    values::{World, beginning, target},
 };
 
 /// A database file in a directory of its own.
@@ -44,6 +44,22 @@ impl Backend for Sqlite {
         drop(store);
         let store = open(&directory.path().join("hallpass.db"), Migrate::No).await.unwrap();
         Self { directory, store: Arc::new(store) }
+    }
+}
+
+impl Sql for Sqlite {
+    async fn run(&self, statement: &'static str) -> Result<u64, String> {
+        run(&mut self.raw().await, statement).await
+    }
+
+    async fn refuse_approvals(&self) {
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON audit_events WHEN NEW.kind = 'RequestApproved' \
+                      BEGIN SELECT RAISE(ABORT, 'refused'); END";
+        self.run(refuse).await.unwrap();
+    }
+
+    async fn allow_approvals(&self) {
+        self.run("DROP TRIGGER refuse").await.unwrap();
     }
 }
 
@@ -165,148 +181,6 @@ async fn migrating_says_what_it_did() {
     assert!(matches!(refused, OpenError::Newer { version: 0 }), "{refused}");
 }
 
-/// What nobody does to the log, and what keeps him from it.
-const LOG_CHANGES: &[(&str, &str)] = &[
-    ("UPDATE audit_events SET leaf = '{}'", "audit_events_never_change"),
-    ("UPDATE audit_events SET hashes = zeroblob(32)", "audit_events_never_change"),
-    ("UPDATE audit_events SET texts = '{}'", "audit_events_texts_only_go"),
-    ("UPDATE OR REPLACE audit_events SET sequence = 2 WHERE sequence = 1", "audit_events_never_change"),
-    ("DELETE FROM audit_events", "audit_events_never_go"),
-    ("DELETE FROM audit_events WHERE sequence = (SELECT max(sequence) FROM audit_events)", "never_go"),
-    (
-        "INSERT OR REPLACE INTO audit_events (sequence, leaf, hashes) VALUES (1, '{\"sequence\":1}', zeroblob(32))",
-        "audit_events_append",
-    ),
-    (
-        "INSERT INTO audit_events (sequence, leaf, hashes) VALUES (1000, '{\"sequence\":1000}', zeroblob(32))",
-        "audit_events_append",
-    ),
-    ("INSERT INTO audit_events (leaf, hashes) VALUES ('{}', zeroblob(32))", "audit_events_append"),
-    (
-        "INSERT INTO audit_events (sequence, leaf, hashes) \
-         SELECT max(sequence) + 1, 'no JSON', zeroblob(32) FROM audit_events",
-        "malformed JSON",
-    ),
-    (
-        "INSERT INTO audit_events (sequence, leaf, hashes) \
-         SELECT max(sequence) + 1, '{\"sequence\":1}', zeroblob(32) FROM audit_events",
-        "audit_events_leaf_numbered",
-    ),
-    (
-        "INSERT INTO audit_events (sequence, leaf, hashes) \
-         SELECT max(sequence) + 1, json_object('sequence', max(sequence) + 1), zeroblob(31) FROM audit_events",
-        "audit_events_hashes_whole",
-    ),
-    (
-        "INSERT INTO checkpoints (size, root, note, signed_at) VALUES (1000, zeroblob(32), 'n', 0)",
-        "checkpoints_append",
-    ),
-    ("UPDATE checkpoints SET note = 'x'", "checkpoints_never_change"),
-    ("DELETE FROM checkpoints", "checkpoints_never_go"),
-    ("UPDATE cosignatures SET cosigned_at = 0", "cosignatures_only_later"),
-    ("DELETE FROM cosignatures", "cosignatures_never_go"),
-];
-
-/// I8: not even past the daemon.
-#[tokio::test]
-async fn nobody_changes_what_is_recorded() {
-    let backend = Sqlite::start().await;
-    let world = World::new(&**backend.store());
-    let target = target("orders", 1);
-    world.active(&target, "dev").await;
-    let pending = world.submit(&target, "dev").await;
-    world.store_request(world.denial(&pending, &target, "lead")).await;
-    world.submit(&target, "dev").await;
-    world.opened(&target, "dev").await;
-    world.cosigned(2).await;
-    let mut raw = backend.raw().await;
-    let cases = [
-        ("UPDATE decisions SET approver_name = 'x'", "decisions_never_change"),
-        ("UPDATE decisions SET signature = NULL", "decisions_never_change"),
-        ("DELETE FROM decisions", "decisions_never_go"),
-        ("INSERT OR REPLACE INTO decisions SELECT * FROM decisions", "decisions_append"),
-        ("DELETE FROM requests", "requests_never_go"),
-        (
-            "UPDATE requests SET ticket = 'other', revision = 2 WHERE state = 'PENDING'",
-            "requests_ask_never_changes",
-        ),
-        ("UPDATE requests SET state = 'PENDING', revision = revision + 1", "requests_move"),
-        ("UPDATE requests SET revision = revision + 2", "requests_move"),
-        ("DELETE FROM grants", "grants_never_go"),
-        (
-            "UPDATE grants SET closes_at = closes_at + 1, revision = 2 WHERE state = 'ISSUING'",
-            "grants_terms_never_change",
-        ),
-        ("UPDATE grants SET state = 'REVOKED', revision = revision + 1", "grants_move"),
-        ("UPDATE settings SET value = zeroblob(32)", "settings_never_change"),
-        ("DELETE FROM settings", "settings_never_go"),
-    ];
-    for (statement, refused_by) in LOG_CHANGES.iter().chain(&cases).copied() {
-        let refused = run(&mut raw, statement).await.expect_err(statement);
-        assert!(refused.contains(refused_by), "{statement}: {refused}");
-    }
-}
-
-#[tokio::test]
-async fn nothing_is_approved_without_approvals() {
-    let backend = Sqlite::start().await;
-    let world = World::new(&**backend.store());
-    let two = target("payments", 2);
-    let request = world.submit(&two, "dev").await;
-    world.approve(&request, &two, "lead").await;
-    let mut raw = backend.raw().await;
-    let cases = [
-        (
-            "UPDATE requests SET state = 'APPROVED', approved_at = 1, revision = revision + 1",
-            "requests_approved_by_enough",
-        ),
-        (
-            "UPDATE requests SET state = 'DENIED', lapses_at = NULL, revision = revision + 1",
-            "requests_denied_in_writing",
-        ),
-        (
-            "UPDATE requests SET state = 'CLAIMED', lapses_at = NULL, claimed_at = 1, revision = revision + 1",
-            "requests_move",
-        ),
-        (
-            "INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement, digest, \
-                                    decided_at) \
-             SELECT request_id, 2, verdict, approver_subject, approver_name, statement, digest, decided_at FROM decisions",
-            "UNIQUE",
-        ),
-        (
-            "INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement, digest, \
-                                    decided_at) \
-             SELECT request_id, 3, verdict, 'x', 'x', statement, digest, decided_at FROM decisions",
-            "decisions_append",
-        ),
-    ];
-    for (statement, refused_by) in cases {
-        let refused = run(&mut raw, statement).await.expect_err(statement);
-        assert!(refused.contains(refused_by), "{statement}: {refused}");
-    }
-}
-
-/// The event is refused at the very end of the transaction, when the change is made already (I4).
-#[tokio::test]
-async fn a_change_without_its_event_does_not_happen() {
-    let backend = Sqlite::start().await;
-    let world = World::new(&**backend.store());
-    let target = target("orders", 1);
-    let request = world.submit(&target, "dev").await;
-    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON audit_events WHEN NEW.kind = 'RequestApproved' \
-                  BEGIN SELECT RAISE(ABORT, 'refused'); END";
-    let mut raw = backend.raw().await;
-    run(&mut raw, refuse).await.unwrap();
-    let approval = world.approval(&request, &target, "lead");
-    let refused = world.store.commit(&[Write::Request(&approval)]).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
-    world.is_stored(&request).await;
-    assert_eq!(world.store.last_sequence().await.unwrap(), 1);
-    run(&mut raw, "DROP TRIGGER refuse").await.unwrap();
-    world.store_request(approval).await;
-}
-
 #[tokio::test]
 async fn errors_show_no_handles() {
     let backend = Sqlite::start().await;
@@ -328,49 +202,6 @@ async fn errors_show_no_handles() {
     let refused = world.store.grant(grant.id).await.unwrap_err();
     assert!(matches!(refused, StoreError::Corrupt { .. }), "{refused}");
     assert!(!whole(&refused).contains("secret-"), "{}", whole(&refused));
-}
-
-/// Callers hang up whenever they like. Whatever a commit had done by then, it is all there or not at all, and the next
-/// one works.
-#[tokio::test]
-async fn a_dropped_commit_leaves_the_store_usable() {
-    let backend = Sqlite::start().await;
-    let world = World::new(&**backend.store());
-    let target = target("orders", 1);
-    let (mut dropped, mut stored) = (0, 0);
-    for polls in 0..60 {
-        let request = world.submit(&target, "dev").await;
-        let before = world.store.last_sequence().await.unwrap();
-        let now = world.tick();
-        let withdrawn = request.clone().withdraw(person("dev"), now).unwrap();
-        let writes = [Write::Request(&withdrawn)];
-        let mut commit = Box::pin(world.store.commit(&writes));
-        for _ in 0..polls {
-            let finished = std::future::poll_fn(|context| {
-                std::task::Poll::Ready(commit.as_mut().poll(context).is_ready())
-            });
-            if finished.await {
-                break;
-            }
-            // Gives the connection's thread the time to get somewhere.
-            std::thread::yield_now();
-            tokio::task::yield_now().await;
-        }
-        drop(commit);
-        // Comes after whatever the dropped commit's connection still has to do.
-        let next = world.submit(&target, "dev").await;
-        let events = world.store.last_sequence().await.unwrap() - before - 1;
-        if events == 1 {
-            stored += 1;
-            world.is_stored(withdrawn.after()).await;
-        } else {
-            dropped += 1;
-            assert_eq!(events, 0);
-            world.is_stored(&request).await;
-        }
-        world.is_stored(&next).await;
-    }
-    assert!(dropped > 0, "{stored} stored, {dropped} dropped");
 }
 
 /// Defect 20: a log whose file is deleted goes unnoticed, and everything after that is lost.

@@ -206,7 +206,7 @@ impl<'s> World<'s> {
     }
 
     pub async fn retried(&self, grant: Grant, step: Step, error: &str) -> Grant {
-        self.store_grant(grant.retry(step, error.to_owned(), self.tick()).unwrap()).await
+        self.store_grant(grant.retry(step, error, self.tick()).unwrap()).await
     }
 
     pub async fn confirmed(&self, grant: Grant, confirmation: Confirmation) -> Grant {

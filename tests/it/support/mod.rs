@@ -10,7 +10,18 @@ pub mod sim;
 pub mod ssh;
 pub mod world;
 
+use std::path::Path;
+
+use hallpass::{
+    fsck, ledger::note::VerifierKey, signature::Lists, store::sqlite::snapshot::Moment, verify::Report,
+};
 use serde_json::Value;
+
+/// What `hallpassd fsck` says of a database file.
+pub async fn fsck(database: &Path, signers: Option<Lists>, log_keys: Vec<VerifierKey>) -> Report {
+    let mut snapshot = Moment::open(database).await.unwrap();
+    fsck::check(&mut snapshot, &database.display().to_string(), signers, log_keys).await.unwrap()
+}
 
 /// A protobuf message as canonical JSON.
 pub fn json_of<M: prost::Message + prost::Name>(message: &M) -> Value {

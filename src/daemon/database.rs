@@ -1,0 +1,111 @@
+//! The database that a configuration names, whichever it is.
+
+use std::{path::Path, sync::Arc};
+
+use serde_json::Value;
+
+use crate::{
+    clock::Clock,
+    config::Database,
+    doctor,
+    fsck::{self, FsckError},
+    ledger::note::VerifierKey,
+    store::{
+        Migrate, OpenError, Snapshot, Store,
+        postgres::{self, PostgresStore, Server},
+        sqlite::{self, SqliteStore, holder},
+    },
+    verify::Report,
+};
+
+/// A store that is open.
+#[derive(Clone, Debug)]
+pub(super) enum Opened {
+    Sqlite(Arc<SqliteStore>),
+    Postgres(Arc<PostgresStore>),
+}
+
+impl Opened {
+    pub(super) async fn open(
+        database: &Database,
+        migrate: Migrate,
+        clock: &dyn Clock,
+    ) -> Result<Self, OpenError> {
+        Ok(match database {
+            Database::File(file) => Self::Sqlite(Arc::new(SqliteStore::open(file, migrate, clock).await?)),
+            Database::Server { .. } => {
+                let store = PostgresStore::open(&server(database)?, migrate, clock).await?;
+                Self::Postgres(Arc::new(store))
+            }
+        })
+    }
+
+    pub(super) fn store(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Sqlite(store) => store.clone(),
+            Self::Postgres(store) => store.clone(),
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite(store) => store.close().await,
+            Self::Postgres(store) => store.close().await,
+        }
+    }
+}
+
+/// Where a database that is on a server is.
+fn server(database: &Database) -> Result<Server, OpenError> {
+    match database {
+        Database::Server { address, password_file } => Server::new(address.clone(), password_file.as_deref()),
+        Database::File(file) => Err(OpenError::Missing { file: file.clone() }),
+    }
+}
+
+/// Brings a database to this version's schema, and answers with the versions that were applied.
+pub(super) async fn migrate(database: &Database, clock: &dyn Clock) -> Result<Vec<i64>, OpenError> {
+    match database {
+        Database::File(file) => SqliteStore::migrate(file, clock).await,
+        Database::Server { .. } => PostgresStore::migrate(&server(database)?, clock).await,
+    }
+}
+
+/// The place of the last event of a kind, with its detail; none if there is no such event. A daemon may have the database.
+pub(super) async fn last_fact(database: &Database, kind: &str) -> Result<Option<(i64, Value)>, OpenError> {
+    match database {
+        Database::File(file) => holder::last_fact(file, kind).await,
+        Database::Server { .. } => postgres::last_fact(&server(database)?, kind).await,
+    }
+}
+
+/// Verifies all of it.
+pub(super) async fn fsck(database: &Database, log_keys: Vec<VerifierKey>) -> Result<Report, FsckError> {
+    let mut snapshot: Box<dyn Snapshot> = match database {
+        Database::File(file) => return fsck_file(file, log_keys).await,
+        Database::Server { .. } => Box::new(postgres::snapshot::Moment::open(&server(database)?).await?),
+    };
+    fsck::check(&mut *snapshot, &database.to_string(), None, log_keys).await
+}
+
+/// Verifies a database file.
+pub(super) async fn fsck_file(file: &Path, log_keys: Vec<VerifierKey>) -> Result<Report, FsckError> {
+    let mut snapshot = sqlite::snapshot::Moment::open(file).await?;
+    fsck::check(&mut snapshot, &file.display().to_string(), None, log_keys).await
+}
+
+/// Looks at it for `hallpassd doctor`.
+pub(super) async fn inspect(database: &Database, clock: &dyn Clock) -> doctor::Database {
+    match database {
+        Database::File(file) => {
+            doctor::Database::File(file.clone(), sqlite::inspect::inspect(file, clock).await)
+        }
+        Database::Server { address, .. } => {
+            let seen = match server(database) {
+                Ok(server) => postgres::inspect::inspect(&server, clock).await,
+                Err(error) => Err(error),
+            };
+            doctor::Database::Server(address.to_string(), Box::new(seen))
+        }
+    }
+}

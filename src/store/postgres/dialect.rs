@@ -1,0 +1,157 @@
+//! PostgreSQL's part of what [`sql`](super::sql) needs.
+
+use std::{error::Error, time::Duration};
+
+use sqlx::{Connection as _, Postgres, QueryBuilder, Transaction, migrate::Migrator, postgres::PgConnection};
+
+pub(in crate::store) use super::{
+    PostgresStore as This, Server as Place,
+    connect::readers,
+    snapshot::{Moment, file_faults},
+    texts::{TextStream, push_text},
+};
+use super::{
+    Server,
+    sql::{events, pen::Pen},
+};
+use crate::{
+    ledger::tree::Frontier,
+    store::{OpenError, StoreError, rows::failed, waiting::job::Failure},
+};
+
+pub(in crate::store) type Db = Postgres;
+
+pub(in crate::store) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// How many tables there are, and whether one of them tells of migrations.
+pub(in crate::store) const TABLES: &str = "SELECT count(*), coalesce(bool_or(tablename = '_sqlx_migrations'), false) FROM pg_tables \
+      WHERE schemaname = current_schema()";
+
+/// A request's decisions in one column.
+pub(in crate::store) const DECISIONS: &str = "\
+    (SELECT coalesce(json_agg(json_build_object('verdict', d.verdict, 'approver_subject', d.approver_subject, \
+                'approver_name', d.approver_name, 'statement', d.statement, 'digest', d.digest, \
+                'decided_at', d.decided_at, 'groups', d.groups::json, \
+                'duration_seconds', d.duration_seconds, 'not_before', d.not_before, \
+                'not_after', d.not_after, 'signed_text', d.signed_text, 'signature', d.signature, \
+                'signed_with', d.signed_with, 'user_present', d.user_present, \
+                'texts_erased_at', d.texts_erased_at) ORDER BY d.position), '[]')::text \
+       FROM decisions d WHERE d.request_id = r.id)";
+
+/// How long a transaction may take, the wait for the lock included. A server that is gone without a word answers nothing.
+pub(in crate::store) const TURN_MAX: Option<Duration> = Some(Duration::from_secs(5));
+
+/// Whoever writes has this lock until the transaction's end: the bytes of `hallpass`.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(7521983763905770867)";
+
+/// The planner knows best.
+macro_rules! indexed_by {
+    ($index:literal) => {
+        ""
+    };
+}
+
+/// A join, whose order has to be said.
+macro_rules! join_in_order {
+    () => {
+        " JOIN"
+    };
+}
+
+/// A column that rows are looked at for.
+macro_rules! looked_at {
+    ($column:literal) => {
+        $column
+    };
+}
+
+/// The greatest of its arguments.
+macro_rules! greatest {
+    () => {
+        "greatest"
+    };
+}
+
+/// What the leaf of an event `e` says at a path.
+macro_rules! in_leaf {
+    ($first:literal $(, $more:literal)*) => {
+        concat!("(e.leaf::json #>> '{", $first, $(",", $more,)* "}')")
+    };
+}
+
+/// The texts in a column that is a list of them as JSON, as a table whose column is `value`.
+macro_rules! each_text {
+    ($column:literal) => {
+        concat!("json_array_elements_text(", $column, "::json)")
+    };
+}
+
+/// The numbers in a parameter that is a list of them as JSON.
+macro_rules! each_number {
+    ($parameter:literal) => {
+        concat!("SELECT value::bigint FROM json_array_elements_text(", $parameter, "::json)")
+    };
+}
+
+/// The order of a join with the stream `s`, which is that of the stream.
+pub(in crate::store) fn push_stream_order(query: &mut QueryBuilder<Postgres>, direction: &str) {
+    query.push(" ORDER BY s.key ").push(direction);
+}
+
+/// A query for these texts.
+pub(in crate::store) fn push_each(query: &mut QueryBuilder<Postgres>, texts: Vec<String>) {
+    query.push("SELECT unnest(").push_bind(texts).push(")");
+}
+
+/// Where the writer's connections come from.
+#[derive(Debug)]
+pub(in crate::store) struct Origin {
+    server: Server,
+}
+
+impl Origin {
+    pub(in crate::store) const fn new(server: Server) -> Self {
+        Self { server }
+    }
+
+    /// Nothing to look at before each turn: a connection that is lost says so.
+    #[expect(clippy::unused_async, reason = "of a file it takes a look at the disk")]
+    pub(in crate::store) async fn check(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Opens another connection.
+    pub(in crate::store) async fn pen(&self) -> Result<Pen, OpenError> {
+        Pen::of(self.server.connect().await?).await
+    }
+}
+
+/// Takes the lock at once, so that what is read in the transaction stays true until the end; and reads the tree's edge if
+/// somebody else has written.
+pub(in crate::store) async fn begin<'c>(
+    connection: &'c mut PgConnection,
+    frontier: &mut Frontier,
+) -> Result<Transaction<'c, Postgres>, Failure> {
+    let failure = |error: Box<dyn Error + Send + Sync>| Failure::from(error);
+    let mut transaction = connection.begin_with(BEGIN).await.map_err(|error| failure(error.into()))?;
+    let size: i64 = sqlx::query_scalar("SELECT coalesce(max(sequence), 0) FROM audit_events")
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(|error| failure(error.into()))?;
+    if size.unsigned_abs() != frontier.size() {
+        *frontier = events::frontier(&mut transaction).await.map_err(|error| failure(error.into()))?;
+    }
+    Ok(transaction)
+}
+
+/// Takes what erased texts left behind out of the tables' files. What the server's own log and its backups have, it keeps as
+/// long as it is told to.
+pub(in crate::store) async fn scrub(store: &This) -> Result<bool, StoreError> {
+    let operation = "vacuum the tables";
+    let unavailable = |error| StoreError::Unavailable { operation, source: Box::new(error) };
+    let mut connection = store.server.connect().await.map_err(unavailable)?;
+    let vacuum = "VACUUM requests, decisions, freezes, audit_events";
+    sqlx::raw_sql(vacuum).execute(&mut connection).await.map_err(failed(operation))?;
+    connection.close().await.map_err(failed(operation))?;
+    Ok(true)
+}
