@@ -292,16 +292,16 @@ mod tests {
     }
 
     #[test]
-    fn the_socket_stands_beside_the_database_for_its_owner() {
+    fn the_socket_is_for_its_owner() {
         let directory = tempfile::tempdir().unwrap();
-        let database = directory.path().join("hallpass.db");
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let _in_runtime = runtime.enter();
         let socket = directory.path().join("hallpass.db.control");
         // What a crash left is no hindrance.
         fs::write(&socket, "").unwrap();
-        let listener = listen(&database).unwrap();
+        let listener = listen(&socket).unwrap();
         assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, MODE);
+        assert_eq!(listen(&socket).unwrap_err().kind(), io::ErrorKind::AddrInUse, "somebody is asked there");
         drop(listener);
         assert!(!socket.exists());
     }

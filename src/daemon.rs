@@ -149,8 +149,9 @@ pub async fn run(config: Config) -> Result<Ended, StartError> {
     let lifecycle = Lifecycle::new();
     let stopping = || lifecycle.stopping();
 
-    let opened =
-        Opened::open(&config.store.database, Migrate::Yes, &*clock).await.map_err(StartError::Store)?;
+    let opened = Opened::open(&config.store.database, Migrate::Yes, Arc::clone(&clock))
+        .await
+        .map_err(StartError::Store)?;
     let store = opened.store();
     let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), Arc::clone(&clock))
         .map_err(StartError::Vault)?;
@@ -302,7 +303,7 @@ pub async fn reconcile(config: Config) -> Result<Value, StartError> {
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let database = config.store.database;
-    let opened = Opened::open(&database, Migrate::No, &*clock).await.map_err(StartError::Store)?;
+    let opened = Opened::open(&database, Migrate::No, Arc::clone(&clock)).await.map_err(StartError::Store)?;
     let store = opened.store();
     let issuer = VaultIssuer::new(vault_settings(config.vault.clone()), Arc::clone(&clock))
         .map_err(StartError::Vault)?;

@@ -63,6 +63,10 @@ id! {
     /// Names a freeze.
     FreezeId
 }
+id! {
+    /// Names a daemon from its start to its end.
+    DaemonId
+}
 
 #[cfg(test)]
 mod tests {

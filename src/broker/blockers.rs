@@ -81,7 +81,10 @@ impl Broker {
             self.refresh_blockers().await;
         }
         match self.blockers.of(target) {
-            Some(missing) if missing.is_empty() => self.must_be_provable(target).await,
+            Some(missing) if missing.is_empty() => {
+                self.must_be_on_duty(target)?;
+                self.must_be_provable(target).await
+            }
             missing => Err(Error::IssueBlocked {
                 name: format!("targets/{}", target.name),
                 missing: missing.unwrap_or_default(),

@@ -22,8 +22,11 @@ use crate::{
         leaf::Leaf,
         tree::{Frontier, Hash, Node, Plan},
     },
-    store::{Checkpoint, StoreError, Write},
+    store::{Checkpoint, Duty, StoreError, Write},
 };
+
+/// What the one who signs has.
+const SIGNING: Duty = Duty::Chore("checkpoints");
 
 /// How many leaves are read at a time: some hundred kilobytes, and a few milliseconds of hashing.
 const PAGE: u64 = 256;
@@ -83,7 +86,8 @@ impl Broker {
         if let Some(last) = &last {
             self.standing.signed(last.size);
         }
-        if tree.size() == last.as_ref().map_or(0, |last| last.size) {
+        // Each daemon looks at the log for itself, and one of them signs it.
+        if tree.size() == last.as_ref().map_or(0, |last| last.size) || !self.takes(&SIGNING).await? {
             return Ok(());
         }
         self.sign(&**signer, &tree, last.as_ref()).await
@@ -190,7 +194,7 @@ impl Broker {
         let note = Signed::of(statement, signature).map_err(malformed)?.to_string();
         let checkpoint =
             Checkpoint { size: tree.size(), root: tree.root(), note, signed_at: self.clock.now() };
-        self.commit(&[Write::Checkpoint(&checkpoint)]).await?;
+        self.commit(&[Write::Fenced(&SIGNING), Write::Checkpoint(&checkpoint)]).await?;
         info!(
             "event.action" = "checkpoint-signed",
             "hallpass.ledger.origin" = self.notary.origin,

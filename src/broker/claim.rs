@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use secrecy::SecretString;
 use tracing::warn;
 
-use super::{Broker, Error, issuing::AtWork};
+use super::{Broker, Error, duty::Working};
 use crate::{
     access::{
         actor::{Actor, Caller},
@@ -25,7 +25,7 @@ use crate::{
         window::Window,
     },
     failpoint::{Point, reach},
-    store::Write,
+    store::{Duty, Write},
     vault::{GrantToken, Outcome, VaultError, Wrapped},
 };
 
@@ -112,7 +112,7 @@ impl Broker {
         caller: &Caller,
         id: RequestId,
         reissue: bool,
-    ) -> Result<(Grant, Target, AtWork<'_>), Error> {
+    ) -> Result<(Grant, Target, Working<'_>), Error> {
         let (request, about, name) = self.load(id).await?;
         let subject = Subject::Owned(&request.ask.target, &request.ask.requester);
         self.allow(Verb::ClaimGrant, caller, subject, about, &name).await?;
@@ -146,7 +146,7 @@ impl Broker {
         &self,
         request: Request,
         target: Option<&Target>,
-    ) -> Result<(Grant, AtWork<'_>), Error> {
+    ) -> Result<(Grant, Working<'_>), Error> {
         let now = self.clock.now();
         let name = format!("requests/{}", request.id);
         let (claimed, warrant) =
@@ -155,7 +155,7 @@ impl Broker {
         let rule = |target: &Target, held| target.limits.allow(held, now);
         let _counting = self.within_limits(claimed.after(), target, rule).await?;
         let id = GrantId::new(now, self.clock.random());
-        let at_work = self.issuing.begin(id);
+        let at_work = self.at_work(id).await?;
         let opened = Grant::open(id, warrant, now);
         self.commit_allowed(&[Write::Request(&claimed), Write::Grant(&opened)]).await?;
         Ok((opened.into_after(), at_work))
@@ -169,7 +169,7 @@ impl Broker {
         request: &Request,
         target: Option<&Target>,
         reissue: bool,
-    ) -> Result<(Grant, AtWork<'_>), Error> {
+    ) -> Result<(Grant, Working<'_>), Error> {
         let name = format!("requests/{}", request.id);
         let Some(before) = self.grants_of(request.id).await?.into_iter().next() else {
             return Err(Error::NotFound { name });
@@ -183,7 +183,7 @@ impl Broker {
         let _counting = self.within_limits(request, target, rule).await?;
         // The order of the ids says which grant of a request is the latest.
         let id = GrantId::after(before.id, now, self.clock.random());
-        let at_work = self.issuing.begin(id);
+        let at_work = self.at_work(id).await?;
         let opened = Grant::open(id, warrant, now);
         match before.begin(Cause::Reissued, Actor::Person(caller.person.clone()), None, now) {
             Some(begun) => self.commit_allowed(&[Write::Grant(&begun), Write::Grant(&opened)]).await?,
@@ -192,7 +192,7 @@ impl Broker {
         Ok((opened.into_after(), at_work))
     }
 
-    async fn issue(&self, grant: Grant, target: &Target, at_work: AtWork<'_>) -> Result<Claimed, Error> {
+    async fn issue(&self, grant: Grant, target: &Target, at_work: Working<'_>) -> Result<Claimed, Error> {
         reach(Point::IntentRecorded);
         let (id, about) = (grant.id, about(&grant));
         let made = self.make(grant, target).await;
@@ -230,7 +230,7 @@ impl Broker {
         self.shorten(leased, grant.window).await?;
         reach(Point::Shortened);
         let active = grant.activate(self.clock.now())?;
-        self.commit(&[Write::Grant(&active)]).await?;
+        self.commit_on_duty(&active, &[]).await?;
         reach(Point::Activated);
         Ok(Claimed {
             grant: active.into_after(),
@@ -262,7 +262,7 @@ impl Broker {
         let digest = self.handles.digest(accessor.expose());
         let recorded = async {
             let change = grant.minted(accessor.clone(), digest, self.clock.now())?;
-            self.commit(&[Write::Grant(&change)]).await?;
+            self.commit_on_duty(&change, &[]).await?;
             Ok(change.into_after())
         };
         let recorded = recorded.await;
@@ -276,7 +276,8 @@ impl Broker {
     /// Reads the credential and records its lease, alone at its path. Answers with how long it can be opened as well.
     async fn read(&self, grant: Grant, token: GrantToken) -> Result<(Grant, Wrapped, Duration), Halt> {
         let path = grant.credential_path.clone();
-        let _alone = self.paths.lock(&path).await;
+        let on_path = Duty::Path(path.clone());
+        let _alone = self.alone(&self.paths, &path, on_path.clone()).await?;
         // Asked for only now, since waiting for the path took of the window.
         let wrap_ttl = self.wrap_ttl.min(grant.window.left(self.clock.now()));
         let wrapped = match self.issuer.read_wrapped(token, &path, wrap_ttl).await {
@@ -290,7 +291,7 @@ impl Broker {
         };
         self.issuing.settle(grant.id);
         reach(Point::LeaseFound);
-        let recorded = self.record_lease(grant, &wrapped).await;
+        let recorded = self.record_lease(grant, &wrapped, &on_path).await;
         reach(Point::LeaseRecorded);
         if recorded.is_err() {
             // Ending finds this lease below the path as well; this only is sooner.
@@ -300,12 +301,12 @@ impl Broker {
         Ok((recorded?, wrapped, wrap_ttl))
     }
 
-    async fn record_lease(&self, grant: Grant, wrapped: &Wrapped) -> Result<Grant, Halt> {
+    async fn record_lease(&self, grant: Grant, wrapped: &Wrapped, on_path: &Duty) -> Result<Grant, Halt> {
         let digests =
             (self.handles.digest(wrapped.lease.expose()), self.handles.digest(wrapped.accessor.expose()));
         let now = self.clock.now();
         let change = grant.leased(wrapped.lease.clone(), wrapped.accessor.clone(), digests, now)?;
-        self.commit(&[Write::Grant(&change)]).await?;
+        self.commit_on_duty(&change, &[Write::Fenced(on_path)]).await?;
         Ok(change.into_after())
     }
 }

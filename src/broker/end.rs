@@ -26,7 +26,7 @@ use crate::{
         text::Prose,
     },
     failpoint::{Point, reach},
-    store::Write,
+    store::{Duty, Write},
 };
 
 /// How a try to bring an ending to its end went.
@@ -158,8 +158,16 @@ impl Broker {
 
     /// Tries once to bring a grant to its end, if its window is over or if it is ending.
     pub async fn pursue(&self, id: GrantId) -> Tried {
-        self.try_to_end(id).await.unwrap_or_else(|failure| {
+        // A store that can't be asked keeps nothing from being ended: at worst it is ended twice.
+        if !self.takes(&Duty::Grant(id)).await.unwrap_or(true) {
             self.armed.forget(id);
+            return Tried::Over;
+        }
+        let tried = self.try_to_end(id).await.unwrap_or_else(|failure| {
+            self.armed.forget(id);
+            if matches!(failure, Error::OffDuty { .. }) {
+                return Tried::Over;
+            }
             let failure: &dyn std::error::Error = &failure;
             error!(
                 "event.action" = "ending-not-recorded",
@@ -168,7 +176,11 @@ impl Broker {
                 "an ending could not be read or recorded"
             );
             Tried::Failed
-        })
+        });
+        if tried == Tried::Over {
+            self.gives_back(Duty::Grant(id));
+        }
+        tried
     }
 
     async fn try_to_end(&self, id: GrantId) -> Result<Tried, Error> {
@@ -267,7 +279,7 @@ impl Broker {
                 let lease = self.lease_digest(ending);
                 let confirmed = grant.confirm(*confirmation, lease, self.clock.now());
                 let change = confirmed.map_err(|failure| Error::Internal(Box::new(failure)))?;
-                self.commit(&[Write::Grant(&change)]).await?;
+                self.commit_on_duty(&change, &[]).await?;
                 reach(Point::EndRecorded);
                 self.issuing.forget(change.after().id);
                 Ok(Tried::Over)
@@ -275,7 +287,7 @@ impl Broker {
             Err(Stopped { tried: Tried::Again, .. }) => Ok(Tried::Again),
             Err(stopped) => {
                 if let Some(change) = grant.retry(stopped.step, &stopped.error, self.clock.now()) {
-                    self.commit(&[Write::Grant(&change)]).await?;
+                    self.commit_on_duty(&change, &[]).await?;
                 }
                 Ok(stopped.tried)
             }

@@ -92,6 +92,22 @@ pub enum Error {
     /// Somebody else changed the same record at the same time, again and again.
     #[error("others changed the same record at the same time; try again")]
     Conflict,
+    /// Another daemon does it.
+    #[error("another hallpassd has taken over {duty}; try again")]
+    OffDuty {
+        /// What it has taken over.
+        duty: String,
+    },
+    /// This daemon does nothing new at present.
+    #[error(
+        "nothing can be issued for {name} here: {problem}; try again, which may reach another one, and tell the operators"
+    )]
+    DutyBlocked {
+        /// The target's resource name.
+        name: String,
+        /// Why.
+        problem: String,
+    },
     /// The configuration changed between the check and the record.
     #[error("the configuration was changed at the same time, so this wasn't done; try again")]
     Reconfigured,
@@ -115,6 +131,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict { .. } => Self::Conflict,
+            StoreError::OffDuty { duty } => Self::OffDuty { duty },
             StoreError::Unavailable { .. } => Self::StoreUnavailable(error),
             StoreError::Corrupt { .. } => Self::Internal(Box::new(error)),
         }

@@ -29,6 +29,7 @@ mod checkpoint;
 mod claim;
 mod configure;
 mod decide;
+mod duty;
 mod end;
 mod erase;
 mod error;

@@ -19,7 +19,7 @@ use crate::{
         id::GrantId,
         revocation::Cause,
     },
-    store::Write,
+    store::{Duty, Write},
     vault::VaultError,
 };
 
@@ -114,7 +114,7 @@ impl Broker {
     /// The leases below a path; what is unknown among them is told of. None if Vault doesn't answer.
     async fn compare(&self, path: &str, findings: &mut Findings) -> Result<Option<BTreeSet<LeaseId>>, Error> {
         // While nobody reads from the path, each lease is either recorded or belongs to nobody who is at work.
-        let alone = self.paths.lock(path).await;
+        let alone = self.alone(&self.paths, path, Duty::Path(path.to_owned())).await?;
         // Read before the list is: what ends meanwhile is forgotten here and may still be on the list.
         let known: BTreeSet<LeaseId> = self.store.known_leases(path).await?.into_iter().collect();
         let seen = match self.issuer.lease_ids(path).await {

@@ -15,6 +15,7 @@ use crate::{
         revocation::{Confirmation, Step},
     },
     failpoint::{Point, reach},
+    store::Duty,
     vault::VaultError,
 };
 
@@ -177,7 +178,9 @@ impl Broker {
         token: &Accessor,
     ) -> Result<Confirmation, Stopped> {
         self.undo_token(token).await?;
-        let _alone = self.paths.lock(&grant.credential_path).await;
+        // A store that can't be asked keeps nothing from being ended: at worst, another daemon's lease that isn't recorded yet ends.
+        let path = &grant.credential_path;
+        let _alone = self.alone(&self.paths, path, Duty::Path(path.clone())).await.ok();
         // Asked before the list is: what a read makes after the list was made isn't on it.
         let left = READ_MAX.saturating_sub(self.read_waited_for(grant.id));
         let is_settled = self.issuing.is_settled(grant.id) || left.is_zero();

@@ -19,7 +19,7 @@ use crate::{
         id::{GrantId, RequestId},
         revocation::Cause,
     },
-    store::Write,
+    store::{Duty, Write},
 };
 
 /// How many open grants are read at a time.
@@ -178,6 +178,11 @@ impl Broker {
                 };
                 let by = frozen.filter(|_| cause == Cause::Frozen);
                 let actor = by.map_or(Actor::Daemon, |freeze| Actor::Person(freeze.by.clone()));
+                // Another daemon's claim may be at work on it.
+                let is_being_made = matches!(grant.state, State::Issuing { .. });
+                if is_being_made && !self.takes(&Duty::Grant(grant.id)).await.unwrap_or(false) {
+                    continue;
+                }
                 match self.begin_as_read(grant, cause, &actor, by.map(|freeze| &freeze.reason)).await {
                     // It moved on while others were looked at, so what was found needn't hold any more: a grant that
                     // was being made may be held by now.

@@ -45,7 +45,7 @@ pub use self::{
     problem::{Problem, Problems},
     schema::schema,
     server::{Server, Tls},
-    store::{Database, Store},
+    store::{Database, Shared, Store},
     upkeep::{Reconcile, Reports, Retention},
     vault::Vault,
 };

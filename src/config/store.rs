@@ -3,7 +3,9 @@
 use std::{
     ffi::OsString,
     fmt,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{files::Files, section::Section, value};
@@ -11,6 +13,12 @@ use crate::store::postgres::Address;
 
 /// Where the daemon is asked by commands, if the database is on a server and nothing else is said.
 pub(super) const CONTROL: &str = "/run/hallpass/control";
+
+/// Long enough that a daemon that works is heard of in time, and short enough that what it was at isn't forgotten.
+const TAKEOVER_AFTER: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_mins(5);
+
+/// Less can't be told from the way to the server; more would show in windows.
+const CLOCK_MAX: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(10);
 
 /// Where the records are kept.
 #[derive(Clone, Debug)]
@@ -32,7 +40,20 @@ pub enum Database {
         address: Address,
         /// The file with the password, if it takes one.
         password_file: Option<PathBuf>,
+        /// How the daemon shares it with others.
+        shared: Shared,
     },
+}
+
+/// How daemons share a database.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// What the daemon is called among them; the machine's name, if it isn't said.
+    pub name: Option<String>,
+    /// How long others wait before they take over what one is at that isn't heard of.
+    pub takeover_after: Duration,
+    /// How far the daemon's clock may be from the server's.
+    pub clock_max: Duration,
 }
 
 /// For people.
@@ -54,11 +75,24 @@ pub(super) fn beside(database: &Path) -> PathBuf {
 
 pub(super) fn read(mut section: Section<'_>, files: Files<'_>) -> Option<Store> {
     let is_on_server = section.has("url");
+    let only_there: Vec<&str> =
+        ["name", "takeover_after", "clock_max"].into_iter().filter(|key| section.has(key)).collect();
     let url = section.optional("url", |found| Address::parse(&value::text(found)?).map_err(str::to_owned));
     let password_file = section.optional("password_file", |found| files.secret(&value::file(found)?));
     let is_in_file = section.has("path");
     let path = section.optional("path", value::absolute);
     let control = section.optional("control", value::absolute);
+    let name = section.optional("name", value::text);
+    let takeover_after = section.or("takeover_after", "'10s'", value::duration(TAKEOVER_AFTER));
+    let clock_max = section.or("clock_max", "'1s'", value::duration(CLOCK_MAX));
+    if !is_on_server {
+        for key in only_there {
+            section.problem(
+                key,
+                "is for a database on a server that daemons share; name that as url, or take this out",
+            );
+        }
+    }
     if !is_on_server && !is_in_file {
         let write = "the database's file, like \"/var/lib/hallpass/hallpass.db\", or the URL of one on a server as url";
         section.problem("path", format!("is missing; write {write}"));
@@ -71,10 +105,11 @@ pub(super) fn read(mut section: Section<'_>, files: Files<'_>) -> Option<Store> 
     }
     section.finish();
     let (url, path, password_file, control) = (url?, path?, password_file?, control?);
+    let shared = Shared { name: name?, takeover_after: takeover_after?, clock_max: clock_max? };
     match (url, path) {
         (Some(address), None) => {
             let control = control.unwrap_or_else(|| CONTROL.into());
-            Some(Store { database: Database::Server { address, password_file }, control })
+            Some(Store { database: Database::Server { address, password_file, shared }, control })
         }
         (None, Some(path)) if password_file.is_none() => {
             let control = control.unwrap_or_else(|| beside(&path));

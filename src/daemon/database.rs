@@ -5,14 +5,15 @@ use std::{path::Path, sync::Arc};
 use serde_json::Value;
 
 use crate::{
+    access::id::DaemonId,
     clock::Clock,
-    config::Database,
+    config::{Database, Shared},
     doctor,
     fsck::{self, FsckError},
     ledger::note::VerifierKey,
     store::{
         Migrate, OpenError, Snapshot, Store,
-        postgres::{self, PostgresStore, Server},
+        postgres::{self, Joining, PostgresStore, Server},
         sqlite::{self, SqliteStore, holder},
     },
     verify::Report,
@@ -29,12 +30,13 @@ impl Opened {
     pub(super) async fn open(
         database: &Database,
         migrate: Migrate,
-        clock: &dyn Clock,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
         Ok(match database {
-            Database::File(file) => Self::Sqlite(Arc::new(SqliteStore::open(file, migrate, clock).await?)),
-            Database::Server { .. } => {
-                let store = PostgresStore::open(&server(database)?, migrate, clock).await?;
+            Database::File(file) => Self::Sqlite(Arc::new(SqliteStore::open(file, migrate, &*clock).await?)),
+            Database::Server { shared, .. } => {
+                let store = PostgresStore::open(&server(database)?, migrate, &*clock).await?;
+                store.join(joining(shared, &*clock), clock).await?;
                 Self::Postgres(Arc::new(store))
             }
         })
@@ -55,10 +57,23 @@ impl Opened {
     }
 }
 
+/// Who this is among those that share the database. The id is new each time: whoever is started again isn't who he was.
+fn joining(shared: &Shared, clock: &dyn Clock) -> Joining {
+    let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Joining {
+        id: DaemonId::new(clock.now(), clock.random()).to_string(),
+        name: shared.name.clone().unwrap_or_else(host),
+        lease: shared.takeover_after,
+        clock_max: shared.clock_max,
+    }
+}
+
 /// Where a database that is on a server is.
 fn server(database: &Database) -> Result<Server, OpenError> {
     match database {
-        Database::Server { address, password_file } => Server::new(address.clone(), password_file.as_deref()),
+        Database::Server { address, password_file, .. } => {
+            Server::new(address.clone(), password_file.as_deref())
+        }
         Database::File(file) => Err(OpenError::Missing { file: file.clone() }),
     }
 }

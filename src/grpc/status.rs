@@ -41,7 +41,9 @@ impl From<Error> for Status {
             Error::KeyReused { .. } => {
                 Made::new(Code::AlreadyExists, ErrorReason::IdempotencyKeyReused, message).status()
             }
-            Error::IssueBlocked { name, .. } | Error::LedgerBlocked { name, .. } => {
+            Error::IssueBlocked { name, .. }
+            | Error::LedgerBlocked { name, .. }
+            | Error::DutyBlocked { name, .. } => {
                 precondition(ErrorReason::IssueBlocked, message, &name).status()
             }
             Error::EarlierRemains { grant } => unavailable(ErrorReason::EarlierRemains, message)
@@ -50,7 +52,7 @@ impl From<Error> for Status {
             Error::IssueFailed { grant, .. } => unavailable(ErrorReason::IssueFailed, message)
                 .metadata("grant", format!("grants/{grant}"))
                 .status(),
-            Error::Conflict | Error::Reconfigured => {
+            Error::Conflict | Error::OffDuty { .. } | Error::Reconfigured => {
                 Made::new(Code::Aborted, ErrorReason::Conflict, message).retry(RETRY_COLLISION).status()
             }
             Error::StoreUnavailable(source) => {

@@ -4,6 +4,7 @@
 //! either all of it is durable when the call returns, or none of it happened (I4). A change whose predecessor isn't what
 //! the store holds is a conflict, whoever won.
 
+mod duties;
 mod filter;
 mod grant_row;
 mod open;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 pub use self::{
+    duties::{Duties, Duty, Member},
     filter::{GrantFilter, HeldGrant, Overdue, Part, RequestFilter, Slice},
     open::{Migrate, OpenError},
     snapshot::{LogRow, Snapshot},
@@ -63,6 +65,8 @@ pub enum Write<'a> {
     Checkpoint(&'a Checkpoint),
     /// What a witness says of a checkpoint that is kept. It takes the place of what he said of it before.
     Cosignature(&'a Cosignature),
+    /// A condition: the rest is done only if this daemon still has the duty.
+    Fenced(&'a Duty),
 }
 
 /// A signed statement of the log's size and root.
@@ -103,6 +107,7 @@ impl Write<'_> {
             Self::Fact(event) => Self::Fact(event),
             Self::Checkpoint(checkpoint) => Self::Checkpoint(checkpoint),
             Self::Cosignature(cosignature) => Self::Cosignature(cosignature),
+            Self::Fenced(duty) => Self::Fenced(duty),
         }
     }
 }
@@ -116,6 +121,12 @@ pub enum StoreError {
     Conflict {
         /// What was tried.
         operation: &'static str,
+    },
+    /// The commit depends on a duty that another daemon has taken meanwhile.
+    #[error("another daemon has taken over {duty}")]
+    OffDuty {
+        /// The duty.
+        duty: String,
     },
     /// The database can't be reached or written.
     #[error("{operation}: the database failed; check its disk and permissions")]
@@ -245,6 +256,11 @@ pub trait Store: Debug + Send + Sync {
         sequence: i64,
         limit: u32,
     ) -> Result<Vec<Recorded>, StoreError>;
+
+    /// How daemons that share this store share out what is to be done; none if one daemon has it for itself.
+    fn duties(&self) -> Option<&dyn Duties> {
+        None
+    }
 
     /// What its texts may be erased of.
     fn retention(&self) -> &dyn Retention;

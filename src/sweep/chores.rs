@@ -100,6 +100,8 @@ impl Chores {
             ("sweep", Box::pin(self.clone().sweep(sweep))),
             ("reconciliation", Box::pin(self.clone().reconcile(reconcile))),
             ("retention", Box::pin(self.clone().erase_texts(retention))),
+            ("others", Box::pin(self.clone().follow_others())),
+            ("takeover", Box::pin(self.clone().take_over())),
         ];
         let signing = self.broker.signs_the_log();
         let signing =
@@ -118,6 +120,44 @@ impl Chores {
             let again_at = self.broker.arm().await;
             self.rest_until(again_at).await;
         }
+    }
+
+    /// Hears of what other daemons record.
+    async fn follow_others(self) {
+        tokio::select! {
+            () = self.stopping.cancelled() => {}
+            () = self.broker.follow_others() => {}
+        }
+    }
+
+    /// Looks for what a daemon was at that is gone.
+    async fn take_over(self) {
+        let mut seen = None;
+        loop {
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = self.broker.somebody_gone(&mut seen) => {}
+            }
+            info!(
+                "event.action" = "takeover",
+                "another hallpassd isn't heard of any more; what it was at is taken over"
+            );
+            self.broker.arm().await;
+            if let Err(failure) = self.broker().sweep().await {
+                failed(&failure, "a sweep could not read or record what it found");
+            }
+        }
+    }
+
+    /// Waits until a chore is this daemon's. False if the daemon stops.
+    async fn has(&self, chore: &'static str) -> bool {
+        while !self.stopping.is_cancelled() {
+            if self.broker.has_chore(chore).await {
+                return true;
+            }
+            self.rest_until(self.clock.now() + STORE_PAUSE).await;
+        }
+        false
     }
 
     /// Looks the store through for endings: at the start, after each sweep, and when a target ran out of those known.
@@ -153,7 +193,7 @@ impl Chores {
 
     /// Lets requests lapse when their time has come.
     async fn let_lapse(self) {
-        while !self.stopping.is_cancelled() {
+        while self.has("lapses").await {
             let next = self.broker.let_lapse().await.unwrap_or_else(|failure| {
                 failed(&failure, "requests could not be let lapse");
                 Some(self.clock.now() + STORE_PAUSE)
@@ -167,7 +207,7 @@ impl Chores {
 
     /// Raises an alarm about each ending that takes too long.
     async fn raise_alarms(self) {
-        while !self.stopping.is_cancelled() {
+        while self.has("alarms").await {
             let next = self.broker().raise_alarms().await.unwrap_or_else(|failure| {
                 failed(&failure, "overdue endings could not be told of");
                 self.clock.now() + STORE_PAUSE
@@ -188,16 +228,21 @@ impl Chores {
     }
 
     /// Compares Vault with the records.
+    ///
+    /// At the start and when it is asked, each daemon does; on the schedule, one of them.
     async fn reconcile(self, mut schedule: channel::Receiver<Schedule>) {
+        let mut is_asked = true;
         while !self.stopping.is_cancelled() {
-            if let Err(failure) = self.broker().reconcile().await {
+            if (is_asked || self.broker.has_chore("reconciliation").await)
+                && let Err(failure) = self.broker().reconcile().await
+            {
                 failed(&failure, "a reconciliation could not read or record what it found");
             }
-            tokio::select! {
-                () = self.reconcile.notified() => {}
-                () = self.broker.reconciliation_wanted() => {}
-                () = self.rest_until_next(&mut schedule) => {}
-            }
+            is_asked = tokio::select! {
+                () = self.reconcile.notified() => true,
+                () = self.broker.reconciliation_wanted() => true,
+                () = self.rest_until_next(&mut schedule) => false,
+            };
         }
     }
 
@@ -211,7 +256,7 @@ impl Chores {
                 return;
             }
             // Another schedule ends the rest, too.
-            if self.clock.now() >= due_at {
+            if self.clock.now() >= due_at && self.broker.has_chore("retention").await {
                 self.erase_texts_once(&self.broker()).await;
             }
         }

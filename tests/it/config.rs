@@ -590,7 +590,7 @@ fn the_sample_shows_every_key_and_no_other() {
 
 /// The sample with what it has behind a '#', except for files and servers that only some have.
 pub fn with_commented_keys() -> String {
-    const FILES: [&str; 8] = [
+    const FILES: [&str; 11] = [
         "ca_file",
         "crl_file",
         "keys_file",
@@ -599,6 +599,9 @@ pub fn with_commented_keys() -> String {
         "key_file",
         "url = \"postgres",
         "password_file",
+        "name = \"hallpassd",
+        "takeover_after",
+        "clock_max",
     ];
     let line = |line: &str| match line.strip_prefix("# ") {
         Some(active) if active.starts_with("ca_file = \"credential:client-ca\"") => {

@@ -15,6 +15,7 @@ mod backup;
 mod bad_input;
 #[cfg(test)]
 mod cli;
+mod cluster;
 #[cfg(test)]
 mod config;
 #[cfg(test)]

@@ -16,7 +16,11 @@ use super::{
 };
 use crate::{
     ledger::tree::Frontier,
-    store::{OpenError, StoreError, rows::failed, waiting::job::Failure},
+    store::{
+        Duties, Duty, OpenError, StoreError,
+        rows::failed,
+        waiting::job::{Failure, Fence},
+    },
 };
 
 pub(in crate::store) type Db = Postgres;
@@ -142,6 +146,29 @@ pub(in crate::store) async fn begin<'c>(
         *frontier = events::frontier(&mut transaction).await.map_err(|error| failure(error.into()))?;
     }
     Ok(transaction)
+}
+
+/// How the daemons share out what is to be done, if this is one of them.
+pub(in crate::store) fn duties(store: &This) -> Option<&dyn Duties> {
+    store.shared.get().map(|shared| -> &dyn Duties { shared })
+}
+
+/// What a commit names that depends on a duty.
+pub(in crate::store) fn fence(store: &This, duty: &Duty) -> Option<Fence> {
+    store.shared.get().map(|shared| shared.fence(duty))
+}
+
+/// Sees that a duty is still this daemon's, and that nobody takes it before the transaction's end.
+pub(in crate::store) async fn hold(connection: &mut PgConnection, fence: &Fence) -> Result<(), StoreError> {
+    let select = "SELECT 1 FROM duties WHERE name = $1 AND daemon = $2 AND generation = $3 FOR SHARE";
+    let held: Option<i32> = sqlx::query_scalar(select)
+        .bind(&fence.name)
+        .bind(&fence.daemon)
+        .bind(fence.generation)
+        .fetch_optional(connection)
+        .await
+        .map_err(failed("see whose a duty is"))?;
+    held.map(|_| ()).ok_or_else(|| StoreError::OffDuty { duty: fence.name.clone() })
 }
 
 /// Takes what erased texts left behind out of the tables' files. What the server's own log and its backups have, it keeps as

@@ -7,6 +7,7 @@
 mod connect;
 #[macro_use]
 mod dialect;
+mod duties;
 pub mod inspect;
 mod open;
 pub mod snapshot;
@@ -14,11 +15,16 @@ pub mod snapshot;
 mod sql;
 mod texts;
 
+use std::sync::{Arc, OnceLock};
+
 use serde_json::Value;
 use tokio::time::timeout;
 
-pub use self::connect::{Address, Server};
 use self::sql::{CLOSE_MAX, readers::Readers, writer::Writer};
+pub use self::{
+    connect::{Address, Server},
+    duties::Joining,
+};
 use super::{Migrate, OpenError};
 use crate::clock::Clock;
 
@@ -33,6 +39,8 @@ pub struct PostgresStore {
     daemon: Readers,
     writer: Writer,
     server: Server,
+    /// What the daemons that share the database share out among them, if this is one of them.
+    shared: OnceLock<duties::Shared>,
 }
 
 impl PostgresStore {
@@ -56,9 +64,24 @@ impl PostgresStore {
         Ok(applied)
     }
 
+    /// Joins the daemons that share the database. Once.
+    ///
+    /// # Errors
+    ///
+    /// If the database can't be asked.
+    pub async fn join(&self, joining: Joining, clock: Arc<dyn Clock>) -> Result<(), OpenError> {
+        let shared = duties::Shared::join(&self.server, joining, clock).await?;
+        // Who joined already stays who he is.
+        drop(self.shared.set(shared));
+        Ok(())
+    }
+
     /// Closes the connections. Calls that come later fail. Dropping the store instead loses nothing.
     pub async fn close(&self) {
         self.writer.close().await;
+        if let Some(shared) = self.shared.get() {
+            shared.leave().await;
+        }
         let readers = async { tokio::join!(self.people.close(), self.reports.close(), self.daemon.close()) };
         drop(timeout(CLOSE_MAX, readers).await);
     }

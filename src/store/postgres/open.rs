@@ -1,6 +1,8 @@
 //! Opening the database: whoever gets a store has connections that keep what they promise, to a database with this version's
 //! schema.
 
+use std::sync::OnceLock;
+
 use super::{
     PostgresStore, Server,
     dialect::Origin,
@@ -26,5 +28,6 @@ pub(super) async fn open(
     let reports = Readers::for_reports(server).await?;
     let pen = Pen::of(connection).await?;
     let writer = Writer::new(Origin::new(server.clone()), pen);
-    Ok((PostgresStore { people, reports, daemon, writer, server: server.clone() }, applied))
+    let (server, shared) = (server.clone(), OnceLock::new());
+    Ok((PostgresStore { people, reports, daemon, writer, server, shared }, applied))
 }

@@ -30,15 +30,15 @@ use crate::{
         tree::{Hash, Node},
     },
     store::{
-        Checkpoint, Cosignature, Due, GrantFilter, Ledger, Part, RequestFilter, Retention, Slice, Store,
-        StoreError, Write,
+        Checkpoint, Cosignature, Due, Duties, GrantFilter, Ledger, Part, RequestFilter, Retention, Slice,
+        Store, StoreError, Write,
     },
 };
 
 #[async_trait]
 impl Store for This {
     async fn commit(&self, writes: &[Write<'_>]) -> Result<Vec<Recorded>, StoreError> {
-        self.writer.commit(writes).await
+        self.writer.commit(writes, |duty| dialect::fence(self, duty)).await
     }
 
     async fn request(&self, id: RequestId) -> Result<Option<Request>, StoreError> {
@@ -100,6 +100,10 @@ impl Store for This {
         limit: u32,
     ) -> Result<Vec<Recorded>, StoreError> {
         events::after(&self.people, scope, request, sequence, limit).await
+    }
+
+    fn duties(&self) -> Option<&dyn Duties> {
+        dialect::duties(self)
     }
 
     fn retention(&self) -> &dyn Retention {

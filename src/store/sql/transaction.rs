@@ -109,7 +109,7 @@ fn end(ended: Result<(), sqlx::Error>, executed: Vec<(Job, Answer)>) -> bool {
     }
     let mut is_clean = true;
     for (job, answer) in executed {
-        is_clean &= matches!(answer, Ok(_) | Err(StoreError::Conflict { .. }));
+        is_clean &= matches!(answer, Ok(_) | Err(StoreError::Conflict { .. } | StoreError::OffDuty { .. }));
         job.answer(answer);
     }
     is_clean
@@ -171,6 +171,10 @@ async fn apply(
             }
             Change::Cosignature(cosignature) => {
                 checkpoints::keep_cosignature(connection, cosignature).await?;
+                continue;
+            }
+            Change::Fenced(fence) => {
+                dialect::hold(connection, fence).await?;
                 continue;
             }
         };

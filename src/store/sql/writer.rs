@@ -18,13 +18,13 @@ use super::{
     pen::Pen,
     transaction,
     waiting::{
-        job::{Change, Failure},
+        job::{Change, Failure, Fence},
         lanes::Lanes,
     },
 };
 use crate::{
     access::event::Recorded,
-    store::{StoreError, Write},
+    store::{Duty, StoreError, Write},
 };
 
 /// Where commits are handed in.
@@ -65,8 +65,13 @@ impl Writer {
 
     /// Commits all of it. Safe to cancel: a commit whose caller has gone is made as a whole or not at all, and never if
     /// it hadn't begun. The same is true of one that got no answer in time.
-    pub(in crate::store) async fn commit(&self, writes: &[Write<'_>]) -> Result<Vec<Recorded>, StoreError> {
-        let answer = self.lanes.push(writes.iter().map(Change::of).collect())?;
+    pub(in crate::store) async fn commit(
+        &self,
+        writes: &[Write<'_>],
+        fence: impl Fn(&Duty) -> Option<Fence>,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let changes = writes.iter().filter_map(|write| Change::of(write, &fence)).collect();
+        let answer = self.lanes.push(changes)?;
         let source: Box<dyn Error + Send + Sync> = match timeout(self.answer_max, answer).await {
             Ok(Ok(answer)) => return answer,
             Ok(Err(lost)) => Box::new(lost),

@@ -27,7 +27,11 @@ use super::{
 };
 use crate::{
     ledger::tree::Frontier,
-    store::{OpenError, StoreError, rows::failed, waiting::job::Failure},
+    store::{
+        Duties, Duty, OpenError, StoreError,
+        rows::failed,
+        waiting::job::{Failure, Fence},
+    },
 };
 
 pub(in crate::store) type Db = Sqlite;
@@ -161,6 +165,22 @@ pub(in crate::store) async fn begin<'c>(
     _: &mut Frontier,
 ) -> Result<Transaction<'c, Sqlite>, Failure> {
     connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| Arc::new(error) as Failure)
+}
+
+/// Nobody else has this database, so every duty is this daemon's.
+pub(in crate::store) const fn duties(_: &This) -> Option<&dyn Duties> {
+    None
+}
+
+/// See [`duties`].
+pub(in crate::store) const fn fence(_: &This, _: &Duty) -> Option<Fence> {
+    None
+}
+
+/// See [`duties`].
+#[expect(clippy::unused_async, reason = "a server has to be asked")]
+pub(in crate::store) async fn hold(_: &mut SqliteConnection, _: &Fence) -> Result<(), StoreError> {
+    Ok(())
 }
 
 /// Moves the `-wal` file into the database and empties it: it may have the pages as they were. False if somebody reads.

@@ -13,7 +13,7 @@ use crate::{
         request::Request,
         retention::Erasure,
     },
-    store::{Checkpoint, Cosignature, StoreError, Write},
+    store::{Checkpoint, Cosignature, Duty, StoreError, Write},
 };
 
 /// What a caller is told.
@@ -32,11 +32,21 @@ pub(in crate::store) enum Change {
     Fact(Event),
     Checkpoint(Checkpoint),
     Cosignature(Cosignature),
+    Fenced(Fence),
+}
+
+/// What a commit names that depends on a duty: it is made only if the duty has this generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Fence {
+    pub(in crate::store) name: String,
+    pub(in crate::store) daemon: String,
+    pub(in crate::store) generation: i64,
 }
 
 impl Change {
-    pub(in crate::store) fn of(write: &Write<'_>) -> Self {
-        match *write {
+    /// Takes it along; none if it is a condition that always holds here, where `fence` says of a duty what has to be named.
+    pub(in crate::store) fn of(write: &Write<'_>, fence: impl Fn(&Duty) -> Option<Fence>) -> Option<Self> {
+        Some(match *write {
             Write::Request(change) => Self::Request(Box::new(change.clone())),
             Write::Grant(change) => Self::Grant(change.clone()),
             Write::Freeze(change) => Self::Freeze(change.clone()),
@@ -44,7 +54,8 @@ impl Change {
             Write::Fact(event) => Self::Fact(event.clone()),
             Write::Checkpoint(checkpoint) => Self::Checkpoint(checkpoint.clone()),
             Write::Cosignature(cosignature) => Self::Cosignature(cosignature.clone()),
-        }
+            Write::Fenced(duty) => Self::Fenced(fence(duty)?),
+        })
     }
 
     /// Whether it keeps grants from being opened, or begins one's end, or brings it on, or finishes it.
@@ -59,7 +70,8 @@ impl Change {
             | Self::Erasure(_)
             | Self::Fact(_)
             | Self::Checkpoint(_)
-            | Self::Cosignature(_) => false,
+            | Self::Cosignature(_)
+            | Self::Fenced(_) => false,
         }
     }
 }

@@ -51,7 +51,8 @@ impl Change {
             | Write::Erasure(_)
             | Write::Fact(_)
             | Write::Checkpoint(_)
-            | Write::Cosignature(_) => Self::Fact,
+            | Write::Cosignature(_)
+            | Write::Fenced(_) => Self::Fact,
         };
         writes.iter().map(one).collect()
     }

@@ -79,7 +79,17 @@ impl Person {
     }
 
     pub fn with_bearer(world: &World, jwt: &str, bearer: Bearer) -> Self {
-        let channel = Endpoint::from_shared(world.address.clone()).unwrap().connect_lazy();
+        Self::at(world, &world.address, jwt, bearer)
+    }
+
+    /// The same, calling another daemon.
+    pub fn calling(&self, world: &World, address: &str) -> Self {
+        let bearer = Bearer(Some(format!("Bearer {}", self.jwt).parse().unwrap()));
+        Self::at(world, address, &self.jwt, bearer)
+    }
+
+    fn at(world: &World, address: &str, jwt: &str, bearer: Bearer) -> Self {
+        let channel = Endpoint::from_shared(address.to_owned()).unwrap().connect_lazy();
         Self {
             jwt: jwt.to_owned(),
             vault: world.bao.address.clone(),

@@ -69,6 +69,8 @@ pub struct Wishes {
     pub issuer: &'static str,
     /// More keys of the ledger's section, and its witnesses.
     pub ledger: String,
+    /// More keys of the store's section, which is on the world's database server then.
+    pub shared: Option<&'static str>,
 }
 
 impl Default for Wishes {
@@ -89,6 +91,7 @@ impl Default for Wishes {
             wrap_ttl: "5m",
             issuer: "",
             ledger: String::new(),
+            shared: None,
         }
     }
 }
@@ -134,6 +137,9 @@ impl World {
         let proxy = wishes.through_proxy.then(|| Proxy::start(&bao.address));
         let world = Self { bao, postgres, name, dir, address, proxy, daemon: Mutex::new(None) };
         world.set_up_database().await;
+        if wishes.shared.is_some() {
+            world.set_up_shared_store().await;
+        }
         world.set_up_vault(&wishes).await;
         world.set_up_people().await;
         world.write_config(&wishes, port).await;
@@ -268,6 +274,39 @@ impl World {
         orders.batch_execute(&statements).await.unwrap();
     }
 
+    /// A database for the records, owned by a role that is nobody else's.
+    async fn set_up_shared_store(&self) {
+        let (name, store) = (&self.name, self.shared_store());
+        let postgres = self.postgres.connect_as_superuser("postgres").await;
+        postgres
+            .batch_execute(&format!("CREATE ROLE {store} LOGIN PASSWORD 'records-of-{name}'"))
+            .await
+            .unwrap();
+        postgres.batch_execute(&format!("CREATE DATABASE {store} OWNER {store}")).await.unwrap();
+        fs::write(self.store_password_file(), format!("records-of-{name}\n")).unwrap();
+        fs::set_permissions(self.store_password_file(), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// The database of the records on the server, and its owner.
+    pub fn shared_store(&self) -> String {
+        format!("hallpass_{}", self.name)
+    }
+
+    fn store_password_file(&self) -> PathBuf {
+        self.dir.join("store-password")
+    }
+
+    /// `[store]`, with keys that differ from daemon to daemon.
+    fn store_section(&self, shared: Option<&str>) -> String {
+        let Some(keys) = shared else { return format!("path = \"{}\"", self.database_file().display()) };
+        let (port, store) = (self.postgres.port, self.shared_store());
+        format!(
+            "url = \"postgres://{store}@127.0.0.1:{port}/{store}\"\npassword_file = \"{}\"\ncontrol = \"{}\"\n{keys}",
+            self.store_password_file().display(),
+            self.dir.join("control").display(),
+        )
+    }
+
     /// What `docs/vault.md` tells operators to do.
     async fn set_up_vault(&self, wishes: &Wishes) {
         let (bao, name) = (&*self.bao, &self.name);
@@ -385,7 +424,7 @@ plaintext = true
 limits = {{ calls_per_minute_max = 100000 }}
 
 [store]
-path = "{database}"
+{store}
 
 [vault]
 address = "{address}"
@@ -419,7 +458,7 @@ early_revocation = "ends_sessions"
 {target}
 {more}
 "#,
-            database = self.database_file().display(),
+            store = self.store_section(wishes.shared),
             address = self.proxy.as_ref().map_or(&bao.address, |proxy| &proxy.address),
             timeout = wishes.timeout,
             wrap_ttl = wishes.wrap_ttl,

@@ -86,6 +86,8 @@ impl Rows {
                 Write::Freeze(change) => self.put_freeze(change, &mut undo).map(|()| change.event()),
                 Write::Erasure(erasure) => self.erase(erasure, &mut undo).map(|()| erasure.event()),
                 Write::Fact(event) => Ok(*event),
+                // One process has it for itself.
+                Write::Fenced(_) => continue,
                 Write::Checkpoint(checkpoint) => match self.put_checkpoint(checkpoint, &mut undo) {
                     Ok(()) => continue,
                     Err(refusal) => Err(refusal),

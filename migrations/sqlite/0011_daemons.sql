@@ -1,0 +1,2 @@
+-- One daemon has this database for itself, so there is nothing to share out. PostgreSQL's tables of daemons and what each is at
+-- have this number.
