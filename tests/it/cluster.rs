@@ -1,12 +1,16 @@
 //! Several daemons on one PostgreSQL: real ones, with a real OpenBao, that are killed, stopped and cut off.
 
 mod daemons;
+mod storm;
 
 use std::time::Duration;
 
 use hallpass::wire::{GrantState, RequestState};
 
-use self::daemons::Cluster;
+use self::{
+    daemons::Cluster,
+    storm::{Trouble, weather},
+};
 use crate::support::servers::eventually;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -40,4 +44,21 @@ async fn a_story_is_told_through_three_daemons() {
     let kinds: Vec<String> = exception.timeline.iter().map(|event| event.kind.clone()).collect();
     assert_eq!(kinds.iter().filter(|kind| *kind == "GrantRevoked").count(), 1, "{kinds:?}");
     cluster.is_sound().await;
+}
+
+/// Killed in the middle of whatever it was at, and started again.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_go_on_while_daemons_are_killed() {
+    weather(&[Trouble::Kill(1), Trouble::Kill(0)]).await;
+}
+
+/// Stopped for longer than others wait, and let go on with what another has taken over.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_go_on_while_daemons_stand_still() {
+    weather(&[Trouble::Stop(2), Trouble::Stop(0)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_go_on_while_the_database_is_restarted_and_cut_off() {
+    weather(&[Trouble::Restart, Trouble::Cut, Trouble::Restart]).await;
 }
