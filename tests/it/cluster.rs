@@ -62,3 +62,48 @@ async fn people_go_on_while_daemons_stand_still() {
 async fn people_go_on_while_the_database_is_restarted_and_cut_off() {
     weather(&[Trouble::Restart, Trouble::Cut, Trouble::Restart]).await;
 }
+
+/// Of many decisions on one request, through different daemons at once, one counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_decisions_at_once_one_counts() {
+    let cluster = Cluster::start(3).await;
+    for _ in 0..5 {
+        let request = cluster.person("alice", 0).await.submit(HOUR, "the queue hangs").await.unwrap();
+        let mut decisions = Vec::new();
+        for daemon in 0..3 {
+            decisions.push((cluster.person("olivia", daemon).await, cluster.person("oscar", daemon).await));
+        }
+        let decided = decisions.iter_mut().map(async |(olivia, oscar)| {
+            let (yes, no) =
+                tokio::join!(olivia.approve(&request, "go ahead"), oscar.deny(&request, "not today"));
+            (yes.is_ok(), no.is_ok())
+        });
+        // Who says the same again is told that it is so.
+        let decided = futures_util::future::join_all(decided).await;
+        let (yes, no) = (decided.iter().any(|(yes, _)| *yes), decided.iter().any(|(_, no)| *no));
+        assert!(yes != no, "{decided:?}");
+        let exception = cluster.person("audrey", 1).await.exception(&request).await.unwrap();
+        let decisions = |kind: &str| exception.timeline.iter().filter(|event| event.kind == kind).count();
+        assert_eq!(decisions("RequestApproved") + decisions("RequestDenied"), 1);
+    }
+    cluster.is_sound().await;
+}
+
+/// The window closes while the daemon that gave the grant is dead.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_closes_without_the_daemon_that_opened_it() {
+    let cluster = Cluster::start(2).await;
+    let request = cluster.person("alice", 1).await.submit(Duration::from_secs(15), "a look").await.unwrap();
+    let approved = cluster.person("olivia", 1).await.approve(&request, "go ahead").await.unwrap();
+    let claimed = cluster.person("alice", 1).await.claim(&approved).await.unwrap();
+    let credential = cluster.person("alice", 0).await.unwrap(&claimed).await;
+    cluster.stop(1, "KILL").await;
+    let grant = claimed.grant.unwrap();
+    let ended = cluster.person("alice", 0).await.sees(&grant, GrantState::Revoked).await;
+    assert_eq!(ended.cause(), hallpass::wire::RevocationCause::WindowClosed);
+    let postgres = &cluster.world.postgres;
+    let refused =
+        postgres.connect(&credential.username, &credential.password, &cluster.world.database()).await;
+    assert!(refused.is_err());
+    cluster.is_sound().await;
+}

@@ -13,6 +13,7 @@ mod memory;
 mod postgres;
 mod random;
 mod retention;
+mod sharing;
 mod sqlite;
 mod texts;
 mod values;

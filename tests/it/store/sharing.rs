@@ -1,0 +1,133 @@
+//! What daemons that share a PostgreSQL share out: a duty has one of them at a time, who was stopped for too long commits nothing of
+//! what another has taken, and whose clock is off takes nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use hallpass::{
+    access::id::{DaemonId, GrantId},
+    clock::{Clock, ManualClock, SystemClock},
+    store::{
+        Duties, Duty, Migrate, Store, StoreError, Write,
+        postgres::{Joining, PostgresStore},
+    },
+};
+
+use super::{
+    postgres::Database,
+    values::{World, target},
+};
+use crate::support::servers::eventually;
+
+const LONG: Duration = Duration::from_mins(10);
+
+async fn joined(database: &Database, name: &str, lease: Duration, clock: Arc<dyn Clock>) -> PostgresStore {
+    let store = database.open(Migrate::Yes).await.unwrap();
+    let id = DaemonId::new(SystemClock.now(), SystemClock.random()).to_string();
+    let joining = Joining { id, name: name.to_owned(), lease, clock_max: Duration::from_secs(1) };
+    store.join(joining, clock).await.unwrap();
+    store
+}
+
+async fn daemon(database: &Database, name: &str) -> PostgresStore {
+    joined(database, name, LONG, Arc::new(SystemClock)).await
+}
+
+fn duties(store: &PostgresStore) -> &dyn Duties {
+    store.duties().unwrap()
+}
+
+fn grant(number: u128) -> Duty {
+    Duty::Grant(GrantId::new(SystemClock.now(), number))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_duty_has_one_daemon_at_a_time() {
+    let database = Database::new().await;
+    let (one, other) = (daemon(&database, "one").await, daemon(&database, "other").await);
+    let all: Vec<Duty> = (0..200).map(grant).collect();
+    let take = async |store: &PostgresStore| {
+        let tries = all.iter().map(|duty| duties(store).take(duty));
+        futures_util::future::join_all(tries).await.into_iter().map(Result::unwrap).collect::<Vec<bool>>()
+    };
+    let (by_one, by_other) = tokio::join!(take(&one), take(&other));
+    let exactly_one = by_one.iter().zip(&by_other).all(|(one, other)| one != other);
+    assert!(exactly_one, "{by_one:?} {by_other:?}");
+    assert_eq!(take(&one).await, by_one, "what is one's own stays");
+    for duty in &all {
+        duties(&one).give_back(duty.clone());
+    }
+    eventually("what was given back is anybody's", async || {
+        take(&other).await.into_iter().all(|taken| taken)
+    })
+    .await;
+    let members = duties(&one).members().await.unwrap();
+    let seen: Vec<_> =
+        members.iter().map(|one| (one.name.as_str(), one.duties, one.is_here, one.is_gone)).collect();
+    assert_eq!(seen, [("one", 0, true, false), ("other", 200, false, false)]);
+}
+
+/// The second daemon never beats again, like one that stands still; what it had is taken over, and then it commits nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_too_late_commits_nothing() {
+    let database = Database::new().await;
+    let one = daemon(&database, "one").await;
+    // Its beat waits for a clock that nobody moves.
+    let still = Arc::new(ManualClock::new(SystemClock.now()));
+    let other = joined(&database, "other", Duration::from_secs(2), still).await;
+    let (world, duty) = (World::new(&other), grant(1));
+    let mut gone = duties(&one).gone();
+    let orders = target("orders", 1);
+    assert!(duties(&other).take(&duty).await.unwrap());
+    let change = world.submission(&orders, world.ask(&orders, "dev"));
+    other.commit(&[Write::Fenced(&duty), Write::Request(&change)]).await.unwrap();
+    assert!(!duties(&one).take(&duty).await.unwrap(), "not before the time is over");
+    gone.changed().await.unwrap();
+    assert!(duties(&one).take(&duty).await.unwrap());
+    let change = world.submission(&orders, world.ask(&orders, "dev"));
+    let refused = other.commit(&[Write::Fenced(&duty), Write::Request(&change)]).await.unwrap_err();
+    assert!(matches!(refused, StoreError::OffDuty { .. }), "{refused:?}");
+    assert!(!duties(&other).take(&grant(2)).await.unwrap(), "who isn't heard of takes nothing");
+    one.commit(&[Write::Fenced(&duty), Write::Request(&change)]).await.unwrap();
+    assert_eq!(one.last_sequence().await.unwrap(), 2, "only what was committed in one's own time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_off_takes_nothing() {
+    let database = Database::new().await;
+    for off in [TimeDelta::seconds(3), TimeDelta::seconds(-3)] {
+        let clock = Arc::new(ManualClock::new(SystemClock.now() + off));
+        let store = joined(&database, "off", LONG, clock).await;
+        let problem = duties(&store).problem().unwrap();
+        assert!(problem.contains("takes no work"), "{problem}");
+        assert!(!duties(&store).take(&grant(1)).await.unwrap());
+    }
+    let right = daemon(&database, "right").await;
+    assert_eq!(duties(&right).problem(), None);
+    assert!(duties(&right).take(&grant(1)).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_leaves_nothing_behind() {
+    let database = Database::new().await;
+    let (one, other) = (daemon(&database, "one").await, daemon(&database, "other").await);
+    assert!(duties(&one).take(&grant(1)).await.unwrap());
+    one.close().await;
+    assert!(duties(&other).take(&grant(1)).await.unwrap());
+    let members = duties(&other).members().await.unwrap();
+    let seen: Vec<_> = members.iter().map(|one| (one.name.as_str(), one.duties, one.is_gone)).collect();
+    assert_eq!(seen, [("one", 0, true), ("other", 1, false)]);
+}
+
+/// A watcher hears of it, whichever daemon recorded it.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_hears_of_what_the_others_record() {
+    let database = Database::new().await;
+    let (one, other) = (daemon(&database, "one").await, daemon(&database, "other").await);
+    let mut grown = duties(&other).grown();
+    let (world, orders) = (World::new(&one), target("orders", 1));
+    for sequence in 1..=3 {
+        world.submit(&orders, "dev").await;
+        grown.wait_for(|last| *last == sequence).await.unwrap();
+    }
+}
