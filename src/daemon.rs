@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info};
 
 use self::database::Opened;
+pub use self::database::StoreCopyError;
 use crate::{
     broker::{self, Broker, ConfigurationChange, Notary, Occasion, Parts, Past, Signer, Witness},
     clock::{Clock, SystemClock},
@@ -37,6 +38,7 @@ use crate::{
     report::Reports,
     store::{
         Migrate, OpenError, StoreError,
+        postgres::copy::Counts,
         sqlite::{backup, holder},
     },
     sweep::{Chore, Chores, Schedules, Sweeper},
@@ -437,6 +439,19 @@ pub async fn backup(
     }
     tell(&format!("copying {}", database.display()));
     backup::copy(database, to, || tell("checking the copy")).await
+}
+
+/// Copies a database file to the server that the configuration names, and verifies what arrived.
+///
+/// # Errors
+///
+/// If anything goes wrong. Unless it is said otherwise, the server has nothing of it then.
+pub async fn copy_store(
+    from: &Path,
+    to: &config::Database,
+    tell: impl Fn(&str),
+) -> Result<(Counts, verify::Report), StoreCopyError> {
+    database::copy(from, to, tell).await
 }
 
 /// Looks at everything around the daemon, which may be running meanwhile, and changes nothing.

@@ -32,3 +32,11 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER audit_events_told AFTER INSERT ON audit_events FOR EACH STATEMENT EXECUTE FUNCTION audit_events_told();
+
+-- The least migration that a daemon must know to use these tables as they are. A migration that only adds something leaves it
+-- alone, so that daemons of the version before go on beside the new ones; one that takes something away raises it, a version
+-- later.
+CREATE TABLE schema_needs (
+    migration BIGINT CONSTRAINT schema_needs_migration_given NOT NULL
+);
+INSERT INTO schema_needs (migration) VALUES (11);

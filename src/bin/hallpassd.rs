@@ -85,6 +85,11 @@ enum Command {
         #[arg(value_name = "FILE")]
         to: PathBuf,
     },
+    /// Work on the records themselves.
+    Store {
+        #[command(subcommand)]
+        command: Store,
+    },
     /// Compare Vault with the records now, and say what was found: leases that no grant knows of, grants that lost their
     /// lease, leases that Vault gave up revoking, and how far the clocks are apart. Asks the daemon if it runs.
     #[command(after_help = "Example: hallpassd reconcile --config /etc/hallpass/hallpassd.toml\n\n\
@@ -131,6 +136,24 @@ struct Fsck {
 }
 
 #[derive(Debug, Subcommand)]
+enum Store {
+    /// Move the records of a SQLite database to the PostgreSQL database that the configuration names, which must be empty: every
+    /// row in one transaction, which is kept only if each table arrived as it was. Then both are verified, and their logs have to
+    /// be the same tree. Stop hallpassd first; the file stays as it is.
+    #[command(
+        after_help = "Example: hallpassd store copy --config /etc/hallpass/hallpassd.toml --from /var/lib/hallpass/hallpass.db\n\n\
+                      Exit status: 0 it arrived whole; 6 it did, and doesn't hold; 1 nothing was copied; 64 bad configuration."
+    )]
+    Copy {
+        #[command(flatten)]
+        file: File,
+        /// The SQLite database.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum Ledger {
     /// Print the verifier keys of the log, the present one first. Give them to auditors and witnesses, by another way than
     /// the daemon's own.
@@ -174,6 +197,9 @@ fn main() -> ExitCode {
         Command::Check(file) => with(&file, |_| Ok(checked(&file.path))),
         Command::Migrate(file) => with(&file, |config| migrate(&config.store.database)),
         Command::Backup { file, to } => backup(&file.path, &to),
+        Command::Store { command: Store::Copy { file, from } } => {
+            with(&file, |config| copy_store(&config, &from))
+        }
         Command::Reconcile(file) => with(&file, reconcile),
         Command::Fsck(Fsck { file, database, log_key, output }) => {
             with(&file, |config| fsck(&config, database.as_deref(), log_key, output))
@@ -256,6 +282,21 @@ fn backup(file: &Path, to: &Path) -> Result<ExitCode, Box<dyn Error>> {
     let copy = Runtime::new()?.block_on(daemon::backup(&database, &control, &to, tell))?;
     writeln!(io::stdout(), "{}: {} bytes, {}", to.display(), copy.bytes, copy.log)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn copy_store(config: &Config, from: &Path) -> Result<ExitCode, Box<dyn Error>> {
+    let to = &config.store.database;
+    if matches!(to, config::Database::File(_)) {
+        return Err("the configuration names a file; name the PostgreSQL database as store.url".into());
+    }
+    let tell = |what: &str| eprintln!("hallpassd: {what}");
+    let (counts, report) = Runtime::new()?.block_on(daemon::copy_store(from, to, tell))?;
+    let mut standard = io::stdout();
+    for (table, count) in counts {
+        writeln!(standard, "{table}: {count} rows")?;
+    }
+    write!(standard, "{}", report.text())?;
+    Ok(if report.holds() { ExitCode::SUCCESS } else { BROKEN.into() })
 }
 
 fn checked(path: &Path) -> ExitCode {

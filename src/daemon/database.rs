@@ -13,11 +13,28 @@ use crate::{
     ledger::note::VerifierKey,
     store::{
         Migrate, OpenError, Snapshot, Store,
-        postgres::{self, Joining, PostgresStore, Server},
+        postgres::{
+            self, Joining, PostgresStore, Server,
+            copy::{self, Counts},
+        },
         sqlite::{self, SqliteStore, holder},
     },
     verify::Report,
 };
+
+/// Why a store wasn't copied.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreCopyError {
+    /// Nothing was copied.
+    #[error(transparent)]
+    Copy(#[from] copy::CopyError),
+    /// What arrived can't be verified.
+    #[error("cannot verify what arrived")]
+    Verify(#[from] FsckError),
+    /// What arrived is another log.
+    #[error("what arrived is another log than was sent; don't use it")]
+    OtherLog,
+}
 
 /// A store that is open.
 #[derive(Clone, Debug)]
@@ -107,6 +124,22 @@ pub(super) async fn fsck(database: &Database, log_keys: Vec<VerifierKey>) -> Res
 pub(super) async fn fsck_file(file: &Path, log_keys: Vec<VerifierKey>) -> Result<Report, FsckError> {
     let mut snapshot = sqlite::snapshot::Moment::open(file).await?;
     fsck::check(&mut snapshot, &file.display().to_string(), None, log_keys).await
+}
+
+/// Copies a database file to the server that the configuration names, and verifies what arrived. `tell` hears what goes on.
+pub(super) async fn copy(
+    from: &Path,
+    database: &Database,
+    tell: impl Fn(&str),
+) -> Result<(Counts, Report), StoreCopyError> {
+    let counts = copy::copy(from, &server(database).map_err(copy::CopyError::Open)?, &tell).await?;
+    tell("verifying what arrived");
+    let (there, here) = (fsck(database, Vec::new()).await?, fsck_file(from, Vec::new()).await?);
+    if (there.tree, there.counts) == (here.tree, here.counts) {
+        Ok((counts, there))
+    } else {
+        Err(StoreCopyError::OtherLog)
+    }
 }
 
 /// Looks at it for `hallpassd doctor`.

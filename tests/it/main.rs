@@ -15,6 +15,7 @@ mod backup;
 mod bad_input;
 #[cfg(test)]
 mod cli;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod config;

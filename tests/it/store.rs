@@ -2,6 +2,7 @@
 //! [`Backend`] and gets a place beside `on_sqlite`. So does the store in memory that simulations stand on.
 
 mod adopting;
+mod copying;
 mod durable;
 mod erasing;
 mod freezes;

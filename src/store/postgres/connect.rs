@@ -78,6 +78,13 @@ impl fmt::Debug for Server {
     }
 }
 
+/// For people.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
 impl Server {
     /// Puts the password to the address. Nothing comes from a `.pgpass`.
     ///

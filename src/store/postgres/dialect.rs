@@ -31,6 +31,28 @@ pub(in crate::store) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/po
 pub(in crate::store) const TABLES: &str = "SELECT count(*), coalesce(bool_or(tablename = '_sqlx_migrations'), false) FROM pg_tables \
       WHERE schemaname = current_schema()";
 
+/// Waits, for as long as it takes, until nobody else migrates.
+pub(in crate::store) async fn lock_migrations(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let lock = "SET lock_timeout = 0; SELECT pg_advisory_lock(7521983763905770868); SET lock_timeout = '4s'";
+    sqlx::raw_sql(lock).execute(connection).await.map(|_| ())
+}
+
+/// Lets the next one.
+pub(in crate::store) async fn unlock_migrations(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("SELECT pg_advisory_unlock(7521983763905770868)").execute(connection).await.map(|_| ())
+}
+
+/// Whether a daemon that knows the migrations up to this one may use a schema with later ones, which only added something.
+pub(in crate::store) async fn is_usable(
+    connection: &mut PgConnection,
+    newest: i64,
+) -> Result<bool, OpenError> {
+    let needed: Result<Option<i64>, _> =
+        sqlx::query_scalar("SELECT max(migration) FROM schema_needs").fetch_one(connection).await;
+    let needed = needed.map_err(OpenError::database("read what the schema needs"))?;
+    Ok(needed.is_some_and(|needed| needed <= newest))
+}
+
 /// A request's decisions in one column.
 pub(in crate::store) const DECISIONS: &str = "\
     (SELECT coalesce(json_agg(json_build_object('verdict', d.verdict, 'approver_subject', d.approver_subject, \

@@ -5,6 +5,7 @@
 //! the other, and each read is one statement, which sees one moment.
 
 mod connect;
+pub mod copy;
 #[macro_use]
 mod dialect;
 mod duties;

@@ -7,7 +7,7 @@ use sqlx::migrate::MigrateError;
 
 use super::{
     DbConnection,
-    dialect::{MIGRATIONS, TABLES},
+    dialect::{self, MIGRATIONS, TABLES},
 };
 use crate::store::{Migrate, OpenError};
 
@@ -16,22 +16,36 @@ pub(in crate::store) async fn run(
     connection: &mut DbConnection,
     migrate: Migrate,
 ) -> Result<Vec<i64>, OpenError> {
-    let applied = applied(connection).await?;
-    for (version, checksum) in &applied {
-        let Some(known) = MIGRATIONS.iter().find(|known| known.version == *version) else {
-            return Err(OpenError::Newer { version: *version });
+    if migrate == Migrate::No {
+        return match pending(connection).await?.len() {
+            0 => Ok(Vec::new()),
+            count => Err(OpenError::Pending { count }),
         };
-        if known.checksum != *checksum {
-            return Err(OpenError::Altered { version: *version });
+    }
+    // One at a time: whoever comes second finds it done.
+    dialect::lock_migrations(connection).await.map_err(OpenError::database("lock the schema"))?;
+    let pending = pending(connection).await?;
+    if !pending.is_empty() {
+        MIGRATIONS.run(&mut *connection).await.map_err(not_applied)?;
+    }
+    dialect::unlock_migrations(connection).await.map_err(OpenError::database("unlock the schema"))?;
+    Ok(pending)
+}
+
+/// The versions that aren't applied yet; or why the schema isn't one to use.
+async fn pending(connection: &mut DbConnection) -> Result<Vec<i64>, OpenError> {
+    let applied = applied(connection).await?;
+    let newest = MIGRATIONS.iter().map(|known| known.version).max().unwrap_or_default();
+    for (version, checksum) in &applied {
+        match MIGRATIONS.iter().find(|known| known.version == *version) {
+            Some(known) if known.checksum == *checksum => {}
+            Some(_) => return Err(OpenError::Altered { version: *version }),
+            None if dialect::is_usable(connection, newest).await? => {}
+            None => return Err(OpenError::Newer { version: *version }),
         }
     }
     let versions = MIGRATIONS.iter().map(|known| known.version);
-    let pending: Vec<_> = versions.filter(|version| !applied.contains_key(version)).collect();
-    match migrate {
-        Migrate::No if !pending.is_empty() => Err(OpenError::Pending { count: pending.len() }),
-        Migrate::No => Ok(pending),
-        Migrate::Yes => MIGRATIONS.run(connection).await.map(|()| pending).map_err(not_applied),
-    }
+    Ok(versions.filter(|version| !applied.contains_key(version)).collect())
 }
 
 /// The versions that the database says it has, with their checksums.

@@ -45,6 +45,25 @@ pub(in crate::store) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sq
 pub(in crate::store) const TABLES: &str =
     "SELECT count(*), coalesce(sum(name = '_sqlx_migrations'), 0) FROM sqlite_schema WHERE type = 'table'";
 
+/// Whoever has the file has its lock.
+#[expect(clippy::unused_async, reason = "a server has to be asked")]
+pub(in crate::store) async fn lock_migrations(_: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    Ok(())
+}
+
+/// See [`lock_migrations`].
+#[expect(clippy::unused_async, reason = "a server has to be asked")]
+pub(in crate::store) async fn unlock_migrations(_: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    Ok(())
+}
+
+/// Whether a daemon that knows the migrations up to this one may use a schema with later ones: nobody shares a file with a
+/// later version.
+#[expect(clippy::unused_async, reason = "a server has to be asked")]
+pub(in crate::store) async fn is_usable(_: &mut SqliteConnection, _: i64) -> Result<bool, OpenError> {
+    Ok(false)
+}
+
 /// A request's decisions in one column.
 pub(in crate::store) const DECISIONS: &str = "\
     (SELECT json_group_array(json_object('verdict', d.verdict, 'approver_subject', d.approver_subject, \

@@ -56,7 +56,7 @@ pub(super) fn directory(file: &Path) -> PathBuf {
 }
 
 /// The lock file stays when the lock goes: removing it would let two processes lock two files of one name.
-pub(super) fn lock(file: &Path) -> Result<File, OpenError> {
+pub(in crate::store) fn lock(file: &Path) -> Result<File, OpenError> {
     let path = lock_path(file);
     let failed = |source| OpenError::File { file: path.clone(), source };
     let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(MODE).open(&path);

@@ -25,6 +25,7 @@ use std::{fs::File, path::Path};
 use sqlx::sqlite::SqliteConnectOptions;
 use tokio::time::timeout;
 
+pub(in crate::store) use self::files::lock;
 use self::sql::{CLOSE_MAX, readers::Readers, writer::Writer};
 use super::{Migrate, OpenError};
 use crate::clock::Clock;

@@ -231,7 +231,7 @@ fn one_at_a_time(exception: &Exception) {
         match event.kind.as_str() {
             "GrantOpened" => assert_eq!(held.replace(event.grant.clone()), None, "{:#?}", exception.timeline),
             "RevocationBegun" => {
-                assert_eq!(held.take(), Some(event.grant.clone()), "{:#?}", exception.timeline)
+                assert_eq!(held.take(), Some(event.grant.clone()), "{:#?}", exception.timeline);
             }
             _ => {}
         }

@@ -44,8 +44,13 @@ impl Database {
 
     /// As whom to log in there, and the password's file.
     pub fn server(&self) -> Server {
+        self.server_of(&self.name)
+    }
+
+    /// The same for another database.
+    pub fn server_of(&self, name: &str) -> Server {
         let postgres = postgres();
-        let url = format!("postgres://{}@127.0.0.1:{}/{}", postgres.superuser, postgres.port, self.name);
+        let url = format!("postgres://{}@127.0.0.1:{}/{name}", postgres.superuser, postgres.port);
         Server::new(Address::parse(&url).unwrap(), Some(&self.password_file())).unwrap()
     }
 

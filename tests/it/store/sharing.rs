@@ -8,16 +8,17 @@ use hallpass::{
     access::id::{DaemonId, GrantId},
     clock::{Clock, ManualClock, SystemClock},
     store::{
-        Duties, Duty, Migrate, Store, StoreError, Write,
-        postgres::{Joining, PostgresStore},
+        Duties, Duty, Migrate, OpenError, Store, StoreError, Write,
+        postgres::{Address, Joining, PostgresStore, Server},
     },
 };
 
 use super::{
     postgres::Database,
-    values::{World, target},
+    sqlite,
+    values::{World, beginning, target},
 };
-use crate::support::servers::eventually;
+use crate::support::servers::{eventually, postgres};
 
 const LONG: Duration = Duration::from_mins(10);
 
@@ -130,4 +131,103 @@ async fn each_hears_of_what_the_others_record() {
         world.submit(&orders, "dev").await;
         grown.wait_for(|last| *last == sequence).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_migrate_one_does() {
+    let database = Database::new().await;
+    let (server, clock) = (database.server(), ManualClock::new(beginning()));
+    let (one, other) =
+        tokio::join!(PostgresStore::migrate(&server, &clock), PostgresStore::migrate(&server, &clock));
+    let (mut applied, other) = (one.unwrap(), other.unwrap());
+    applied.extend(&other);
+    assert!(other.is_empty() || other == applied, "one does all of it: {other:?}");
+    assert_eq!(applied, sqlite::migrations(), "the same files for both databases");
+}
+
+/// A version that is being replaced goes on beside the new one, as long as that only added something.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_with_more_is_used_and_one_with_less_is_not() {
+    let database = Database::new().await;
+    database.open(Migrate::Yes).await.unwrap().close().await;
+    let raw = postgres().connect_as_superuser(&database.name).await;
+    let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                 VALUES (9999, 'later', TRUE, decode('00', 'hex'), 0)";
+    raw.batch_execute(later).await.unwrap();
+    for migrate in [Migrate::No, Migrate::Yes] {
+        database.open(migrate).await.unwrap().close().await;
+    }
+    raw.batch_execute("UPDATE schema_needs SET migration = 9999").await.unwrap();
+    for migrate in [Migrate::No, Migrate::Yes] {
+        let refused = database.open(migrate).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Newer { version: 9999 }), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_used_is_refused_with_what_to_do() {
+    let database = Database::new().await;
+    let refused = database.open(Migrate::No).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Pending { .. }), "{refused}");
+    let raw = postgres().connect_as_superuser(&database.name).await;
+    raw.batch_execute("CREATE TABLE dashboards (id int)").await.unwrap();
+    let refused = database.open(Migrate::Yes).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Foreign), "{refused}");
+    raw.batch_execute("DROP TABLE dashboards").await.unwrap();
+    database.open(Migrate::Yes).await.unwrap().close().await;
+    raw.batch_execute("UPDATE _sqlx_migrations SET checksum = decode('00', 'hex') WHERE version = 1")
+        .await
+        .unwrap();
+    let refused = database.open(Migrate::No).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Altered { version: 1 }), "{refused}");
+    let nobody = format!("postgres://nobody@127.0.0.1:{}/{}", postgres().port, database.name);
+    let nobody = Server::new(Address::parse(&nobody).unwrap(), None).unwrap();
+    let refused =
+        PostgresStore::open(&nobody, Migrate::No, &ManualClock::new(beginning())).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Database { .. }), "{refused}");
+}
+
+/// What takes no writes says so, and takes them again when it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_only_reads_refuses_and_the_next_commit_is_made() {
+    let database = Database::new().await;
+    let store = database.open(Migrate::Yes).await.unwrap();
+    let (world, orders) = (World::new(&store), target("orders", 1));
+    let request = world.submit(&orders, "dev").await;
+    let superuser = postgres().connect_as_superuser("postgres").await;
+    let (only_reads, cut) = (
+        format!("ALTER DATABASE {} SET default_transaction_read_only = on", database.name),
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'", database.name),
+    );
+    superuser.batch_execute(&only_reads).await.unwrap();
+    superuser.batch_execute(&cut).await.unwrap();
+    let change = world.submission(&orders, world.ask(&orders, "dev"));
+    for _ in 0..3 {
+        let refused = store.commit(&[Write::Request(&change)]).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
+    }
+    eventually("it can be read", async || store.request(request.id).await.is_ok_and(|found| found.is_some()))
+        .await;
+    let writes = only_reads.replace("= on", "= off");
+    superuser.batch_execute(&writes).await.unwrap();
+    superuser.batch_execute(&cut).await.unwrap();
+    eventually("it is written again", async || store.commit(&[Write::Request(&change)]).await.is_ok()).await;
+    assert_eq!(store.last_sequence().await.unwrap(), 2);
+}
+
+/// A password that others may read, or a session that a pooler has made of something else, isn't taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_not_as_it_was_asked_for_is_refused() {
+    let database = Database::new().await;
+    let superuser = postgres().connect_as_superuser("postgres").await;
+    superuser
+        .batch_execute(
+            "CREATE DATABASE latin1 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+        )
+        .await
+        .unwrap();
+    let other = database.server_of("latin1");
+    let refused =
+        PostgresStore::open(&other, Migrate::Yes, &ManualClock::new(beginning())).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Session { name: "server_encoding", .. }), "{refused}");
 }

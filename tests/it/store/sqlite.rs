@@ -68,6 +68,11 @@ impl Sqlite {
         self.directory.path().join("hallpass.db")
     }
 
+    /// Lets go of it, as a daemon does that stops. The directory goes with the answer.
+    pub fn stop(self) -> TempDir {
+        self.directory
+    }
+
     /// A connection past the store.
     pub async fn raw(&self) -> SqliteConnection {
         raw(&self.file()).await
@@ -84,7 +89,7 @@ pub async fn raw(file: &Path) -> SqliteConnection {
 }
 
 /// The versions of all migrations, from the names of their files.
-fn migrations() -> Vec<i64> {
+pub fn migrations() -> Vec<i64> {
     let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite")).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
     let mut versions: Vec<i64> = names.map(|name| name[..4].parse().unwrap()).collect();
