@@ -6,10 +6,11 @@ use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
 use prost_build::Config;
 use protox::prost::Message;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "hallpass/v1/errors.proto",
     "hallpass/v1/event.proto",
     "hallpass/v1/exception.proto",
+    "hallpass/v1/daemon.proto",
     "hallpass/v1/freeze.proto",
     "hallpass/v1/grant.proto",
     "hallpass/v1/ledger.proto",

@@ -40,6 +40,7 @@ pub enum Verb {
     ProveInclusion,
     ProveConsistency,
     AddCosignature,
+    GetStatus,
 }
 
 /// What a caller is to the thing in question. Where no thing is in question (lists), what he is to any target.
@@ -89,6 +90,7 @@ const TABLE: &[(Verb, &str, &[&[Role]])] = &[
     (Verb::ProveInclusion, "ask for proofs of inclusion", &[&[Auditor], &[Operator]]),
     (Verb::ProveConsistency, "ask for proofs of consistency", &[&[Auditor], &[Operator]]),
     (Verb::AddCosignature, "bring cosignatures", &[&[Auditor], &[Operator]]),
+    (Verb::GetStatus, "ask how the daemons are", &[&[Auditor], &[Operator]]),
 ];
 
 impl Verb {

@@ -47,6 +47,7 @@ mod refuse;
 mod reissue;
 mod signed;
 mod standing;
+mod status;
 mod submit;
 mod undo;
 mod upkeep;
@@ -73,11 +74,12 @@ pub use self::{
     query::{Exception, RequestView, TargetView},
     reconcile::Findings,
     signed::Signature,
+    status::Status,
     submit::Submission,
     watch::{Seen, Watch},
     witness::Unseen,
 };
-pub use crate::store::{GrantFilter, HeldGrant, Part, RequestFilter, Slice};
+pub use crate::store::{GrantFilter, HeldGrant, Member, Part, RequestFilter, Slice};
 
 use crate::{access::policy::Policy, clock::Clock, signature::Signers, store::Store, vault::Issuer};
 

@@ -13,8 +13,8 @@ use clap::{
 };
 
 use super::{
-    audit, claim, decide, freeze, list, login, output::Mode, release, request, revoke, show, targets, time,
-    watch, withdraw,
+    audit, claim, daemons, decide, freeze, list, login, output::Mode, release, request, revoke, show,
+    targets, time, watch, withdraw,
 };
 
 /// Where hallpassd is if nobody says so: on this machine, at its default port.
@@ -199,6 +199,8 @@ pub enum Verb {
     Thaw(freeze::ThawArgs),
     /// List what is frozen.
     Freezes(freeze::FreezesArgs),
+    /// Show how the daemons are, and what they have before them, as an operator or auditor.
+    Status(daemons::StatusArgs),
     /// Show everything about a request or a grant: decisions, grants and timeline.
     Show(show::ShowArgs),
     /// List requests or grants, the newest first.
@@ -223,9 +225,9 @@ mod tests {
 
     use super::*;
 
-    const VERBS: [&str; 16] = [
+    const VERBS: [&str; 17] = [
         "login", "targets", "request", "withdraw", "approve", "deny", "claim", "release", "revoke", "freeze",
-        "thaw", "freezes", "show", "list", "watch", "audit",
+        "thaw", "freezes", "status", "show", "list", "watch", "audit",
     ];
 
     #[test]

@@ -18,9 +18,10 @@ use super::{
     session, status,
 };
 use crate::wire::{
-    exception_service_client::ExceptionServiceClient, freeze_service_client::FreezeServiceClient,
-    grant_service_client::GrantServiceClient, ledger_service_client::LedgerServiceClient,
-    request_service_client::RequestServiceClient, target_service_client::TargetServiceClient,
+    daemon_service_client::DaemonServiceClient, exception_service_client::ExceptionServiceClient,
+    freeze_service_client::FreezeServiceClient, grant_service_client::GrantServiceClient,
+    ledger_service_client::LedgerServiceClient, request_service_client::RequestServiceClient,
+    target_service_client::TargetServiceClient,
 };
 
 /// How long setting up a connection may take.
@@ -77,6 +78,12 @@ impl Server {
     #[must_use]
     pub fn grants(&self) -> GrantServiceClient<Channel> {
         GrantServiceClient::new(self.channel.clone())
+    }
+
+    /// The daemons' service.
+    #[must_use]
+    pub fn daemons(&self) -> DaemonServiceClient<Channel> {
+        DaemonServiceClient::new(self.channel.clone())
     }
 
     /// The freezes' service.

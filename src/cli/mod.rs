@@ -9,6 +9,7 @@ mod args;
 mod audit;
 mod claim;
 mod connect;
+mod daemons;
 mod decide;
 mod error;
 mod escape;
@@ -125,6 +126,7 @@ async fn dispatch(app: &App, verb: Verb) -> Result<(), Failure> {
         Verb::Freeze(args) => freeze::freeze(app, args).await,
         Verb::Thaw(args) => freeze::thaw(app, args).await,
         Verb::Freezes(args) => freeze::list(app, args).await,
+        Verb::Status(args) => daemons::status(app, args).await,
         Verb::Show(args) => show::run(app, args).await,
         Verb::List(args) => list::run(app, args).await,
         Verb::Watch(args) => watch::run(app, args).await,

@@ -14,6 +14,7 @@ mod accept;
 mod auth;
 mod bounds;
 mod connection;
+mod daemons;
 mod deadline;
 mod door;
 mod exceptions;

@@ -19,10 +19,10 @@ use crate::{
     clock::Clock,
     identity::Verified,
     wire::{
-        DESCRIPTORS, exception_service_server::ExceptionServiceServer,
-        freeze_service_server::FreezeServiceServer, grant_service_server::GrantServiceServer,
-        ledger_service_server::LedgerServiceServer, request_service_server::RequestServiceServer,
-        target_service_server::TargetServiceServer,
+        DESCRIPTORS, daemon_service_server::DaemonServiceServer,
+        exception_service_server::ExceptionServiceServer, freeze_service_server::FreezeServiceServer,
+        grant_service_server::GrantServiceServer, ledger_service_server::LedgerServiceServer,
+        request_service_server::RequestServiceServer, target_service_server::TargetServiceServer,
     },
 };
 
@@ -166,6 +166,7 @@ fn router(gate: Gate, api: Api, health: &Health) -> Result<Router<Stack<Gate, Id
     let grants = GrantServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
     let freezes = FreezeServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
     let ledger = LedgerServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
+    let daemons = DaemonServiceServer::from_arc(Arc::clone(&api)).max_decoding_message_size(bound);
     let exceptions = ExceptionServiceServer::from_arc(api).max_decoding_message_size(bound);
     Ok(bounded()
         .layer(gate)
@@ -177,7 +178,8 @@ fn router(gate: Gate, api: Api, health: &Health) -> Result<Router<Stack<Gate, Id
         .add_service(grants)
         .add_service(freezes)
         .add_service(exceptions)
-        .add_service(ledger))
+        .add_service(ledger)
+        .add_service(daemons))
 }
 
 /// The transport's limits. How long a call may take is the gate's matter, which can say so in our terms.

@@ -39,6 +39,7 @@ const fn access(method: Method) -> &'static [Verb] {
         Method::ProveInclusion => &[Verb::ProveInclusion],
         Method::ProveConsistency => &[Verb::ProveConsistency],
         Method::AddCosignature => &[Verb::AddCosignature],
+        Method::GetStatus => &[Verb::GetStatus],
     }
 }
 

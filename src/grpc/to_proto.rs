@@ -1,6 +1,7 @@
 //! From the verbs' own types to the wire. A time that isn't known is left out, never shown as 1970; handles and tokens
 //! have no place here but the one wrapping token that a claim answers with.
 
+mod status;
 mod totals;
 
 use std::time::Duration;
@@ -9,7 +10,7 @@ use chrono::{DateTime, Utc};
 use prost_types::{ListValue, Struct, Timestamp, Value, value::Kind};
 use secrecy::ExposeSecret as _;
 
-pub use self::totals::totals;
+pub use self::{status::status, totals::totals};
 use crate::{
     access::{
         actor::{Actor, Person},

@@ -15,10 +15,11 @@ use hallpass::{
     wire::{
         AddCosignatureRequest, ApproveRequestRequest, ClaimGrantRequest, DenyRequestRequest,
         FreezeTargetsRequest, GetCheckpointRequest, GetExceptionRequest, GetGrantRequest, GetRequestRequest,
-        GetTargetRequest, Grant, ListExceptionsRequest, ListFreezesRequest, ListGrantsRequest,
-        ListLeavesRequest, ListRequestsRequest, ListTargetsRequest, Method, ProveConsistencyRequest,
-        ProveInclusionRequest, ReleaseGrantRequest, Request, RevokeGrantRequest, SubmitRequestRequest,
-        SummarizeExceptionsRequest, ThawTargetsRequest, WatchRequestsRequest, WithdrawRequestRequest,
+        GetStatusRequest, GetTargetRequest, Grant, ListExceptionsRequest, ListFreezesRequest,
+        ListGrantsRequest, ListLeavesRequest, ListRequestsRequest, ListTargetsRequest, Method,
+        ProveConsistencyRequest, ProveInclusionRequest, ReleaseGrantRequest, Request, RevokeGrantRequest,
+        SubmitRequestRequest, SummarizeExceptionsRequest, ThawTargetsRequest, WatchRequestsRequest,
+        WithdrawRequestRequest, daemon_service_client::DaemonServiceClient,
         exception_service_client::ExceptionServiceClient, freeze_service_client::FreezeServiceClient,
         grant_service_client::GrantServiceClient, ledger_service_client::LedgerServiceClient,
     },
@@ -307,6 +308,10 @@ impl Cell<'_> {
                 let size = signed.checkpoint().size().cast_signed();
                 let add = AddCosignatureRequest { size, signatures: format!("{line}\n") };
                 outcome(self.ledger().add_cosignature(self.as_actor(add)).await)
+            }
+            Method::GetStatus => {
+                let mut daemons = DaemonServiceClient::new(self.served.channel());
+                outcome(daemons.get_status(self.as_actor(GetStatusRequest {})).await)
             }
         }
     }

@@ -5,7 +5,7 @@ mod storm;
 
 use std::time::Duration;
 
-use hallpass::wire::{GrantState, RequestState};
+use hallpass::wire::{GetStatusRequest, GetStatusResponse, GrantState, RequestState};
 
 use self::{
     daemons::Cluster,
@@ -106,4 +106,25 @@ async fn a_window_closes_without_the_daemon_that_opened_it() {
         postgres.connect(&credential.username, &credential.password, &cluster.world.database()).await;
     assert!(refused.is_err());
     cluster.is_sound().await;
+}
+
+/// Operators see who shares the records, and who is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_who_is_there() {
+    let cluster = Cluster::start(3).await;
+    let ask = async |daemon: usize| {
+        let oren = cluster.person("oren", daemon).await;
+        let mut client = oren.daemons(cluster.address(daemon));
+        client.get_status(GetStatusRequest {}).await.unwrap().into_inner()
+    };
+    let status = ask(1).await;
+    assert_eq!((status.daemons.len(), status.problem.as_str()), (3, ""));
+    assert_eq!(status.daemons.iter().filter(|daemon| daemon.here).count(), 1);
+    assert!(status.daemons.iter().all(|daemon| daemon.version == status.version && !daemon.gone));
+    cluster.stop(2, "KILL").await;
+    let gone = |status: &GetStatusResponse| status.daemons.iter().filter(|daemon| daemon.gone).count();
+    eventually("one is gone", async || gone(&ask(0).await) == 1).await;
+    let refused = cluster.person("alice", 0).await;
+    let refused = refused.daemons(cluster.address(0)).get_status(GetStatusRequest {}).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
 }

@@ -9,7 +9,7 @@ const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/grpcio/b
 const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/foreign/client.py");
 
 const SEEN: &str = "\
-services ExceptionService FreezeService GrantService LedgerService RequestService TargetService
+services DaemonService ExceptionService FreezeService GrantService LedgerService RequestService TargetService
 without a token UNAUTHENTICATED TOKEN_INVALID
 targets targets/orders-ro
 badly asked INVALID_ARGUMENT BAD_FIELD duration reason

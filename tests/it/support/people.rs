@@ -5,9 +5,10 @@ use std::time::Duration;
 use hallpass::wire::{
     ApproveRequestRequest, ClaimGrantRequest, ClaimGrantResponse, DenyRequestRequest, Exception,
     GetExceptionRequest, GetGrantRequest, Grant, GrantState, ReleaseGrantRequest, Request,
-    SubmitRequestRequest, exception_service_client::ExceptionServiceClient,
-    freeze_service_client::FreezeServiceClient, grant_service_client::GrantServiceClient,
-    request_service_client::RequestServiceClient, target_service_client::TargetServiceClient,
+    SubmitRequestRequest, daemon_service_client::DaemonServiceClient,
+    exception_service_client::ExceptionServiceClient, freeze_service_client::FreezeServiceClient,
+    grant_service_client::GrantServiceClient, request_service_client::RequestServiceClient,
+    target_service_client::TargetServiceClient,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -99,6 +100,13 @@ impl Person {
             exceptions: ExceptionServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             freezes: FreezeServiceClient::with_interceptor(channel, bearer),
         }
+    }
+
+    /// The daemons' service of the daemon at an address.
+    pub fn daemons(&self, address: &str) -> DaemonServiceClient<Authorized> {
+        let channel = Endpoint::from_shared(address.to_owned()).unwrap().connect_lazy();
+        let bearer = Bearer(Some(format!("Bearer {}", self.jwt).parse().unwrap()));
+        DaemonServiceClient::with_interceptor(channel, bearer)
     }
 
     pub async fn submit(&mut self, duration: Duration, reason: &str) -> Result<Request, Status> {
