@@ -8,7 +8,10 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use crate::{
     common::{direct::Direct, pause},
-    support::world::{Wishes, World},
+    support::{
+        servers::Postgres,
+        world::{Wishes, World},
+    },
 };
 
 const WINDOWS: u64 = 200;
@@ -20,7 +23,9 @@ const WAIT_MAX: TimeDelta = TimeDelta::minutes(12);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub async fn measure() {
-    let world = World::with(Wishes { own_vault: true, own_database: true, ..Wishes::default() }).await;
+    let world =
+        World::with(Wishes { own_vault: true, database: Some(Postgres::start_private), ..Wishes::default() })
+            .await;
     let (mut alice, mut olivia) = (world.person("alice").await, world.person("olivia").await);
     let direct = Direct::log_in(&world).await;
     let stops_at = now() + STOPS_AFTER;

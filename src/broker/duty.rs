@@ -113,10 +113,13 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// If the store can't be asked.
+    /// If the store can't be asked, or this daemon takes no work.
     pub(super) async fn alone(&self, locks: &Locks, name: &str, duty: Duty) -> Result<Alone, Error> {
         let here = locks.lock(name).await;
         while !self.takes(&duty).await? {
+            if self.store.duties().and_then(Duties::problem).is_some() {
+                return Err(Error::OffDuty { duty: duty.to_string() });
+            }
             self.clock.sleep(TRY_AGAIN).await;
         }
         let among_daemons = OnDuty { store: Arc::clone(&self.store), duty: Some(duty) };

@@ -3,7 +3,7 @@
 mod daemons;
 mod storm;
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use hallpass::wire::{GetStatusRequest, GetStatusResponse, GrantState, RequestState};
 
@@ -11,7 +11,10 @@ use self::{
     daemons::Cluster,
     storm::{Trouble, weather},
 };
-use crate::support::servers::eventually;
+use crate::support::{
+    servers::{Postgres, eventually},
+    world::Wishes,
+};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -61,6 +64,12 @@ async fn people_go_on_while_daemons_stand_still() {
 #[tokio::test(flavor = "multi_thread")]
 async fn people_go_on_while_the_database_is_restarted_and_cut_off() {
     weather(&[Trouble::Restart, Trouble::Cut, Trouble::Restart]).await;
+}
+
+/// The way to the database is there, and nothing goes through.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_go_on_when_the_database_was_silent() {
+    weather(&[Trouble::Silence, Trouble::Cut]).await;
 }
 
 /// Of many decisions on one request, through different daemons at once, one counts.
@@ -127,4 +136,21 @@ async fn operators_see_who_is_there() {
     let refused = cluster.person("alice", 0).await;
     let refused = refused.daemons(cluster.address(0)).get_status(GetStatusRequest {}).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+}
+
+/// A server that doesn't wait for its disk is none to keep records on.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_looks_at_the_server() {
+    let told = async |database: Option<fn() -> Postgres>| {
+        let cluster = Cluster::with(1, Wishes { shared: Some(""), database, ..Wishes::default() }).await;
+        let mut doctor = Command::new(env!("CARGO_BIN_EXE_hallpassd"));
+        doctor.args(["doctor", "--config"]).arg(cluster.world.config_file());
+        let output = tokio::task::spawn_blocking(move || doctor.output().unwrap()).await.unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (hasty, durable) = (told(None).await, told(Some(Postgres::start_durable)).await);
+    assert!(hasty.contains("fsync is off") && hasty.contains("full_page_writes is off"), "{hasty}");
+    assert!(!durable.contains("is off"), "{durable}");
+    assert!(durable.contains("its schema is up to date; PostgreSQL"), "{durable}");
+    assert!(durable.contains("ahead of this machine's"), "{durable}");
 }

@@ -9,7 +9,7 @@ use tonic::Code;
 use crate::support::{
     people::Person,
     refusals::reason,
-    servers::eventually,
+    servers::{Postgres, eventually},
     world::{Wishes, World},
 };
 
@@ -164,7 +164,7 @@ async fn defect_3_vault_down_at_the_windows_end_then_back() {
 /// I3. Defect 1: an error of the revocation taken for "gone".
 #[tokio::test]
 async fn defect_1_the_database_down_at_the_windows_end_then_back() {
-    let world = World::with(Wishes { own_database: true, ..Wishes::default() }).await;
+    let world = World::with(Wishes { database: Some(Postgres::start_private), ..Wishes::default() }).await;
     let mut alice = world.person("alice").await;
     let (grant, credential) = held(&world, &mut alice, MINUTE).await;
     world.postgres.stop();

@@ -72,7 +72,7 @@ async fn vault_is_sealed_over_the_windows_end_and_unsealed() {
 /// Defect 3, with several grants: all are confirmed after the recovery, with nobody's help.
 #[tokio::test]
 async fn defect_3_the_database_is_stopped_over_many_windows_ends_and_started_again() {
-    let world = World::with(Wishes { own_database: true, ..Wishes::default() }).await;
+    let world = World::with(Wishes { database: Some(Postgres::start_private), ..Wishes::default() }).await;
     let mut alice = world.person("alice").await;
     let mut grants = Vec::new();
     for _ in 0..8 {
@@ -137,7 +137,7 @@ early_revocation = "ends_sessions"
 #[tokio::test]
 async fn a_database_that_hangs_delays_no_other_targets_revocations() {
     let wishes = Wishes {
-        own_database: true,
+        database: Some(Postgres::start_private),
         more: PAYROLL.to_owned(),
         daemon_policy: with_payroll,
         ..Wishes::default()
@@ -211,7 +211,8 @@ async fn i7_while_the_log_cannot_be_written_nothing_is_granted_and_access_ends_a
 #[tokio::test]
 async fn an_ending_that_takes_too_long_raises_alarms_and_is_listed_with_what_is_in_the_way() {
     let more = "[alarm]\nrevoking_longer_than = \"1s\"\n".to_owned();
-    let world = World::with(Wishes { own_database: true, more, ..Wishes::default() }).await;
+    let world =
+        World::with(Wishes { database: Some(Postgres::start_private), more, ..Wishes::default() }).await;
     let mut alice = world.person("alice").await;
     let (grant, _) = held(&world, &mut alice, MINUTE).await;
     let oren = Shell::log_in(&world, "oren");

@@ -66,21 +66,23 @@ const LOOK: &str = concat!(
     ")"
 );
 
-/// Those that are gone for long and have nothing any more.
+/// Those that are gone for long, with what nobody has taken over.
 const FORGET: &str = concat!(
-    "DELETE FROM daemons d WHERE until < ",
+    "WITH gone AS (SELECT id FROM daemons WHERE until < ",
     now!(),
-    " - $1 AND NOT EXISTS (SELECT 1 FROM duties WHERE daemon = d.id)"
+    " - $1), left_over AS (DELETE FROM duties WHERE daemon IN (SELECT id FROM gone)) \
+     DELETE FROM daemons WHERE id IN (SELECT id FROM gone)"
 );
 
-/// What is free or one's own. Whoever isn't heard of for the lease time takes nothing.
+/// What is free or one's own, each with a new generation: so what is given back late isn't what was taken again since. Whoever isn't heard of for the lease time takes nothing.
 const TAKE: &str = concat!(
     "WITH clock AS (SELECT ",
     now!(),
     " AS now), \
      me AS (SELECT d.id, clock.now FROM daemons d, clock WHERE d.id = $1 AND d.until > clock.now), \
      wanted AS (SELECT DISTINCT unnest($2::text[]) AS name), \
-     mine AS (SELECT d.name, d.generation FROM duties d JOIN wanted USING (name) JOIN me ON d.daemon = me.id), \
+     mine AS (UPDATE duties d SET generation = nextval('duty_generations') FROM wanted w, me \
+               WHERE d.name = w.name AND d.daemon = me.id RETURNING d.name, d.generation), \
      left_over AS (SELECT d.name FROM duties d JOIN wanted USING (name), me \
                     WHERE d.daemon <> me.id \
                       AND NOT EXISTS (SELECT 1 FROM daemons o WHERE o.id = d.daemon AND o.until > me.now) \
@@ -95,7 +97,9 @@ const TAKE: &str = concat!(
      UNION ALL SELECT name, generation FROM made"
 );
 
-const GIVE_BACK: &str = "DELETE FROM duties WHERE daemon = $1 AND name = ANY($2)";
+const GIVE_BACK: &str = "\
+    DELETE FROM duties d USING unnest($2::text[], $3::bigint[]) AS given (name, generation) \
+     WHERE d.name = given.name AND d.generation = given.generation AND d.daemon = $1";
 
 const LEAVE: &str =
     "WITH given AS (DELETE FROM duties WHERE daemon = $1) UPDATE daemons SET until = 0 WHERE id = $1";
@@ -144,7 +148,7 @@ struct Inner {
 pub(in crate::store) struct Shared {
     inner: Arc<Inner>,
     wanted: mpsc::UnboundedSender<Wanted>,
-    given: mpsc::UnboundedSender<String>,
+    given: mpsc::UnboundedSender<(String, i64)>,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -156,8 +160,8 @@ impl Shared {
         joining: Joining,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
-        // One for the beat, one for the taking, one for what is asked by people; the listener has its own.
-        let pool = connect::readers(server, 3, ANSWER_MAX, 0).await?;
+        // One for the beat, one for the taking, one for all else, and one that listens and is kept.
+        let pool = connect::readers(server, 4, ANSWER_MAX, 0).await?;
         let inner = Arc::new(Inner {
             joining,
             pool,
@@ -296,13 +300,13 @@ async fn take(inner: Arc<Inner>, mut wanted: mpsc::UnboundedReceiver<Wanted>) {
 }
 
 /// Gives back what isn't needed any more.
-async fn give_back(inner: Arc<Inner>, mut given: mpsc::UnboundedReceiver<String>) {
+async fn give_back(inner: Arc<Inner>, mut given: mpsc::UnboundedReceiver<(String, i64)>) {
     let mut batch = Vec::new();
     while given.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let back = sqlx::query(GIVE_BACK).bind(&inner.joining.id).bind(&batch[..]).execute(&inner.pool);
+        let (names, generations): (Vec<String>, Vec<i64>) = batch.drain(..).unzip();
+        let back = sqlx::query(GIVE_BACK).bind(&inner.joining.id).bind(names).bind(generations);
         // What can't be given back now is taken again by whoever needs it here, or by others when this daemon is gone.
-        drop(timeout(ANSWER_MAX, back).await);
-        batch.clear();
+        drop(timeout(ANSWER_MAX, back.execute(&inner.pool)).await);
     }
 }
 
@@ -361,9 +365,9 @@ impl Duties for Shared {
 
     fn give_back(&self, duty: Duty) {
         let name = duty.to_string();
-        if self.inner.held().remove(&name).is_some() {
+        if let Some(generation) = self.inner.held().remove(&name) {
             // Nobody is there to do it when this daemon leaves, which gives everything back.
-            drop(self.given.send(name));
+            drop(self.given.send((name, generation)));
         }
     }
 

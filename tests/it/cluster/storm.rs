@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use super::daemons::{Cluster, TAKEOVER_AFTER};
 use crate::support::{
     people::Person,
-    servers::eventually,
+    servers::{Pipe, Postgres, eventually},
     world::{Wishes, World},
 };
 
@@ -35,6 +35,8 @@ pub enum Trouble {
     Restart,
     /// All connections to the database are cut.
     Cut,
+    /// Nothing gets to the database or back any more, and nobody says so, until all daemons have noticed.
+    Silence,
 }
 
 /// Chance that is the same each time (Knuth's MMIX generator).
@@ -143,10 +145,14 @@ async fn trouble(cluster: &Cluster, trouble: Trouble) {
             world.postgres.stop();
             world.postgres.start();
         }
-        Trouble::Cut => {
-            let superuser = cluster.world.postgres.connect_as_superuser("postgres").await;
-            let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
-            superuser.execute(cut, &[&cluster.world.shared_store()]).await.unwrap();
+        Trouble::Cut => cluster.world.pipe().cut(),
+        Trouble::Silence => {
+            let lines = |daemon: usize| cluster.log(daemon).matches("\"not-heard\"").count();
+            let before: Vec<usize> = (0..3).map(lines).collect();
+            cluster.world.pipe().silence();
+            let noticed = async || (0..3).all(|daemon| lines(daemon) > before[daemon]);
+            eventually("all of them notice", noticed).await;
+            cluster.world.pipe().lift();
         }
     }
 }
@@ -154,7 +160,13 @@ async fn trouble(cluster: &Cluster, trouble: Trouble) {
 /// Lets these things happen while people are at work, and then sees that all is as it should be.
 pub async fn weather(troubles: &[Trouble]) {
     let target = "window_max = \"1h\"\ndecide_within = \"1h\"\nclaim_within = \"1h\"\n".to_owned();
-    let wishes = Wishes { shared: Some(TAKEOVER_AFTER), own_database: true, target, ..Wishes::default() };
+    let wishes = Wishes {
+        shared: Some(TAKEOVER_AFTER),
+        database: Some(Postgres::start_private),
+        pipe: Some(Pipe::to),
+        target,
+        ..Wishes::default()
+    };
     let cluster = Cluster::with(3, wishes).await;
     let everywhere = async |name: &str| {
         let mut all = Vec::new();

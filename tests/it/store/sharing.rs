@@ -1,7 +1,13 @@
 //! What daemons that share a PostgreSQL share out: a duty has one of them at a time, who was stopped for too long commits nothing of
 //! what another has taken, and whose clock is off takes nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use hallpass::{
@@ -230,4 +236,24 @@ async fn a_session_that_is_not_as_it_was_asked_for_is_refused() {
     let refused =
         PostgresStore::open(&other, Migrate::Yes, &ManualClock::new(beginning())).await.unwrap_err();
     assert!(matches!(refused, OpenError::Session { name: "server_encoding", .. }), "{refused}");
+}
+
+/// What is given back late isn't what was taken again since.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_let_in_while_somebody_is_there() {
+    let database = Database::new().await;
+    let daemons = [daemon(&database, "one").await, daemon(&database, "other").await];
+    let (duty, inside) = (Duty::Path("database/creds/orders".into()), AtomicU32::new(0));
+    let turns = async |store: &PostgresStore| {
+        for _ in 0..100 {
+            while !duties(store).take(&duty).await.unwrap() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "somebody else is there");
+            tokio::task::yield_now().await;
+            inside.fetch_sub(1, Ordering::SeqCst);
+            duties(store).give_back(duty.clone());
+        }
+    };
+    tokio::join!(turns(&daemons[0]), turns(&daemons[1]));
 }

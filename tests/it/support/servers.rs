@@ -8,6 +8,7 @@
 //! Nothing here sleeps in the hope that something has happened meanwhile: [`eventually`] waits for the thing itself.
 
 mod bao;
+mod pipe;
 mod postgres;
 pub mod process;
 pub mod proxy;
@@ -19,6 +20,7 @@ use tokio::time::{interval, timeout};
 
 pub use self::{
     bao::{Bao, openbao},
+    pipe::Pipe,
     postgres::{Postgres, postgres},
     process::{Dir, Process, free_port},
     proxy::Proxy,

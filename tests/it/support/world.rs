@@ -18,7 +18,7 @@ use sqlx::Connection as _;
 
 use super::{
     people::Person,
-    servers::{Bao, Dir, Postgres, Process, Proxy, eventually, openbao, postgres},
+    servers::{Bao, Dir, Pipe, Postgres, Process, Proxy, eventually, openbao, postgres},
 };
 
 /// The policies and roles that operators load, by their file names.
@@ -54,7 +54,7 @@ pub struct Wishes {
     /// A Vault of another kind, of its own.
     pub vault: Option<fn() -> Bao>,
     /// A database server of its own.
-    pub own_database: bool,
+    pub database: Option<fn() -> Postgres>,
     /// What the file grants to the daemon in Vault; edited by tests of missing rights.
     pub daemon_policy: fn(String) -> String,
     /// A statement that the database runs before it makes an account.
@@ -71,6 +71,8 @@ pub struct Wishes {
     pub ledger: String,
     /// More keys of the store's section, which is on the world's database server then.
     pub shared: Option<&'static str>,
+    /// A way to that server on which things can go wrong ([`World::pipe`]).
+    pub pipe: Option<fn(u16) -> Pipe>,
 }
 
 impl Default for Wishes {
@@ -83,7 +85,7 @@ impl Default for Wishes {
             more,
             own_vault: false,
             vault: None,
-            own_database: false,
+            database: None,
             daemon_policy,
             before_account: None,
             through_proxy: false,
@@ -92,6 +94,7 @@ impl Default for Wishes {
             issuer: "",
             ledger: String::new(),
             shared: None,
+            pipe: None,
         }
     }
 }
@@ -106,6 +109,7 @@ pub struct World {
     pub dir: Dir,
     pub address: String,
     proxy: Option<Proxy>,
+    pipe: Option<Pipe>,
     daemon: Mutex<Option<Process>>,
 }
 
@@ -126,16 +130,16 @@ impl World {
         } else {
             Server::Shared(openbao())
         };
-        let postgres = if wishes.own_database {
-            Server::Own(Postgres::start_private())
-        } else {
-            Server::Shared(postgres())
+        let postgres = match wishes.database {
+            Some(start) => Server::Own(start()),
+            None => Server::Shared(postgres()),
         };
         let port = super::servers::free_port();
         let address = format!("http://127.0.0.1:{port}");
         let dir = Dir::new("world");
         let proxy = wishes.through_proxy.then(|| Proxy::start(&bao.address));
-        let world = Self { bao, postgres, name, dir, address, proxy, daemon: Mutex::new(None) };
+        let pipe = wishes.pipe.map(|lay| lay(postgres.port));
+        let world = Self { bao, postgres, name, dir, address, proxy, pipe, daemon: Mutex::new(None) };
         world.set_up_database().await;
         if wishes.shared.is_some() {
             world.set_up_shared_store().await;
@@ -160,6 +164,11 @@ impl World {
     /// The daemon's way to Vault, of a world that wished for one.
     pub fn proxy(&self) -> &Proxy {
         self.proxy.as_ref().expect("wished for")
+    }
+
+    /// The daemons' way to the server with their records, of a world that wished for one.
+    pub fn pipe(&self) -> &Pipe {
+        self.pipe.as_ref().expect("wished for")
     }
 
     /// Everything that the daemon printed.
@@ -299,7 +308,8 @@ impl World {
     /// `[store]`, with keys that differ from daemon to daemon.
     fn store_section(&self, shared: Option<&str>) -> String {
         let Some(keys) = shared else { return format!("path = \"{}\"", self.database_file().display()) };
-        let (port, store) = (self.postgres.port, self.shared_store());
+        let port = self.pipe.as_ref().map_or(self.postgres.port, |pipe| pipe.port);
+        let store = self.shared_store();
         format!(
             "url = \"postgres://{store}@127.0.0.1:{port}/{store}\"\npassword_file = \"{}\"\ncontrol = \"{}\"\n{keys}",
             self.store_password_file().display(),

@@ -1,4 +1,4 @@
-//! PostgreSQL with passwords, without durability: nothing here has to survive a power cut.
+//! PostgreSQL with passwords, mostly without durability: nothing in tests has to survive a power cut.
 //!
 //! The server refuses to run as root, so root runs it as `postgres`, whom Debian's package makes.
 
@@ -18,14 +18,8 @@ use super::process::{Dir, Process, comes_up, find_program, is_root, on_free_port
 const SUPERUSER: (&str, &str) = ("hallpass_root", "correct-horse");
 
 /// What the server is told besides its port: TCP on this machine only, and speed over safety.
-const SETTINGS: [&str; 6] = [
-    "listen_addresses=127.0.0.1",
-    "unix_socket_directories=",
-    "fsync=off",
-    "full_page_writes=off",
-    "synchronous_commit=off",
-    "max_connections=200",
-];
+const SETTINGS: [&str; 3] = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"];
+const NOT_DURABLE: [&str; 3] = ["fsync=off", "full_page_writes=off", "synchronous_commit=off"];
 
 /// A server and its superuser.
 #[derive(Debug)]
@@ -38,6 +32,7 @@ pub struct Postgres {
     pub password: &'static str,
     process: Mutex<Option<Process>>,
     dir: Dir,
+    is_durable: bool,
 }
 
 /// The server that all tests of this process share, started by the first call.
@@ -49,11 +44,20 @@ pub fn postgres() -> &'static Postgres {
 impl Postgres {
     /// A server of the caller's own.
     pub fn start_private() -> Self {
+        Self::with(false)
+    }
+
+    /// The same, and it waits for the disk.
+    pub fn start_durable() -> Self {
+        Self::with(true)
+    }
+
+    fn with(is_durable: bool) -> Self {
         let dir = Dir::new("postgres");
         init(&dir);
-        let (port, process) = on_free_port(&dir.join("log"), |port| run(&dir, port), accepts);
+        let (port, process) = on_free_port(&dir.join("log"), |port| run(&dir, port, is_durable), accepts);
         let (superuser, password) = SUPERUSER;
-        Self { port, superuser, password, process: Mutex::new(Some(process)), dir }
+        Self { port, superuser, password, process: Mutex::new(Some(process)), dir, is_durable }
     }
 
     /// Stops the server and throws everybody out.
@@ -64,7 +68,7 @@ impl Postgres {
 
     /// Starts the server again, on the same port and with its data.
     pub fn start(&self) {
-        let mut process = run(&self.dir, self.port);
+        let mut process = run(&self.dir, self.port, self.is_durable);
         let log = self.dir.join("log");
         let up = comes_up(&mut process, || accepts(self.port));
         assert!(up, "the server does not start again; its log:\n{}", fs::read_to_string(log).unwrap());
@@ -137,10 +141,11 @@ fn init(dir: &Dir) {
     assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn run(dir: &Dir, port: u16) -> Process {
+fn run(dir: &Dir, port: u16, is_durable: bool) -> Process {
     let mut server = Command::new(program("postgres"));
     server.arg("-D").arg(dir.join("data")).args(["-p", &port.to_string()]);
-    server.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+    let speed: &[&str] = if is_durable { &[] } else { &NOT_DURABLE };
+    server.args(SETTINGS.iter().chain(speed).flat_map(|setting| ["-c", setting]));
     // At the tests' end it is asked to quit at once and not killed, or it would leave shared memory behind.
     Process::start(&server, "QUIT", user(), &dir.join("log"))
 }

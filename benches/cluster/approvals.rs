@@ -1,0 +1,141 @@
+//! Durable approvals a second with 64 clients, beside the single-row commits a second that the database syncs for one client.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use hallpass::wire::Request;
+use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
+use tokio::task::JoinSet;
+
+use crate::{
+    common::now,
+    daemons::Cluster,
+    support::{
+        people::Person,
+        servers::Postgres,
+        world::{Wishes, World},
+    },
+};
+
+const CLIENTS: usize = 64;
+const APPROVALS: usize = 8000;
+/// How long the database alone commits.
+const ALONE: Duration = Duration::from_secs(3);
+
+pub async fn measure() {
+    println!(
+        "{CLIENTS} clients, {APPROVALS} approvals over gRPC; single-row commits of one client, synced\n"
+    );
+    println!("{:<44}{:>14}{:>14}{:>10}", "", "approvals/s", "commits/s", "ratio");
+    let world = World::start().await;
+    let alone = sqlite_alone(&world).await;
+    let alice = [world.person("alice").await];
+    let olivia = [world.person("olivia").await];
+    tell("SQLite", approvals(&alice, &olivia).await, alone);
+    drop(world);
+    for daemons in 1..=3 {
+        let wishes =
+            Wishes { shared: Some(""), database: Some(Postgres::start_durable), ..Wishes::default() };
+        let cluster = Cluster::with(daemons, wishes).await;
+        let alone = postgres_alone(&cluster.world).await;
+        let (mut alice, mut olivia) = (Vec::new(), Vec::new());
+        for daemon in 0..daemons {
+            alice.push(cluster.person("alice", daemon).await);
+            olivia.push(cluster.person("olivia", daemon).await);
+        }
+        tell(&format!("PostgreSQL, {daemons} daemons"), approvals(&alice, &olivia).await, alone);
+    }
+}
+
+fn tell(what: &str, approvals: f64, alone: f64) {
+    println!("{what:<44}{approvals:>14.0}{alone:>14.0}{:>10.2}", approvals / alone);
+}
+
+/// Approvals a second. What is approved was submitted before, by as many clients.
+async fn approvals(alice: &[Person], olivia: &[Person]) -> f64 {
+    let requests = Arc::new(
+        all_at_once(alice, async |mut alice: Person, number| {
+            alice.submit(Duration::from_mins(10), &format!("order {number} is stuck")).await.unwrap()
+        })
+        .await,
+    );
+    let begun = now();
+    all_at_once(olivia, {
+        let requests = Arc::clone(&requests);
+        move |mut olivia: Person, number: usize| {
+            let request: Request = requests[number].clone();
+            async move { olivia.approve(&request, "read only, as discussed").await.unwrap() }
+        }
+    })
+    .await;
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    let count = APPROVALS as f64;
+    count / begun.elapsed().as_secs_f64()
+}
+
+/// Lets all clients do as much as is to be done, each at the daemon that is next.
+async fn all_at_once<F, T>(
+    people: &[Person],
+    work: impl Fn(Person, usize) -> F + Clone + Send + 'static,
+) -> Vec<T>
+where
+    F: Future<Output = T> + Send,
+    T: Send + 'static,
+{
+    let (next, mut clients) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    for client in 0..CLIENTS {
+        let (person, next, work) = (people[client % people.len()].clone(), Arc::clone(&next), work.clone());
+        clients.spawn(async move {
+            let mut done = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= APPROVALS {
+                    return done;
+                }
+                done.push(work(person.clone(), number).await);
+            }
+        });
+    }
+    clients.join_all().await.into_iter().flatten().collect()
+}
+
+/// What SQLite commits, on the same disk, as durably as the store does.
+async fn sqlite_alone(world: &World) -> f64 {
+    let options = SqliteConnectOptions::new()
+        .filename(world.dir.join("alone.db"))
+        .create_if_missing(true)
+        .pragma("journal_mode", "WAL")
+        .pragma("synchronous", "FULL");
+    let mut connection = options.connect().await.unwrap();
+    sqlx::raw_sql("CREATE TABLE one (id INTEGER PRIMARY KEY, text TEXT) STRICT")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let (begun, mut count) = (now(), 0.0);
+    while begun.elapsed() < ALONE {
+        sqlx::query("INSERT INTO one (text) VALUES ('row')").execute(&mut connection).await.unwrap();
+        count += 1.0;
+    }
+    count / begun.elapsed().as_secs_f64()
+}
+
+/// What the same server commits.
+async fn postgres_alone(world: &World) -> f64 {
+    let client = world.postgres.connect_as_superuser("postgres").await;
+    client
+        .batch_execute("CREATE TABLE IF NOT EXISTS one (id bigserial PRIMARY KEY, text text)")
+        .await
+        .unwrap();
+    let insert = client.prepare("INSERT INTO one (text) VALUES ('row')").await.unwrap();
+    let (begun, mut count) = (now(), 0.0);
+    while begun.elapsed() < ALONE {
+        client.execute(&insert, &[]).await.unwrap();
+        count += 1.0;
+    }
+    count / begun.elapsed().as_secs_f64()
+}

@@ -1,0 +1,31 @@
+//! How much the store bears, and how long the others need for one that is lost: approvals with many clients at once, on SQLite and
+//! on PostgreSQL with one, two and three daemons, beside what the database alone commits; and from SIGKILL to the confirmed ends
+//! of the windows that closed meanwhile. `cargo bench --bench cluster -- approvals failover` chooses.
+//!
+//! It asserts nothing about speed: numbers of a shared machine prove nothing.
+
+#![cfg(test)]
+
+mod approvals;
+#[expect(dead_code, reason = "the other benchmarks use the rest of it")]
+#[path = "../common/mod.rs"]
+mod common;
+#[expect(dead_code, reason = "the tests use the rest of it")]
+#[path = "../../tests/it/cluster/daemons.rs"]
+mod daemons;
+mod failover;
+#[expect(dead_code, reason = "the tests use the rest of it")]
+#[path = "../../tests/it/support/mod.rs"]
+mod support;
+
+#[tokio::main]
+async fn main() {
+    let wanted = common::chosen();
+    println!("{}\n", common::machine());
+    if wanted("approvals") {
+        approvals::measure().await;
+    }
+    if wanted("failover") {
+        failover::measure().await;
+    }
+}
