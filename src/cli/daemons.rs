@@ -31,7 +31,7 @@ pub async fn status(app: &App, StatusArgs {}: StatusArgs) -> Result<(), Failure>
     if app.out.is_json() || status.daemons.is_empty() {
         return Ok(());
     }
-    let mut grid = Grid::new(&["DAEMON", "STATE", "VERSION", "SINCE", "SEEN", "CLOCK", "DUTIES"]);
+    let mut grid = Grid::new(&["DAEMON", "STATE", "VERSION", "SINCE", "SEEN", "CLOCK", "AT"]);
     for daemon in &status.daemons {
         grid.row([
             daemon.name.clone(),
@@ -40,7 +40,7 @@ pub async fn status(app: &App, StatusArgs {}: StatusArgs) -> Result<(), Failure>
             app.times().short(daemon.started_at.as_ref()),
             app.times().short(daemon.seen_at.as_ref()),
             clock(daemon),
-            daemon.duties.to_string(),
+            held(daemon),
         ]);
     }
     app.out.text("")?;
@@ -53,6 +53,24 @@ const fn state(daemon: &Daemon) -> &'static str {
         (false, true) => "asked",
         (false, false) => "there",
     }
+}
+
+/// What it is at: chores by their names, and how many there are of all else.
+fn held(daemon: &Daemon) -> String {
+    let (chores, others): (Vec<_>, Vec<_>) =
+        daemon.held.iter().filter_map(|duty| duty.split_once(' ')).partition(|(kind, _)| *kind == "chore");
+    let mut said: Vec<String> = chores.into_iter().map(|(_, name)| name.to_owned()).collect();
+    let unnamed = daemon.duties.saturating_sub(i64::try_from(daemon.held.len()).unwrap_or_default());
+    for kind in ["grant", "path", "target"] {
+        let count = others.iter().filter(|(other, _)| *other == kind).count();
+        if count > 0 {
+            said.push(format!("{count} {kind}{}", if count == 1 { "" } else { "s" }));
+        }
+    }
+    if unnamed > 0 {
+        said.push(format!("{unnamed} more"));
+    }
+    said.join(", ")
 }
 
 fn clock(daemon: &Daemon) -> String {
@@ -78,4 +96,34 @@ fn block(app: &App, status: &GetStatusResponse) -> Block {
 
 const fn tone(is_bad: bool) -> Tone {
     if is_bad { Tone::Bad } else { Tone::Plain }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_daemon_is_at_is_named_or_counted() {
+        let held_of = |held: &[&str], duties| {
+            let held = held.iter().map(|duty| (*duty).to_owned()).collect();
+            super::held(&Daemon { held, duties, ..Daemon::default() })
+        };
+        assert_eq!(held_of(&[], 0), "");
+        let some = ["chore checkpoints", "grant a", "grant b", "path database/creds/x", "chore lapses"];
+        assert_eq!(held_of(&some, 5), "checkpoints, lapses, 2 grants, 1 path");
+        assert_eq!(held_of(&some, 105), "checkpoints, lapses, 2 grants, 1 path, 100 more");
+    }
+
+    #[test]
+    fn clocks_are_shown_with_their_sign() {
+        let of = |seconds, nanos| {
+            clock(&Daemon {
+                clock_ahead: Some(prost_types::Duration { seconds, nanos }),
+                ..Daemon::default()
+            })
+        };
+        assert_eq!(of(0, 20_000_000), "+20 ms");
+        assert_eq!(of(-1, -500_000_000), "-1500 ms");
+        assert_eq!(of(0, 0), "+0 ms");
+    }
 }

@@ -57,6 +57,8 @@ pub struct Member {
     pub clock_ahead: TimeDelta,
     /// How many duties it has.
     pub duties: u64,
+    /// What they are, the oldest first, at most a hundred.
+    pub held: Vec<String>,
     /// Whether it is the one that was asked.
     pub is_here: bool,
 }

@@ -130,6 +130,11 @@ async fn operators_see_who_is_there() {
     assert_eq!((status.daemons.len(), status.problem.as_str()), (3, ""));
     assert_eq!(status.daemons.iter().filter(|daemon| daemon.here).count(), 1);
     assert!(status.daemons.iter().all(|daemon| daemon.version == status.version && !daemon.gone));
+    let signs = async || {
+        let held = ask(0).await.daemons.into_iter().flat_map(|daemon| daemon.held);
+        held.filter(|duty| duty == "chore checkpoints").count() == 1
+    };
+    eventually("one of them signs the log", signs).await;
     cluster.stop(2, "KILL").await;
     let gone = |status: &GetStatusResponse| status.daemons.iter().filter(|daemon| daemon.gone).count();
     eventually("one is gone", async || gone(&ask(0).await) == 1).await;

@@ -18,6 +18,7 @@ pub fn status(status: Status) -> wire::GetStatusResponse {
         clock_ahead: Some(signed(member.clock_ahead)),
         duties: number(member.duties),
         here: member.is_here,
+        held: member.held,
     };
     wire::GetStatusResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -74,7 +74,8 @@ const FORGET: &str = concat!(
      DELETE FROM daemons WHERE id IN (SELECT id FROM gone)"
 );
 
-/// What is free or one's own, each with a new generation: so what is given back late isn't what was taken again since. Whoever isn't heard of for the lease time takes nothing.
+/// What is free or one's own, each with a new generation: so what is given back late isn't what was taken again since. Whoever
+/// isn't heard of for the lease time takes nothing.
 const TAKE: &str = concat!(
     "WITH clock AS (SELECT ",
     now!(),
@@ -107,7 +108,8 @@ const LEAVE: &str =
 const MEMBERS: &str = concat!(
     "SELECT d.id, d.name, d.version, d.started_at, d.seen_at, d.until <= ",
     now!(),
-    " AS is_gone, d.clock_ahead_ms, (SELECT count(*) FROM duties WHERE daemon = d.id) AS duties \
+    " AS is_gone, d.clock_ahead_ms, (SELECT count(*) FROM duties WHERE daemon = d.id) AS duties, \
+     ARRAY(SELECT h.name FROM duties h WHERE h.daemon = d.id ORDER BY h.taken_at, h.name LIMIT 100) AS held \
      FROM daemons d ORDER BY d.name, d.id"
 );
 
@@ -408,6 +410,7 @@ struct MemberRow {
     is_gone: bool,
     clock_ahead_ms: i64,
     duties: i64,
+    held: Vec<String>,
 }
 
 impl MemberRow {
@@ -422,6 +425,7 @@ impl MemberRow {
             is_gone: self.is_gone,
             clock_ahead: TimeDelta::milliseconds(self.clock_ahead_ms),
             duties: self.duties.unsigned_abs(),
+            held: self.held,
         })
     }
 }
