@@ -67,6 +67,9 @@ pub(in crate::store) const DECISIONS: &str = "\
 /// How long a transaction may take, the wait for the lock included. A server that is gone without a word answers nothing.
 pub(in crate::store) const TURN_MAX: Option<Duration> = Some(Duration::from_secs(5));
 
+/// A server that was restarted, or another one that took its place, knows nothing of the connections of before.
+pub(in crate::store) const CONNECTIONS_ARE_LOST: bool = true;
+
 /// Whoever writes has this lock until the transaction's end: the bytes of `hallpass`.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(7521983763905770867)";
 

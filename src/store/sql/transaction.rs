@@ -25,23 +25,21 @@ use crate::{access::event::Recorded, ledger::tree::Frontier, store::StoreError};
 
 /// Commits a group, and answers whether the connection may be used again. After a failure (the disk is full, say, and
 /// SQLite has rolled back by itself) the driver's count of open transactions can't be relied on.
-pub(in crate::store) async fn run(pen: &mut Pen, lanes: &Lanes) -> bool {
-    match together(pen, lanes).await {
-        Ok(is_usable) => is_usable,
-        Err(jobs) => one_by_one(pen, jobs).await,
+///
+/// # Errors
+///
+/// If it couldn't begin. Then all who wait still do.
+pub(in crate::store) async fn run(pen: &mut Pen, lanes: &Lanes) -> Result<bool, Failure> {
+    match together(pen, lanes).await? {
+        Ok(is_usable) => Ok(is_usable),
+        Err(jobs) => Ok(one_by_one(pen, jobs).await),
     }
 }
 
 /// Makes the commits of all who wait. If one of several can't be made, none is, and they are handed back.
-async fn together(pen: &mut Pen, lanes: &Lanes) -> Result<bool, Vec<Job>> {
+async fn together(pen: &mut Pen, lanes: &Lanes) -> Result<Result<bool, Vec<Job>>, Failure> {
     let Pen { connection, frontier } = pen;
-    let mut transaction = match dialect::begin(connection, frontier).await {
-        Ok(transaction) => transaction,
-        Err(error) => {
-            lanes.refuse_group("begin a transaction", &error);
-            return Ok(false);
-        }
-    };
+    let mut transaction = dialect::begin(connection, frontier).await?;
     // The group is taken now, so that whoever came while the lock was waited for is in it, the urgent ones first.
     let (jobs, mut grown) = (lanes.group(), frontier.clone());
     let mut answers = Vec::with_capacity(jobs.len());
@@ -53,16 +51,16 @@ async fn together(pen: &mut Pen, lanes: &Lanes) -> Result<bool, Vec<Job>> {
     }
     let are_made = answers.iter().all(Result::is_ok);
     if !are_made && jobs.len() > 1 {
-        return match transaction.rollback().await {
+        return Ok(match transaction.rollback().await {
             Ok(()) => Err(jobs),
             Err(error) => Ok(refuse(jobs, "commit", &(Arc::new(error) as Failure))),
-        };
+        });
     }
     let executed = jobs.into_iter().zip(answers).collect();
     if !are_made {
-        return Ok(end(transaction.rollback().await, executed));
+        return Ok(Ok(end(transaction.rollback().await, executed)));
     }
-    Ok(commit(transaction, executed, (frontier, grown)).await)
+    Ok(Ok(commit(transaction, executed, (frontier, grown)).await))
 }
 
 /// Makes each of the commits that can be made.

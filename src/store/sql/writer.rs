@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ANSWER_MAX, CLOSE_MAX,
-    dialect::{Origin, TURN_MAX},
+    dialect::{CONNECTIONS_ARE_LOST, Origin, TURN_MAX},
     pen::Pen,
     transaction,
     waiting::{
@@ -113,6 +113,7 @@ async fn turn(lanes: Arc<Lanes>, pen: Option<Pen>, origin: Arc<Origin>) -> Optio
         lanes.refuse_group("find the database's file", &error);
         return pen;
     }
+    let was_used = pen.is_some();
     let mut pen = match pen {
         Some(pen) => pen,
         None => match origin.pen().await {
@@ -124,10 +125,18 @@ async fn turn(lanes: Arc<Lanes>, pen: Option<Pen>, origin: Arc<Origin>) -> Optio
         },
     };
     let run = transaction::run(&mut pen, &lanes);
-    let is_usable = match TURN_MAX {
+    let done = match TURN_MAX {
         // The commits that were taken up are dropped with it, which tells their callers.
-        Some(max) => timeout(max, run).await.unwrap_or(false),
+        Some(max) => timeout(max, run).await.unwrap_or(Ok(false)),
         None => run.await,
     };
-    is_usable.then_some(pen)
+    match done {
+        Ok(is_usable) => is_usable.then_some(pen),
+        // The connection was lost since it was used last, and nobody was taken up: another one is tried, once.
+        Err(_) if was_used && CONNECTIONS_ARE_LOST => Box::pin(turn(lanes, None, origin)).await,
+        Err(error) => {
+            lanes.refuse_group("begin a transaction", &error);
+            None
+        }
+    }
 }

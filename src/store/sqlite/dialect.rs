@@ -78,6 +78,9 @@ pub(in crate::store) const DECISIONS: &str = "\
 /// However long a transaction takes, another one can do nothing as long as it has the lock.
 pub(in crate::store) const TURN_MAX: Option<Duration> = None;
 
+/// A connection to a file isn't lost; what keeps a transaction from beginning keeps the next one from it, too.
+pub(in crate::store) const CONNECTIONS_ARE_LOST: bool = false;
+
 /// How long the file is waited for to be moved into the database: not at all, because commits would wait as well. Who reads
 /// now is done in a moment.
 const SCRUB_BUSY_MAX: Duration = Duration::ZERO;

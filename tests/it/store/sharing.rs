@@ -257,3 +257,17 @@ async fn nobody_is_let_in_while_somebody_is_there() {
     };
     tokio::join!(turns(&daemons[0]), turns(&daemons[1]));
 }
+
+/// Whoever comes first after a failover notices nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_lost_is_made_anew_for_the_next_commit() {
+    let database = Database::new().await;
+    let store = database.open(Migrate::Yes).await.unwrap();
+    let (world, orders) = (World::new(&store), target("orders", 1));
+    let superuser = postgres().connect_as_superuser("postgres").await;
+    let cut = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = $1";
+    for _ in 0..3 {
+        world.submit(&orders, "dev").await;
+        superuser.execute(cut, &[&database.name]).await.unwrap();
+    }
+}
