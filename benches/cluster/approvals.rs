@@ -22,7 +22,11 @@ use crate::{
     },
 };
 
-const CLIENTS: usize = 64;
+/// How many calls one person may have under way at once.
+const EACH: usize = 16;
+const DEVELOPERS: [&str; 2] = ["alice", "bob"];
+const LEADS: [&str; 4] = ["olivia", "oscar", "otto", "opal"];
+const CLIENTS: usize = LEADS.len() * EACH;
 const APPROVALS: usize = 8000;
 /// How long the database alone commits.
 const ALONE: Duration = Duration::from_secs(3);
@@ -32,23 +36,38 @@ pub async fn measure() {
         "{CLIENTS} clients, {APPROVALS} approvals over gRPC; single-row commits of one client, synced\n"
     );
     println!("{:<44}{:>14}{:>14}{:>10}", "", "approvals/s", "commits/s", "ratio");
-    let world = World::start().await;
+    let world = World::with(Wishes { leads: &LEADS, ..Wishes::default() }).await;
     let alone = sqlite_alone(&world).await;
-    let alice = [world.person("alice").await];
-    let olivia = [world.person("olivia").await];
-    tell("SQLite", approvals(&alice, &olivia).await, alone);
+    let (mut developers, mut leads) = (Vec::new(), Vec::new());
+    for name in DEVELOPERS {
+        developers.push(world.person(name).await);
+    }
+    for name in LEADS {
+        leads.push(world.person(name).await);
+    }
+    tell("SQLite", approvals(&developers, &leads).await, alone);
     drop(world);
     for daemons in 1..=3 {
-        let wishes =
-            Wishes { shared: Some(""), database: Some(Postgres::start_durable), ..Wishes::default() };
+        let wishes = Wishes {
+            shared: Some(""),
+            database: Some(Postgres::start_durable),
+            leads: &LEADS,
+            ..Wishes::default()
+        };
         let cluster = Cluster::with(daemons, wishes).await;
         let alone = postgres_alone(&cluster.world).await;
-        let (mut alice, mut olivia) = (Vec::new(), Vec::new());
-        for daemon in 0..daemons {
-            alice.push(cluster.person("alice", daemon).await);
-            olivia.push(cluster.person("olivia", daemon).await);
+        let (mut developers, mut leads) = (Vec::new(), Vec::new());
+        for name in DEVELOPERS {
+            for daemon in 0..daemons {
+                developers.push(cluster.person(name, daemon).await);
+            }
         }
-        tell(&format!("PostgreSQL, {daemons} daemons"), approvals(&alice, &olivia).await, alone);
+        for name in LEADS {
+            for daemon in 0..daemons {
+                leads.push(cluster.person(name, daemon).await);
+            }
+        }
+        tell(&format!("PostgreSQL, {daemons} daemons"), approvals(&developers, &leads).await, alone);
     }
 }
 
@@ -56,16 +75,16 @@ fn tell(what: &str, approvals: f64, alone: f64) {
     println!("{what:<44}{approvals:>14.0}{alone:>14.0}{:>10.2}", approvals / alone);
 }
 
-/// Approvals a second. What is approved was submitted before, by as many clients.
-async fn approvals(alice: &[Person], olivia: &[Person]) -> f64 {
+/// Approvals a second. What is approved was submitted before.
+async fn approvals(developers: &[Person], leads: &[Person]) -> f64 {
     let requests = Arc::new(
-        all_at_once(alice, async |mut alice: Person, number| {
+        all_at_once(DEVELOPERS.len() * EACH, developers, async |mut alice: Person, number| {
             alice.submit(Duration::from_mins(10), &format!("order {number} is stuck")).await.unwrap()
         })
         .await,
     );
     let begun = now();
-    all_at_once(olivia, {
+    all_at_once(LEADS.len() * EACH, leads, {
         let requests = Arc::clone(&requests);
         move |mut olivia: Person, number: usize| {
             let request: Request = requests[number].clone();
@@ -80,6 +99,7 @@ async fn approvals(alice: &[Person], olivia: &[Person]) -> f64 {
 
 /// Lets all clients do as much as is to be done, each at the daemon that is next.
 async fn all_at_once<F, T>(
+    count: usize,
     people: &[Person],
     work: impl Fn(Person, usize) -> F + Clone + Send + 'static,
 ) -> Vec<T>
@@ -88,7 +108,7 @@ where
     T: Send + 'static,
 {
     let (next, mut clients) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
-    for client in 0..CLIENTS {
+    for client in 0..count {
         let (person, next, work) = (people[client % people.len()].clone(), Arc::clone(&next), work.clone());
         clients.spawn(async move {
             let mut done = Vec::new();

@@ -5,7 +5,7 @@ mod storm;
 
 use std::{process::Command, time::Duration};
 
-use hallpass::wire::{GetStatusRequest, GetStatusResponse, GrantState, RequestState};
+use hallpass::wire::{GetStatusRequest, GetStatusResponse, GrantState, RequestState, WatchRequestsRequest};
 
 use self::{
     daemons::Cluster,
@@ -158,4 +158,20 @@ async fn the_doctor_looks_at_the_server() {
     assert!(!durable.contains("is off"), "{durable}");
     assert!(durable.contains("its schema is up to date; PostgreSQL"), "{durable}");
     assert!(durable.contains("ahead of this machine's"), "{durable}");
+}
+
+/// Whoever follows at one daemon sees what happens at the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_hears_of_what_another_daemon_did() {
+    let cluster = Cluster::start(2).await;
+    let mut alice = cluster.person("alice", 0).await;
+    let request = alice.submit(HOUR, "the queue hangs").await.unwrap();
+    let watch = WatchRequestsRequest { name: request.name.clone(), ..WatchRequestsRequest::default() };
+    let mut seen = alice.requests.watch_requests(watch).await.unwrap().into_inner();
+    let present = seen.message().await.unwrap().unwrap();
+    assert_eq!(present.request.unwrap().state(), RequestState::Pending);
+    cluster.person("olivia", 1).await.approve(&request, "go ahead").await.unwrap();
+    let next = seen.message().await.unwrap().unwrap();
+    assert_eq!(next.event.unwrap().kind, "RequestApproved");
+    assert_eq!(next.request.unwrap().state(), RequestState::Approved);
 }

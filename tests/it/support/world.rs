@@ -71,6 +71,8 @@ pub struct Wishes {
     pub ledger: String,
     /// More keys of the store's section, which is on the world's database server then.
     pub shared: Option<&'static str>,
+    /// The operations leads.
+    pub leads: &'static [&'static str],
     /// A way to that server on which things can go wrong ([`World::pipe`]).
     pub pipe: Option<fn(u16) -> Pipe>,
 }
@@ -94,6 +96,7 @@ impl Default for Wishes {
             issuer: "",
             ledger: String::new(),
             shared: None,
+            leads: &["olivia", "oscar"],
             pipe: None,
         }
     }
@@ -145,7 +148,7 @@ impl World {
             world.set_up_shared_store().await;
         }
         world.set_up_vault(&wishes).await;
-        world.set_up_people().await;
+        world.set_up_people(wishes.leads).await;
         world.write_config(&wishes, port).await;
         world.start_daemon().await;
         world
@@ -377,13 +380,13 @@ impl World {
         serde_json::from_str(&self.deployed_text(file)).unwrap()
     }
 
-    async fn set_up_people(&self) {
+    async fn set_up_people(&self, leads: &[&str]) {
         let (bao, name) = (&*self.bao, &self.name);
         let mounts = bao.read("sys/auth").await;
         let accessor = mounts["data"][format!("userpass-{name}/")]["accessor"].clone();
         let groups = [
             ("developers", &["alice", "bob"][..]),
-            ("operations-leads", &["olivia", "oscar"]),
+            ("operations-leads", leads),
             ("auditors", &["audrey"]),
             ("operators", &["oren"]),
             ("nobodies", &["nick"]),
@@ -411,7 +414,7 @@ impl World {
             &format!("path \"identity/oidc/token/hallpass-{name}\" {{ capabilities = [\"read\"] }}"),
         )
         .await;
-        for person in ["alice", "bob", "olivia", "oscar", "audrey", "oren", "nick"] {
+        for person in ["alice", "bob", "audrey", "oren", "nick"].iter().chain(leads) {
             let policies = json!({ "token_policies": [format!("login-{name}")] });
             bao.write(&format!("auth/userpass-{name}/users/{person}/policies"), policies).await;
         }
