@@ -12,8 +12,8 @@ use crate::{
     store::{Duties, GrantFilter, Member, Overdue, Slice},
 };
 
-/// How many overdue grants are counted.
-const OVERDUE_MAX: u32 = 1000;
+/// How many grants of a kind are counted.
+const COUNTED_MAX: u32 = 1000;
 
 /// How things are.
 #[derive(Clone, Debug)]
@@ -28,9 +28,9 @@ pub struct Status {
     pub events_signed: u64,
     /// When a witness signed last.
     pub cosigned_at: Option<DateTime<Utc>>,
-    /// Grants that are ending.
+    /// Grants that are ending, up to a bound.
     pub grants_ending: u64,
-    /// Grants whose window is over, and that haven't begun to end.
+    /// Grants whose window is over, and that haven't begun to end, up to a bound.
     pub grants_closing: u64,
     /// What should be over by now, up to a bound.
     pub grants_overdue: u64,
@@ -50,7 +50,7 @@ impl Broker {
         let (due, by) = (self.store.due(now).await?, now - self.alarm_after);
         let overdue =
             GrantFilter { overdue: Some(Overdue { begun_by: by, closed_by: by }), ..GrantFilter::default() };
-        let slice = Slice { after: None, limit: OVERDUE_MAX };
+        let slice = Slice { after: None, limit: COUNTED_MAX };
         let signed = self.store.ledger().last_checkpoint().await?;
         Ok(Status {
             members: self.members().await?,
@@ -58,8 +58,8 @@ impl Broker {
             events: self.store.last_sequence().await?,
             events_signed: signed.map_or(0, |checkpoint| checkpoint.size),
             cosigned_at: self.store.ledger().last_cosigned_at().await?,
-            grants_ending: due.revoking.len() as u64,
-            grants_closing: due.closing.len() as u64,
+            grants_ending: self.store.endings(None, COUNTED_MAX).await?.len() as u64,
+            grants_closing: self.store.closing(now, COUNTED_MAX).await?.len() as u64,
             grants_overdue: self.store.grants(&Scope::All, &overdue, slice).await?.len() as u64,
             requests_lapsing: due.lapsing.len() as u64,
         })

@@ -48,6 +48,9 @@ async fn each_verb_does_its_part() {
     world.postgres.connect(username, password, &world.database()).await.expect("the credential works");
 
     assert!(alice.ok(&["list", "grants"]).contains("ACTIVE"));
+    let status = oren.ok(&["status"]);
+    assert!(status.contains("in a file, for one daemon") && status.contains("overdue"), "{status}");
+    assert_eq!(oren.json(&["status"])["version"], env!("CARGO_PKG_VERSION"));
     alice.ok(&["release", &request]);
     assert!(world.postgres.connect(username, password, &world.database()).await.is_err(), "release waits");
 

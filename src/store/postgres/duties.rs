@@ -102,6 +102,8 @@ const GIVE_BACK: &str = "\
     DELETE FROM duties d USING unnest($2::text[], $3::bigint[]) AS given (name, generation) \
      WHERE d.name = given.name AND d.generation = given.generation AND d.daemon = $1";
 
+const FORGET_THESE: &str = "DELETE FROM duties WHERE daemon = $1 AND name = ANY($2)";
+
 const LEAVE: &str =
     "WITH given AS (DELETE FROM duties WHERE daemon = $1) UPDATE daemons SET until = 0 WHERE id = $1";
 
@@ -252,6 +254,16 @@ impl Inner {
         }
     }
 
+    /// Gives back whatever of these is this daemon's without its knowing. False if the server can't be asked.
+    async fn forgets(&self, names: &BTreeSet<String>) -> bool {
+        let unknown: Vec<&String> = {
+            let held = self.held();
+            names.iter().filter(|name| !held.contains_key(*name)).collect()
+        };
+        let forget = sqlx::query(FORGET_THESE).bind(&self.joining.id).bind(unknown);
+        matches!(timeout(ANSWER_MAX, forget.execute(&self.pool)).await, Ok(Ok(_)))
+    }
+
     async fn take(&self, names: &[String]) -> Result<BTreeSet<String>, sqlx::Error> {
         let taken: Vec<(String, i64)> =
             sqlx::query_as(TAKE).bind(&self.joining.id).bind(names).fetch_all(&self.pool).await?;
@@ -286,16 +298,31 @@ async fn beat(inner: Arc<Inner>, clock: Arc<dyn Clock>) {
     }
 }
 
-/// Takes what is wanted, all that waits with one statement.
+/// Takes what is wanted, all that waits with one statement. What had no answer may have been taken all the same: it is given back
+/// before anything else is taken, or soon, or nobody could take it as long as this daemon is there.
 async fn take(inner: Arc<Inner>, mut wanted: mpsc::UnboundedReceiver<Wanted>) {
-    let mut batch = Vec::new();
-    while wanted.recv_many(&mut batch, BATCH_MAX).await > 0 {
+    let (mut batch, mut doubtful) = (Vec::new(), BTreeSet::new());
+    loop {
+        let more = wanted.recv_many(&mut batch, BATCH_MAX);
+        let is_over = if doubtful.is_empty() { more.await == 0 } else { timeout(POLL, more).await == Ok(0) };
+        if is_over {
+            return;
+        }
+        if !doubtful.is_empty() && inner.forgets(&doubtful).await {
+            doubtful.clear();
+        }
         let names: Vec<String> = batch.iter().map(|wanted| wanted.name.clone()).collect();
+        if names.is_empty() {
+            continue;
+        }
         // Whoever gets no answer is told so by that.
-        if let Ok(Ok(taken)) = timeout(ANSWER_MAX, inner.take(&names)).await {
-            for Wanted { name, answer } in batch.drain(..) {
-                let _ = answer.send(taken.contains(&name));
+        match timeout(ANSWER_MAX, inner.take(&names)).await {
+            Ok(Ok(taken)) => {
+                for Wanted { name, answer } in batch.drain(..) {
+                    let _ = answer.send(taken.contains(&name));
+                }
             }
+            Ok(Err(_)) | Err(_) => doubtful.extend(names),
         }
         batch.clear();
     }
