@@ -94,17 +94,6 @@ macro_rules! looked_at {
     };
 }
 
-/// That no daemon that is heard of is at a grant: whoever is brings it to its end, and nobody else has to look at it.
-macro_rules! nobody_is_at {
-    ($id:literal) => {
-        concat!(
-            " AND NOT EXISTS (SELECT 1 FROM duties h JOIN daemons o ON o.id = h.daemon WHERE h.name = 'grant ' || ",
-            $id,
-            " AND o.until > (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"
-        )
-    };
-}
-
 /// The greatest of its arguments.
 macro_rules! greatest {
     () => {

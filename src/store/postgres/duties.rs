@@ -333,9 +333,14 @@ async fn give_back(inner: Arc<Inner>, mut given: mpsc::UnboundedReceiver<(String
     let mut batch = Vec::new();
     while given.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let (names, generations): (Vec<String>, Vec<i64>) = batch.drain(..).unzip();
-        let back = sqlx::query(GIVE_BACK).bind(&inner.joining.id).bind(names).bind(generations);
-        // What can't be given back now is taken again by whoever needs it here, or by others when this daemon is gone.
-        drop(timeout(ANSWER_MAX, back.execute(&inner.pool)).await);
+        // Until it is done: others wait for it, and nobody else can do it as long as this daemon is there.
+        loop {
+            let back = sqlx::query(GIVE_BACK).bind(&inner.joining.id).bind(&names).bind(&generations);
+            if let Ok(Ok(_)) = timeout(ANSWER_MAX, back.execute(&inner.pool)).await {
+                break;
+            }
+            let _ = timeout(POLL, std::future::pending::<()>()).await;
+        }
     }
 }
 

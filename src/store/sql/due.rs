@@ -34,9 +34,7 @@ pub(in crate::store) const CLOSING: &str = concat!(
                                     row_number() OVER (PARTITION BY target ORDER BY closes_at, id) AS place \
                                FROM grants",
     indexed_by!("grants_closing"),
-    " WHERE state IN ('ISSUING', 'ACTIVE') AND closes_at <= $1",
-    nobody_is_at!("grants.id"),
-    ") AS due \
+    " WHERE state IN ('ISSUING', 'ACTIVE') AND closes_at <= $1) AS due \
        WHERE place <= $2 ORDER BY closes_at, id"
 );
 
@@ -46,9 +44,7 @@ pub(in crate::store) const REVOKING: &str = concat!(
                                     row_number() OVER (PARTITION BY target ORDER BY begun_at, id) AS place \
                                FROM grants",
     indexed_by!("grants_revoking"),
-    " WHERE state = 'REVOKING'",
-    nobody_is_at!("grants.id"),
-    ") AS due WHERE place <= $1 ORDER BY begun_at, id"
+    " WHERE state = 'REVOKING') AS due WHERE place <= $1 ORDER BY begun_at, id"
 );
 
 pub(in crate::store) const NEXT_DEADLINE: &str = concat!(

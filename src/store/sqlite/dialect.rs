@@ -106,13 +106,6 @@ macro_rules! looked_at {
     };
 }
 
-/// That no daemon is at a grant: here only one is there, which knows what it is at.
-macro_rules! nobody_is_at {
-    ($id:literal) => {
-        ""
-    };
-}
-
 /// The greatest of its arguments.
 macro_rules! greatest {
     () => {

@@ -11,10 +11,7 @@ use std::{
 
 use chrono::TimeDelta;
 use hallpass::{
-    access::{
-        id::{DaemonId, GrantId},
-        revocation::Cause,
-    },
+    access::id::{DaemonId, GrantId},
     clock::{Clock, ManualClock, SystemClock},
     store::{
         Duties, Duty, Migrate, OpenError, Store, StoreError, Write,
@@ -273,23 +270,4 @@ async fn a_connection_that_was_lost_is_made_anew_for_the_next_commit() {
         world.submit(&orders, "dev").await;
         superuser.execute(cut, &[&database.name]).await.unwrap();
     }
-}
-
-/// What a daemon is at that is heard of is nobody else's matter; of one that is gone it is.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_somebody_is_at_is_not_due() {
-    let database = Database::new().await;
-    let (one, other) = (daemon(&database, "one").await, daemon(&database, "other").await);
-    let (world, orders) = (World::new(&one), target("orders", 1));
-    let active = world.active(&orders, "dev").await;
-    let ending = world.begun(active, Cause::Released).await;
-    let revoking = async |store: &PostgresStore| {
-        let due = store.due(beginning()).await.unwrap();
-        due.revoking.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
-    };
-    assert_eq!(revoking(&other).await, [ending.id]);
-    assert!(duties(&one).take(&Duty::Grant(ending.id)).await.unwrap());
-    assert_eq!(revoking(&other).await, []);
-    one.close().await;
-    assert_eq!(revoking(&other).await, [ending.id]);
 }
