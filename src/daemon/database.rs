@@ -153,7 +153,7 @@ pub(super) async fn inspect(database: &Database, clock: &dyn Clock) -> doctor::D
                 Ok(server) => postgres::inspect::inspect(&server, clock).await,
                 Err(error) => Err(error),
             };
-            doctor::Database::Server(address.to_string(), Box::new(seen))
+            doctor::Database::Server(address.clone(), Box::new(seen))
         }
     }
 }

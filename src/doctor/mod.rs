@@ -35,7 +35,11 @@ use chrono::{DateTime, Utc};
 pub use self::finding::{Finding, Report, Status};
 use crate::{
     access::target::{Target, Targets},
-    store::{OpenError, postgres::inspect as server, sqlite::inspect as file},
+    store::{
+        OpenError,
+        postgres::{Address, inspect as server},
+        sqlite::inspect as file,
+    },
     vault::{
         TransitKey, VaultError,
         inspect::{Asked, Inspection},
@@ -88,7 +92,7 @@ pub enum Database {
     /// One in a file.
     File(PathBuf, file::Inspection),
     /// One on a server, of this address; or why it can't be used.
-    Server(String, Box<Result<server::Inspection, OpenError>>),
+    Server(Address, Box<Result<server::Inspection, OpenError>>),
 }
 
 /// What was read.

@@ -8,7 +8,7 @@ use super::{Database, finding::Finding};
 use crate::{
     store::{
         OpenError,
-        postgres::inspect as server,
+        postgres::{Address, inspect as server},
         sqlite::inspect::{Faults, Inspection, Space},
     },
     telemetry,
@@ -37,7 +37,7 @@ pub(super) fn findings(database: &Database) -> Vec<Finding> {
     }
 }
 
-fn of_server(address: &str, seen: &Result<server::Inspection, OpenError>) -> Vec<Finding> {
+fn of_server(address: &Address, seen: &Result<server::Inspection, OpenError>) -> Vec<Finding> {
     let about = format!("store {address}");
     let seen = match seen {
         Ok(seen) => seen,
@@ -71,19 +71,15 @@ fn of_server(address: &str, seen: &Result<server::Inspection, OpenError>) -> Vec
         let advice = "make a role that owns this database and nothing else, and name that in store.url";
         found.push(Finding::warn(&about, "hallpassd logs in as a superuser", advice));
     }
-    if !encrypted && !is_local(address) {
+    if !encrypted && !address.is_local() {
         found.push(Finding::fail(
             &about,
-            "the session isn't encrypted",
-            "add ?sslmode=verify-full to store.url",
+            "the session isn't encrypted where it arrives: something between here and there takes that off",
+            "name the server itself in store.url, not a pooler",
         ));
     }
     found.push(clock(&about, seen.clock_ahead));
     found
-}
-
-fn is_local(address: &str) -> bool {
-    ["127.0.0.1", "localhost", "[::1]", "%2F", "%2f"].iter().any(|host| address.contains(&format!("@{host}")))
 }
 
 fn clock(about: &str, ahead: TimeDelta) -> Finding {

@@ -3,7 +3,7 @@
 mod daemons;
 mod storm;
 
-use std::{process::Command, time::Duration};
+use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt as _, process::Command, time::Duration};
 
 use hallpass::wire::{GetStatusRequest, GetStatusResponse, GrantState, RequestState, WatchRequestsRequest};
 
@@ -158,6 +158,27 @@ async fn the_doctor_looks_at_the_server() {
     assert!(!durable.contains("is off"), "{durable}");
     assert!(durable.contains("its schema is up to date; PostgreSQL"), "{durable}");
     assert!(durable.contains("ahead of this machine's"), "{durable}");
+}
+
+/// The environment of whoever runs it has no say in who logs in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_comes_from_its_file_and_from_nowhere_else() {
+    let cluster = Cluster::start(1).await;
+    let (store, dir) = (cluster.world.shared_store(), &cluster.world.dir);
+    let text = fs::read_to_string(cluster.world.config_file()).unwrap();
+    let (without, passes) = (dir.join("without.toml"), dir.join("passes"));
+    let lines = text.lines().filter(|line| !line.starts_with("password_file"));
+    fs::write(&without, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let password = fs::read_to_string(cluster.world.store_password_file()).unwrap();
+    fs::write(&passes, format!("*:*:{store}:{store}:{password}")).unwrap();
+    fs::set_permissions(&passes, fs::Permissions::from_mode(0o600)).unwrap();
+    for (name, value) in [("PGPASSWORD", OsStr::new(password.trim())), ("PGPASSFILE", passes.as_os_str())] {
+        let mut migrate = Command::new(env!("CARGO_BIN_EXE_hallpassd"));
+        migrate.args(["migrate", "--config"]).arg(&without).env_clear().env(name, value);
+        let output = tokio::task::spawn_blocking(move || migrate.output().unwrap()).await.unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("password authentication failed"), "{name}: {told}");
+    }
 }
 
 /// Whoever follows at one daemon sees what happens at the others.

@@ -15,6 +15,9 @@ use crate::store::OpenError;
 /// The first version that is supported (`server_version_num`).
 const VERSION_MIN: i32 = 140_000;
 
+/// PostgreSQL's, as the IANA has it.
+const PORT: u16 = 5432;
+
 /// How long a server may take to let somebody in.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
@@ -44,14 +47,27 @@ impl Address {
         let url = Url::parse(text)
             .map_err(|_| "must be a URL, like \"postgres://hallpass@db.example.com/hallpass\"")?;
         check(&url)?;
-        let options = options(&url).ok_or("has an sslmode that isn't one")?;
-        if !is_local(&url) && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull) {
+        let options =
+            options(&url).map_err(|_| "has an sslmode that isn't one, or escapes what isn't UTF-8")?;
+        let address = Self(url);
+        if !address.is_local() && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull) {
             return Err(
                 "goes over the network, so it must end in ?sslmode=verify-full, with sslrootcert=FILE for a \
                         certification authority of your own",
             );
         }
-        Ok(Self(url))
+        Ok(address)
+    }
+
+    /// Whether the way to the server is inside this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        let host = self.0.host_str().unwrap_or_default();
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        // A slash begins the directory of a socket.
+        host == "localhost"
+            || host.to_ascii_lowercase().starts_with("%2f")
+            || address.is_ok_and(|ip| ip.is_loopback())
     }
 }
 
@@ -86,18 +102,19 @@ impl fmt::Display for Server {
 }
 
 impl Server {
-    /// Puts the password to the address. Nothing comes from a `.pgpass`.
+    /// Puts the password to the address; none has the server let the user in otherwise.
     ///
     /// # Errors
     ///
     /// If the password can't be read.
     pub fn new(address: Address, password_file: Option<&Path>) -> Result<Self, OpenError> {
-        let options = options(&address.0).unwrap_or_else(PgConnectOptions::new_without_pgpass);
-        let options = match password_file {
-            Some(file) => options.password(&password(file)?),
-            None => options,
-        };
-        let options = options.application_name("hallpassd").options(SETTINGS).disable_statement_logging();
+        let options = options(&address.0).map_err(OpenError::database("read the database's address"))?;
+        let password = password_file.map(password).transpose()?.unwrap_or_default();
+        let options = options
+            .password(&password)
+            .application_name("hallpassd")
+            .options(SETTINGS)
+            .disable_statement_logging();
         Ok(Self { options, address })
     }
 
@@ -111,11 +128,14 @@ impl Server {
     }
 }
 
-fn options(url: &Url) -> Option<PgConnectOptions> {
-    PgConnectOptions::from_str(url.as_str()).ok()
+/// What sqlx reads from a URL, without what it fills in from the environment (`PGPORT`, `PGSSLMODE`) where the URL is silent.
+fn options(url: &Url) -> Result<PgConnectOptions, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url.as_str())?.port(url.port().unwrap_or(PORT));
+    let names_mode = url.query_pairs().any(|(name, _)| name == "sslmode");
+    Ok(if names_mode { options } else { options.ssl_mode(PgSslMode::Prefer) })
 }
 
-/// What a URL may say, since sqlx takes more, and fills what is missing from the environment.
+/// What a URL may say, since sqlx takes more.
 fn check(url: &Url) -> Result<(), &'static str> {
     const MAY: [&str; 4] = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
     let problem = if !matches!(url.scheme(), "postgres" | "postgresql") {
@@ -134,16 +154,6 @@ fn check(url: &Url) -> Result<(), &'static str> {
         return Ok(());
     };
     Err(problem)
-}
-
-/// Whether the way to the server is inside this machine.
-fn is_local(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    // A slash begins the directory of a socket.
-    host == "localhost"
-        || host.to_ascii_lowercase().starts_with("%2f")
-        || address.is_ok_and(|ip| ip.is_loopback())
 }
 
 fn password(file: &Path) -> Result<String, OpenError> {

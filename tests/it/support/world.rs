@@ -304,7 +304,8 @@ impl World {
         format!("hallpass_{}", self.name)
     }
 
-    fn store_password_file(&self) -> PathBuf {
+    /// The file with its owner's password.
+    pub fn store_password_file(&self) -> PathBuf {
         self.dir.join("store-password")
     }
 
