@@ -191,7 +191,7 @@ impl Broker {
         if let Some(event) = untold.clone() {
             // In the same transaction: nothing is allowed by a configuration that isn't on record.
             let told = std::iter::once(Write::Fact(&event));
-            self.commit(&told.chain(writes.iter().map(Write::again)).collect::<Vec<_>>()).await?;
+            self.commit(&told.chain(writes.iter().copied()).collect::<Vec<_>>()).await?;
             *untold = None;
             return Ok(());
         }

@@ -68,13 +68,7 @@ impl Broker {
         more: &[Write<'_>],
     ) -> Result<(), Error> {
         let duty = Duty::Grant(change.after().id);
-        let mut writes = vec![Write::Fenced(&duty)];
-        writes.extend(more.iter().map(Write::again));
-        writes.push(Write::Grant(change));
-        if self.store.duties().is_none() {
-            writes.retain(|write| !matches!(write, Write::Fenced(_)));
-        }
-        self.commit(&writes).await
+        self.commit(&[&[Write::Fenced(&duty)], more, &[Write::Grant(change)]].concat()).await
     }
 
     /// Takes a duty, if nobody else has it.

@@ -80,7 +80,7 @@ fn joining(shared: &Shared, clock: &dyn Clock) -> Joining {
     Joining {
         id: DaemonId::new(clock.now(), clock.random()).to_string(),
         name: shared.name.clone().unwrap_or_else(host),
-        lease: shared.takeover_after,
+        takeover_after: shared.takeover_after,
         clock_max: shared.clock_max,
     }
 }

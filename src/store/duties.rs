@@ -1,8 +1,8 @@
 //! Who does what, where several daemons share a store: a *duty* is something that one daemon does at a time.
 //!
-//! Whoever takes a duty has it until he gives it back or isn't heard of for the lease time; then somebody else may take it. Each
-//! taking has a generation, which commits name ([`Write::Fenced`](super::Write::Fenced)): so a daemon that was stopped for longer
-//! than the lease time and comes back commits nothing of what another one has taken.
+//! Whoever takes a duty has it until he gives it back or isn't heard of for `store.takeover_after`; then somebody else may take
+//! it. Each taking has a generation, which commits name ([`Write::Fenced`](super::Write::Fenced)): so a daemon that was stopped
+//! for longer than that and comes back commits nothing of what another one has taken.
 
 use std::fmt::{self, Debug};
 

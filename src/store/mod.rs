@@ -49,7 +49,7 @@ use crate::{
 };
 
 /// One thing to commit.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Write<'a> {
     /// A request's change, with its event.
     Request(&'a Change<Request>),
@@ -93,23 +93,6 @@ pub struct Cosignature {
     pub line: String,
     /// The time that the witness signed.
     pub cosigned_at: DateTime<Utc>,
-}
-
-impl Write<'_> {
-    /// The same, once more.
-    #[must_use]
-    pub const fn again(&self) -> Self {
-        match self {
-            Self::Request(change) => Self::Request(change),
-            Self::Grant(change) => Self::Grant(change),
-            Self::Freeze(change) => Self::Freeze(change),
-            Self::Erasure(erasure) => Self::Erasure(erasure),
-            Self::Fact(event) => Self::Fact(event),
-            Self::Checkpoint(checkpoint) => Self::Checkpoint(checkpoint),
-            Self::Cosignature(cosignature) => Self::Cosignature(cosignature),
-            Self::Fenced(duty) => Self::Fenced(duty),
-        }
-    }
 }
 
 /// Why the store didn't do it. Nothing happened, except perhaps in a commit that took too long: whoever tries again reads

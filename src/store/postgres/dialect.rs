@@ -31,15 +31,29 @@ pub(in crate::store) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/po
 pub(in crate::store) const TABLES: &str = "SELECT count(*), coalesce(bool_or(tablename = '_sqlx_migrations'), false) FROM pg_tables \
       WHERE schemaname = current_schema()";
 
+/// The advisory lock of whoever migrates: the one after that of whoever writes (see [`BEGIN`]).
+macro_rules! migrations_lock {
+    () => {
+        "7521983763905770868"
+    };
+}
+
 /// Waits, for as long as it takes, until nobody else migrates.
 pub(in crate::store) async fn lock_migrations(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let lock = "SET lock_timeout = 0; SELECT pg_advisory_lock(7521983763905770868); SET lock_timeout = '4s'";
+    let lock = concat!(
+        "SET lock_timeout = 0; SELECT pg_advisory_lock(",
+        migrations_lock!(),
+        "); SET lock_timeout = '4s'"
+    );
     sqlx::raw_sql(lock).execute(connection).await.map(|_| ())
 }
 
 /// Lets the next one.
 pub(in crate::store) async fn unlock_migrations(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql("SELECT pg_advisory_unlock(7521983763905770868)").execute(connection).await.map(|_| ())
+    sqlx::raw_sql(concat!("SELECT pg_advisory_unlock(", migrations_lock!(), ")"))
+        .execute(connection)
+        .await
+        .map(|_| ())
 }
 
 /// Whether a daemon that knows the migrations up to this one may use a schema with later ones, which only added something.

@@ -24,7 +24,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
-use super::{Server, connect, sql::ANSWER_MAX};
+use super::{Server, connect, inspect::ahead, sql::ANSWER_MAX};
 use crate::{
     clock::Clock,
     store::{
@@ -75,7 +75,7 @@ const FORGET: &str = concat!(
 );
 
 /// What is free or one's own, each with a new generation: so what is given back late isn't what was taken again since. Whoever
-/// isn't heard of for the lease time takes nothing.
+/// wasn't heard of for as long as others wait takes nothing.
 const TAKE: &str = concat!(
     "WITH clock AS (SELECT ",
     now!(),
@@ -123,7 +123,7 @@ pub struct Joining {
     /// What its operators call it.
     pub name: String,
     /// For how long what it is at stays its own when it isn't heard of.
-    pub lease: Duration,
+    pub takeover_after: Duration,
     /// How far its clock may be from the server's.
     pub clock_max: Duration,
 }
@@ -179,9 +179,9 @@ impl Shared {
         let (given, to_give) = mpsc::unbounded_channel();
         let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
         let stop = || stopping.clone();
-        tasks.spawn(stop().run_until_cancelled_owned(beat(Arc::clone(&inner), clock)));
+        tasks.spawn(stop().run_until_cancelled_owned(beat(Arc::clone(&inner), Arc::clone(&clock))));
         tasks.spawn(stop().run_until_cancelled_owned(take(Arc::clone(&inner), to_take)));
-        tasks.spawn(stop().run_until_cancelled_owned(give_back(Arc::clone(&inner), to_give)));
+        tasks.spawn(stop().run_until_cancelled_owned(give_back(Arc::clone(&inner), clock, to_give)));
         tasks.spawn(stop().run_until_cancelled_owned(follow(Arc::clone(&inner))));
         Ok(Self { inner, wanted, given, stopping, tasks })
     }
@@ -193,7 +193,7 @@ impl Shared {
         Fence { name, daemon: self.inner.joining.id.clone(), generation }
     }
 
-    /// Gives everything back, so that others needn't wait for the lease time.
+    /// Gives everything back, so that others needn't wait.
     pub(super) async fn leave(&self) {
         self.stopping.cancel();
         self.tasks.close();
@@ -217,21 +217,21 @@ impl Inner {
 
     /// Says that this daemon is there, looks at the clocks, and notices who is gone.
     async fn beat(&self, clock: &dyn Clock) -> Result<(), sqlx::Error> {
-        let Joining { id, name, lease, clock_max, .. } = &self.joining;
+        let Joining { id, name, takeover_after, clock_max } = &self.joining;
         let begun_at = clock.now();
         let server = sqlx::query_scalar::<_, i64>(concat!("SELECT ", now!())).fetch_one(&self.pool).await?;
-        let took = clock.now() - begun_at;
-        let ahead = (begun_at + took / 2).timestamp_millis() - server;
+        let now = clock.now();
+        let ahead = -ahead(server, begun_at, now).num_milliseconds();
         let _: i64 = sqlx::query_scalar(BEAT)
             .bind(id)
             .bind(name)
             .bind(env!("CARGO_PKG_VERSION"))
-            .bind(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
+            .bind(i64::try_from(takeover_after.as_millis()).unwrap_or(i64::MAX))
             .bind(ahead)
             .fetch_one(&self.pool)
             .await?;
         // The answer came some time in between: that much can't be told apart from a clock that is off.
-        let off = ahead.unsigned_abs().saturating_sub(took.num_milliseconds().unsigned_abs() / 2);
+        let off = ahead.unsigned_abs().saturating_sub((now - begun_at).num_milliseconds().unsigned_abs() / 2);
         self.judge((u128::from(off) > clock_max.as_millis()).then_some(ahead));
         sqlx::query(FORGET).bind(REMEMBERED.num_milliseconds()).execute(&self.pool).await.map(|_| ())
     }
@@ -280,8 +280,8 @@ impl Inner {
 async fn beat(inner: Arc<Inner>, clock: Arc<dyn Clock>) {
     let mut is_heard = true;
     loop {
-        clock.sleep(inner.joining.lease / 3).await;
-        let beaten = timeout(inner.joining.lease / 3, inner.beat(&*clock)).await;
+        clock.sleep(inner.joining.takeover_after / 3).await;
+        let beaten = timeout(inner.joining.takeover_after / 3, inner.beat(&*clock)).await;
         let failure = match beaten {
             Ok(Ok(())) => None,
             Ok(Err(failure)) => Some(failure.to_string()),
@@ -329,7 +329,11 @@ async fn take(inner: Arc<Inner>, mut wanted: mpsc::UnboundedReceiver<Wanted>) {
 }
 
 /// Gives back what isn't needed any more.
-async fn give_back(inner: Arc<Inner>, mut given: mpsc::UnboundedReceiver<(String, i64)>) {
+async fn give_back(
+    inner: Arc<Inner>,
+    clock: Arc<dyn Clock>,
+    mut given: mpsc::UnboundedReceiver<(String, i64)>,
+) {
     let mut batch = Vec::new();
     while given.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let (names, generations): (Vec<String>, Vec<i64>) = batch.drain(..).unzip();
@@ -339,7 +343,7 @@ async fn give_back(inner: Arc<Inner>, mut given: mpsc::UnboundedReceiver<(String
             if let Ok(Ok(_)) = timeout(ANSWER_MAX, back.execute(&inner.pool)).await {
                 break;
             }
-            let _ = timeout(POLL, std::future::pending::<()>()).await;
+            clock.sleep(POLL).await;
         }
     }
 }

@@ -61,12 +61,12 @@ pub async fn inspect(server: &Server, clock: &dyn Clock) -> Result<Inspection, O
         .fetch_one(&mut connection)
         .await
         .map_err(OpenError::database("ask the server about itself"))?;
-    let clock_ahead = ahead(&said, begun_at, clock.now());
+    let clock_ahead = ahead(said.now, begun_at, clock.now());
     let schema = migrations::run(&mut connection, Migrate::No).await.map(|_| ());
     Ok(Inspection { server: said, clock_ahead, schema })
 }
 
-/// The server said what time it is between these two.
-fn ahead(said: &Said, begun_at: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
-    TimeDelta::milliseconds(said.now - (begun_at + (now - begun_at) / 2).timestamp_millis())
+/// How far the server's clock is ahead, which said between two times of this machine how late it is (in milliseconds since 1970).
+pub(super) fn ahead(said: i64, begun_at: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
+    TimeDelta::milliseconds(said - (begun_at + (now - begun_at) / 2).timestamp_millis())
 }

@@ -31,13 +31,21 @@ use crate::{access::event::Recorded, ledger::tree::Frontier, store::StoreError};
 /// If it couldn't begin. Then all who wait still do.
 pub(in crate::store) async fn run(pen: &mut Pen, lanes: &Lanes) -> Result<bool, Failure> {
     match together(pen, lanes).await? {
-        Ok(is_usable) => Ok(is_usable),
-        Err(jobs) => Ok(one_by_one(pen, jobs).await),
+        Together::Ended { is_usable } => Ok(is_usable),
+        Together::Undone(jobs) => Ok(one_by_one(pen, jobs).await),
     }
 }
 
-/// Makes the commits of all who wait. If one of several can't be made, none is, and they are handed back.
-async fn together(pen: &mut Pen, lanes: &Lanes) -> Result<Result<bool, Vec<Job>>, Failure> {
+/// What became of a group.
+enum Together {
+    /// All are answered, and the connection may be used again, or not.
+    Ended { is_usable: bool },
+    /// One of several couldn't be made, so none is.
+    Undone(Vec<Job>),
+}
+
+/// Makes the commits of all who wait.
+async fn together(pen: &mut Pen, lanes: &Lanes) -> Result<Together, Failure> {
     let Pen { connection, frontier } = pen;
     let mut transaction = dialect::begin(connection, frontier).await?;
     // The group is taken now, so that whoever came while the lock was waited for is in it, the urgent ones first.
@@ -52,15 +60,19 @@ async fn together(pen: &mut Pen, lanes: &Lanes) -> Result<Result<bool, Vec<Job>>
     let are_made = answers.iter().all(Result::is_ok);
     if !are_made && jobs.len() > 1 {
         return Ok(match transaction.rollback().await {
-            Ok(()) => Err(jobs),
-            Err(error) => Ok(refuse(jobs, "commit", &(Arc::new(error) as Failure))),
+            Ok(()) => Together::Undone(jobs),
+            Err(error) => {
+                Together::Ended { is_usable: refuse(jobs, "commit", &(Arc::new(error) as Failure)) }
+            }
         });
     }
     let executed = jobs.into_iter().zip(answers).collect();
-    if !are_made {
-        return Ok(Ok(end(transaction.rollback().await, executed)));
-    }
-    Ok(Ok(commit(transaction, executed, (frontier, grown)).await))
+    let is_usable = if are_made {
+        commit(transaction, executed, (frontier, grown)).await
+    } else {
+        end(transaction.rollback().await, executed)
+    };
+    Ok(Together::Ended { is_usable })
 }
 
 /// Makes each of the commits that can be made.

@@ -45,16 +45,17 @@ pub enum Change {
 impl Change {
     pub fn all(writes: &[Write<'_>]) -> Vec<Self> {
         let one = |write: &Write<'_>| match write {
-            Write::Request(change) => Self::Request(change.after().id, change.after().state.name()),
-            Write::Grant(change) => Self::Grant(change.after().id, change.after().state.name()),
+            Write::Request(change) => Some(Self::Request(change.after().id, change.after().state.name())),
+            Write::Grant(change) => Some(Self::Grant(change.after().id, change.after().state.name())),
+            // Conditions of what else is written.
+            Write::Fenced(_) => None,
             Write::Freeze(_)
             | Write::Erasure(_)
             | Write::Fact(_)
             | Write::Checkpoint(_)
-            | Write::Cosignature(_)
-            | Write::Fenced(_) => Self::Fact,
+            | Write::Cosignature(_) => Some(Self::Fact),
         };
-        writes.iter().map(one).collect()
+        writes.iter().filter_map(one).collect()
     }
 }
 

@@ -28,15 +28,20 @@ use crate::support::servers::{eventually, postgres};
 
 const LONG: Duration = Duration::from_mins(10);
 
-async fn joined(database: &Database, name: &str, lease: Duration, clock: Arc<dyn Clock>) -> PostgresStore {
+async fn joined(
+    database: &Database,
+    name: &str,
+    takeover_after: Duration,
+    clock: Arc<dyn Clock>,
+) -> PostgresStore {
     let store = database.open(Migrate::Yes).await.unwrap();
     let id = DaemonId::new(SystemClock.now(), SystemClock.random()).to_string();
-    let joining = Joining { id, name: name.to_owned(), lease, clock_max: Duration::from_secs(1) };
+    let joining = Joining { id, name: name.to_owned(), takeover_after, clock_max: Duration::from_secs(1) };
     store.join(joining, clock).await.unwrap();
     store
 }
 
-async fn daemon(database: &Database, name: &str) -> PostgresStore {
+pub async fn daemon(database: &Database, name: &str) -> PostgresStore {
     joined(database, name, LONG, Arc::new(SystemClock)).await
 }
 
