@@ -41,6 +41,14 @@ pub enum CopyError {
         /// The database.
         server: String,
     },
+    /// A daemon uses it, which would go on with a key of before.
+    #[error("the daemon {daemon:?} is at {server}; stop hallpassd everywhere first")]
+    InUse {
+        /// The database.
+        server: String,
+        /// The daemon's name.
+        daemon: String,
+    },
     /// What arrived isn't what was sent. Nothing was kept.
     #[error("the rows of {table} didn't arrive as they were; nothing was kept")]
     Differs {
@@ -212,7 +220,7 @@ pub async fn copy(from: &Path, to: &Server, tell: impl Fn(&str)) -> Result<Count
     migrations::run(&mut connection, Migrate::Yes).await?;
     let begun = connection.begin().await;
     let mut transaction = begun.map_err(failed("begin to copy"))?;
-    must_be_empty(&mut transaction, to).await?;
+    make_ready(&mut transaction, to).await?;
     let mut counts = Vec::new();
     for table in TABLES {
         tell(&format!("copying {}", table.name));
@@ -224,13 +232,20 @@ pub async fn copy(from: &Path, to: &Server, tell: impl Fn(&str)) -> Result<Count
     Ok(counts)
 }
 
-/// Only the digest key may be there, which every start makes; the copy brings its own. Nobody else writes until the end.
-async fn must_be_empty(transaction: &mut Transaction<'_, Postgres>, to: &Server) -> Result<(), CopyError> {
-    let operation = "see that the database is empty";
+/// Sees that nothing is there but the digest key, which every start makes, and that no daemon knows that one; the copy brings
+/// its own. From then on nobody else reads or writes until the end.
+async fn make_ready(transaction: &mut Transaction<'_, Postgres>, to: &Server) -> Result<(), CopyError> {
+    let operation = "make the database ready";
     for table in TABLES {
         let off = format!("LOCK TABLE {0}; ALTER TABLE {0} DISABLE TRIGGER USER", table.name);
         let done = sqlx::raw_sql(sqlx::AssertSqlSafe(off)).execute(&mut **transaction).await;
         done.map_err(failed(operation))?;
+    }
+    let there = "SELECT name FROM daemons WHERE until > extract(epoch FROM clock_timestamp()) * 1000 LIMIT 1";
+    let daemon =
+        sqlx::query_scalar(there).fetch_optional(&mut **transaction).await.map_err(failed(operation))?;
+    if let Some(daemon) = daemon {
+        return Err(CopyError::InUse { server: to.to_string(), daemon });
     }
     let any = "SELECT EXISTS (SELECT 1 FROM requests) OR EXISTS (SELECT 1 FROM audit_events) \
                OR EXISTS (SELECT 1 FROM freezes)";

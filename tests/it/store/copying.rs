@@ -14,6 +14,7 @@ use super::{
     Backend,
     postgres::Database,
     retention::{batch, later, over},
+    sharing::daemon,
     sqlite::Sqlite,
     values::{World, target},
 };
@@ -64,6 +65,21 @@ async fn a_copy_is_the_store_that_it_is_of() {
     }
     let refused = copy(&file, &server, |_| {}).await.unwrap_err();
     assert!(matches!(refused, CopyError::NotEmpty { .. }), "{refused}");
+    drop(directory);
+}
+
+/// A daemon that is there knows a key that the copy would take away.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_copied_under_a_daemon() {
+    let (from, database) = (Sqlite::start().await, Database::new().await);
+    some_of_everything(&**from.store()).await;
+    let file = from.file();
+    let directory = from.stop();
+    let there = daemon(&database, "one").await;
+    let refused = copy(&file, &database.server(), |_| {}).await.unwrap_err();
+    assert!(matches!(&refused, CopyError::InUse { daemon, .. } if daemon == "one"), "{refused}");
+    there.close().await;
+    copy(&file, &database.server(), |_| {}).await.unwrap();
     drop(directory);
 }
 
