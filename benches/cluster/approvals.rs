@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::{
     common::now,
     daemons::Cluster,
+    store::{self, Rates},
     support::{
         people::Person,
         servers::Postgres,
@@ -33,11 +34,23 @@ const ALONE: Duration = Duration::from_secs(3);
 
 pub async fn measure() {
     println!(
-        "{CLIENTS} clients, {APPROVALS} approvals over gRPC; single-row commits of one client, synced\n"
+        "Approvals a second, {APPROVALS} by {CLIENTS} clients: over gRPC, and at the store itself. Beside them synced commits a \
+         second\nof one client: of one event by the store, and of one row by the database.\n"
     );
-    println!("{:<44}{:>14}{:>14}{:>10}", "", "approvals/s", "commits/s", "ratio");
+    println!(
+        "{:<24}{:>10}{:>10}{:>12}{:>12}{:>12}{:>12}",
+        "", "one row", "one event", "at store", "/ event", "over gRPC", "/ event"
+    );
+    on_sqlite().await;
+    for daemons in 1..=3 {
+        on_postgres(daemons).await;
+    }
+}
+
+async fn on_sqlite() {
     let world = World::with(Wishes { leads: &LEADS, ..Wishes::default() }).await;
-    let alone = sqlite_alone(&world).await;
+    let row = sqlite_alone(&world).await;
+    let store = store::sqlite(&world.dir.join("store.db"), CLIENTS, APPROVALS).await;
     let (mut developers, mut leads) = (Vec::new(), Vec::new());
     for name in DEVELOPERS {
         developers.push(world.person(name).await);
@@ -45,34 +58,41 @@ pub async fn measure() {
     for name in LEADS {
         leads.push(world.person(name).await);
     }
-    tell("SQLite", approvals(&developers, &leads).await, alone);
-    drop(world);
-    for daemons in 1..=3 {
-        let wishes = Wishes {
-            shared: Some(""),
-            database: Some(Postgres::start_durable),
-            leads: &LEADS,
-            ..Wishes::default()
-        };
-        let cluster = Cluster::with(daemons, wishes).await;
-        let alone = postgres_alone(&cluster.world).await;
-        let (mut developers, mut leads) = (Vec::new(), Vec::new());
-        for name in DEVELOPERS {
-            for daemon in 0..daemons {
-                developers.push(cluster.person(name, daemon).await);
-            }
-        }
-        for name in LEADS {
-            for daemon in 0..daemons {
-                leads.push(cluster.person(name, daemon).await);
-            }
-        }
-        tell(&format!("PostgreSQL, {daemons} daemons"), approvals(&developers, &leads).await, alone);
-    }
+    tell("SQLite", row, &store, approvals(&developers, &leads).await);
 }
 
-fn tell(what: &str, approvals: f64, alone: f64) {
-    println!("{what:<44}{approvals:>14.0}{alone:>14.0}{:>10.2}", approvals / alone);
+async fn on_postgres(daemons: usize) {
+    let wishes = Wishes {
+        shared: Some(""),
+        database: Some(Postgres::start_durable),
+        leads: &LEADS,
+        ..Wishes::default()
+    };
+    let cluster = Cluster::with(daemons, wishes).await;
+    let row = postgres_alone(&cluster.world).await;
+    let password = cluster.world.dir.join("password");
+    let store = store::postgres(&cluster.world.postgres, &password, CLIENTS, APPROVALS).await;
+    let (mut developers, mut leads) = (Vec::new(), Vec::new());
+    for name in DEVELOPERS {
+        for daemon in 0..daemons {
+            developers.push(cluster.person(name, daemon).await);
+        }
+    }
+    for name in LEADS {
+        for daemon in 0..daemons {
+            leads.push(cluster.person(name, daemon).await);
+        }
+    }
+    tell(&format!("PostgreSQL, {daemons} daemons"), row, &store, approvals(&developers, &leads).await);
+}
+
+fn tell(what: &str, row: f64, store: &Rates, approvals: f64) {
+    let Rates { commits, approvals: at_store } = *store;
+    println!(
+        "{what:<24}{row:>10.0}{commits:>10.0}{at_store:>12.0}{:>12.2}{approvals:>12.0}{:>12.2}",
+        at_store / commits,
+        approvals / commits
+    );
 }
 
 /// Approvals a second. What is approved was submitted before.

@@ -1,5 +1,5 @@
 //! How much the store bears, and how long the others need for one that is lost: approvals with many clients at once, on SQLite and
-//! on PostgreSQL with one, two and three daemons, beside what the database alone commits; and from SIGKILL to the confirmed ends
+//! on PostgreSQL with one, two and three daemons, and of the store alone, beside what store and database commit one by one; and from SIGKILL to the confirmed ends
 //! of the windows that closed meanwhile. `cargo bench --bench cluster -- approvals failover` chooses.
 //!
 //! It asserts nothing about speed: numbers of a shared machine prove nothing.
@@ -14,9 +14,14 @@ mod common;
 #[path = "../../tests/it/cluster/daemons.rs"]
 mod daemons;
 mod failover;
+mod store;
 #[expect(dead_code, reason = "the tests use the rest of it")]
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
+
+#[expect(dead_code, reason = "the tests use the rest of it")]
+#[path = "../../tests/it/store/values.rs"]
+mod values;
 
 #[tokio::main]
 async fn main() {

@@ -10,16 +10,18 @@ use crate::{
 
 /// The kinds of events after which there is another deadline, or a grant that is ending.
 const MAKES_WORK: [&str; 2] = ["GrantOpened", "RevocationBegun"];
-/// The kinds of events after which a request may lapse earlier than any before.
-const MAY_LAPSE: [&str; 2] = ["RequestSubmitted", "RequestApproved"];
 
 impl Broker {
     /// Commits, then tells: the log gets a line for each event, watchers wake, and the sweeper looks for work.
     pub(super) async fn commit(&self, writes: &[Write<'_>]) -> Result<(), Error> {
         let recorded = self.store.commit(writes).await?;
         for write in writes {
-            if let Write::Grant(change) = write {
-                self.armed.note(change.after());
+            match write {
+                Write::Grant(change) => self.armed.note(change.after()),
+                Write::Request(change) => {
+                    change.after().state.lapses_at().into_iter().for_each(|at| self.may_lapse(at));
+                }
+                _ => {}
             }
         }
         for event in &recorded {
@@ -35,9 +37,6 @@ impl Broker {
         }
         if recorded.iter().any(|event| MAKES_WORK.contains(&event.kind.as_str())) {
             self.work.notify_one();
-        }
-        if recorded.iter().any(|event| MAY_LAPSE.contains(&event.kind.as_str())) {
-            self.lapses.notify_one();
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use tokio::sync::{OwnedMutexGuard, watch as channel};
 
 use super::{
@@ -16,6 +17,10 @@ use crate::{
 
 /// How long to wait before it is tried again to take what another daemon has.
 const TRY_AGAIN: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// When to look what may lapse by what other daemons recorded: not after each of their commits, because a request lapses a minute
+/// after it was submitted at the soonest.
+const LAPSES_AFTER: TimeDelta = TimeDelta::seconds(1);
 
 /// A duty that is given back when this is dropped.
 #[derive(Debug)]
@@ -152,7 +157,7 @@ impl Broker {
                 newer
             });
             if is_news {
-                self.lapses.notify_one();
+                self.may_lapse(self.clock.now() + LAPSES_AFTER);
             }
         }
     }

@@ -56,7 +56,7 @@ mod witness;
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Notify, watch as channel};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -145,7 +145,8 @@ pub struct Shared {
     news: channel::Sender<i64>,
     work: Notify,
     rescan: Notify,
-    lapses: Notify,
+    /// When the first request may lapse that isn't looked for yet.
+    lapses: channel::Sender<DateTime<Utc>>,
     unrecorded: Notify,
     passes: channel::Sender<()>,
     armed: armed::Armed,
@@ -191,7 +192,7 @@ impl Broker {
             news: channel::Sender::new(0),
             work: Notify::new(),
             rescan: Notify::new(),
-            lapses: Notify::new(),
+            lapses: channel::Sender::new(DateTime::<Utc>::MAX_UTC),
             unrecorded: Notify::new(),
             passes: channel::Sender::new(()),
             armed: armed::Armed::default(),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::watch as channel;
 
 use super::{
     Broker, Error,
@@ -52,9 +53,19 @@ impl Broker {
         self.work.notified().await;
     }
 
-    /// Returns when a request may lapse sooner than any before.
-    pub async fn lapse_to_note(&self) {
-        self.lapses.notified().await;
+    /// When the first request may lapse, as far as is known: sooner, as soon as one is recorded that does.
+    #[must_use]
+    pub fn first_lapse(&self) -> channel::Receiver<DateTime<Utc>> {
+        self.lapses.subscribe()
+    }
+
+    /// Notes that a request may lapse then.
+    pub(super) fn may_lapse(&self, at: DateTime<Utc>) {
+        self.lapses.send_if_modified(|first| {
+            let is_sooner = at < *first;
+            *first = at.min(*first);
+            is_sooner
+        });
     }
 
     /// Returns when the store should be asked for endings that aren't known.
@@ -119,23 +130,27 @@ impl Broker {
         self.armed.take_cut()
     }
 
-    /// Lets the requests lapse whose time has come. Answers with when the next one's comes; at once, if there were some.
+    /// Lets the requests lapse whose time has come, and notes when the next one's comes; at once, if there were some.
     ///
     /// # Errors
     ///
     /// If the store can't be read, or with the first failure to record a lapse, which doesn't keep the others from being
     /// recorded.
-    pub async fn let_lapse(&self) -> Result<Option<DateTime<Utc>>, Error> {
+    pub async fn let_lapse(&self) -> Result<(), Error> {
         let now = self.clock.now();
+        // First, because what is recorded from here on may not be in what is read.
+        self.lapses.send_replace(DateTime::<Utc>::MAX_UTC);
         let lapsing = self.store.due(now).await?.lapsing;
         if lapsing.is_empty() {
-            return Ok(self.store.next_deadline(now).await?);
+            self.store.next_deadline(now).await?.into_iter().for_each(|next| self.may_lapse(next));
+            return Ok(());
         }
         let mut recorded = Ok(());
         for id in lapsing {
             recorded = recorded.and(self.lapse(id).await);
         }
-        recorded.map(|()| Some(now))
+        self.may_lapse(now);
+        recorded
     }
 
     async fn lapse(&self, id: RequestId) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 //!
 //! The row holds Vault's handles, so nothing here has a `Debug`.
 
+use serde::Serialize;
 use sqlx::FromRow;
 
 use super::rows::{Problem, corrupt, id, instant, millis, person, target};
@@ -40,7 +41,7 @@ pub(in crate::store) struct GrantRow {
 }
 
 /// The columns that only some states have.
-#[derive(Default, FromRow)]
+#[derive(Default, FromRow, Serialize)]
 pub(in crate::store) struct Columns {
     pub(in crate::store) token_accessor: Option<String>,
     pub(in crate::store) wrapping_accessor: Option<String>,

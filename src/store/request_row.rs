@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use super::rows::{Problem, corrupt, id, instant, millis, person, target};
@@ -52,7 +52,7 @@ pub(in crate::store) struct RequestRow {
 }
 
 /// The instants that only some states have.
-#[derive(Default, FromRow)]
+#[derive(Default, FromRow, Serialize)]
 #[expect(clippy::struct_field_names, reason = "they are the columns' names, and those end in what they are")]
 pub(in crate::store) struct Times {
     pub(in crate::store) lapses_at: Option<i64>,
@@ -80,7 +80,7 @@ struct DecisionRow {
 }
 
 /// The columns that only signed approvals have.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 pub(in crate::store) struct SignedColumns {
     pub(in crate::store) signed_text: Option<String>,
     pub(in crate::store) signature: Option<String>,

@@ -193,15 +193,14 @@ impl Chores {
 
     /// Lets requests lapse when their time has come.
     async fn let_lapse(self) {
+        let mut first = self.broker.first_lapse();
         while self.has("lapses").await {
-            let next = self.broker.let_lapse().await.unwrap_or_else(|failure| {
+            if let Err(failure) = self.broker.let_lapse().await {
                 failed(&failure, "requests could not be let lapse");
-                Some(self.clock.now() + STORE_PAUSE)
-            });
-            tokio::select! {
-                () = self.broker.lapse_to_note() => {}
-                () = self.rest_until(next.unwrap_or(DateTime::<Utc>::MAX_UTC)) => {}
+                self.rest_until(self.clock.now() + STORE_PAUSE).await;
+                continue;
             }
+            self.rest_until_first(&mut first).await;
         }
     }
 
@@ -381,6 +380,18 @@ impl Chores {
                 () = self.rest_until(at) => {}
                 // Whoever changes schedules lives as long as the daemon.
                 Ok(()) = schedule.changed() => {}
+            }
+        }
+    }
+
+    /// Rests until then, or until what it is by then.
+    async fn rest_until_first(&self, first: &mut channel::Receiver<DateTime<Utc>>) {
+        loop {
+            let at = *first.borrow_and_update();
+            tokio::select! {
+                () = self.rest_until(at) => return,
+                // Whoever says when lives as long as the daemon.
+                Ok(()) = first.changed() => {}
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Requests lapse: undecided ones after `decide_within`, approved ones after `claim_within`. A deadline that has passed
 //! counts at once, whether or not the daemon has recorded it.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::{
     access::{refusal::Refusal, request::State},
     broker::{Error, RequestView},
@@ -72,4 +72,25 @@ async fn the_next_deadline_is_the_earliest_of_all() {
         Some(begun + TimeDelta::minutes(10) + hour())
     );
     sim.settle().await;
+}
+
+/// Whoever waits for it asks the store when it has come, and not after each commit.
+#[tokio::test]
+async fn the_first_lapse_is_noted_as_requests_are_recorded() {
+    let sim = Sim::start().await;
+    let (first, begun) = (sim.broker.first_lapse(), sim.clock.now());
+    sim.submit("orders-ro").await;
+    assert_eq!(*first.borrow(), begun + hour());
+    sim.clock.advance(TimeDelta::minutes(10));
+    let later = sim.approved("orders-ro").await;
+    assert_eq!(*first.borrow(), begun + hour(), "what lapses later changes nothing");
+    sim.clock.advance(TimeDelta::minutes(50));
+    sim.broker.let_lapse().await.unwrap();
+    assert_eq!(*first.borrow(), begun + hour(), "there may be more that is due");
+    sim.broker.let_lapse().await.unwrap();
+    assert_eq!(*first.borrow(), begun + TimeDelta::minutes(10) + hour());
+    sim.broker.withdraw(&alice(), later).await.unwrap();
+    sim.clock.advance(hour());
+    sim.broker.let_lapse().await.unwrap();
+    assert_eq!(*first.borrow(), DateTime::<Utc>::MAX_UTC, "nothing lapses any more");
 }

@@ -10,6 +10,7 @@ use sqlx::{
 use tokio::time::timeout;
 use url::Url;
 
+use super::sql::pen::Pen;
 use crate::store::OpenError;
 
 /// The first version that is supported (`server_version_num`).
@@ -31,6 +32,10 @@ const SETTINGS: [(&str, &str); 5] = [
     ("lock_timeout", "4s"),
     ("client_min_messages", "warning"),
 ];
+
+/// What the session is told that writes: it looks rows up by their keys. How many there are, the server doesn't know of tables
+/// that have just begun to grow, and a plan that goes through all of them would be kept.
+const BY_KEY: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
 
 /// Where a database is, and as whom to log in there: `postgres://user@host[:port]/database[?sslmode=…&sslrootcert=…]`. A host
 /// that starts with a slash (`%2Frun%2Fpostgresql`) is the directory of a Unix socket.
@@ -126,6 +131,13 @@ impl Server {
         check_session(&mut connection).await?;
         Ok(connection)
     }
+}
+
+/// Makes a connection the one that writes.
+pub(in crate::store) async fn pen(mut connection: PgConnection) -> Result<Pen, OpenError> {
+    let told = sqlx::raw_sql(BY_KEY).execute(&mut connection).await;
+    told.map_err(OpenError::database("prepare a session for writing"))?;
+    Pen::of(connection).await
 }
 
 /// What sqlx reads from a URL, without what it fills in from the environment (`PGPORT`, `PGSSLMODE`) where the URL is silent.

@@ -11,7 +11,7 @@ pub(in crate::store) use super::{
     texts::{TextStream, push_text},
 };
 use super::{
-    Server,
+    Server, connect,
     sql::{events, pen::Pen},
 };
 use crate::{
@@ -136,6 +136,20 @@ macro_rules! each_number {
     };
 }
 
+/// The rows in a parameter that is a list of objects as JSON, as a table `n` whose column is `value`.
+macro_rules! each_row {
+    ($parameter:literal) => {
+        concat!("jsonb_array_elements(", $parameter, "::jsonb) AS n")
+    };
+}
+
+/// The bytes of a text in hex.
+macro_rules! from_hex {
+    ($text:literal) => {
+        concat!("decode(", $text, ", 'hex')")
+    };
+}
+
 /// The order of a join with the stream `s`, which is that of the stream.
 pub(in crate::store) fn push_stream_order(query: &mut QueryBuilder<Postgres>, direction: &str) {
     query.push(" ORDER BY s.key ").push(direction);
@@ -165,7 +179,7 @@ impl Origin {
 
     /// Opens another connection.
     pub(in crate::store) async fn pen(&self) -> Result<Pen, OpenError> {
-        Pen::of(self.server.connect().await?).await
+        connect::pen(self.server.connect().await?).await
     }
 }
 
@@ -197,17 +211,32 @@ pub(in crate::store) fn fence(store: &This, duty: &Duty) -> Option<Fence> {
     store.shared.get().map(|shared| shared.fence(duty))
 }
 
-/// Sees that a duty is still this daemon's, and that nobody takes it before the transaction's end.
-pub(in crate::store) async fn hold(connection: &mut PgConnection, fence: &Fence) -> Result<(), StoreError> {
-    let select = "SELECT 1 FROM duties WHERE name = $1 AND daemon = $2 AND generation = $3 FOR SHARE";
-    let held: Option<i32> = sqlx::query_scalar(select)
-        .bind(&fence.name)
-        .bind(&fence.daemon)
-        .bind(fence.generation)
-        .fetch_optional(connection)
+/// Sees that duties are still this daemon's, and that nobody takes them before the transaction's end.
+pub(in crate::store) async fn hold(
+    connection: &mut PgConnection,
+    fences: &[&Fence],
+) -> Result<(), StoreError> {
+    if fences.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = fences.iter().map(|fence| fence.name.as_str()).collect();
+    let daemons: Vec<&str> = fences.iter().map(|fence| fence.daemon.as_str()).collect();
+    let generations: Vec<i64> = fences.iter().map(|fence| fence.generation).collect();
+    let select = "SELECT d.name FROM duties d \
+                    JOIN (SELECT DISTINCT * FROM unnest($1::text[], $2::text[], $3::bigint[]) \
+                              AS u (name, daemon, generation)) u USING (name, daemon, generation) \
+                   ORDER BY d.name FOR SHARE OF d";
+    let held: Vec<String> = sqlx::query_scalar(select)
+        .bind(names)
+        .bind(daemons)
+        .bind(generations)
+        .fetch_all(connection)
         .await
-        .map_err(failed("see whose a duty is"))?;
-    held.map(|_| ()).ok_or_else(|| StoreError::OffDuty { duty: fence.name.clone() })
+        .map_err(failed("see whose duties are"))?;
+    match fences.iter().find(|fence| !held.contains(&fence.name)) {
+        Some(lost) => Err(StoreError::OffDuty { duty: lost.name.clone() }),
+        None => Ok(()),
+    }
 }
 
 /// Takes what erased texts left behind out of the tables' files. What the server's own log and its backups have, it keeps as

@@ -4,9 +4,9 @@
 use std::sync::OnceLock;
 
 use super::{
-    PostgresStore, Server,
+    PostgresStore, Server, connect,
     dialect::Origin,
-    sql::{migrations, pen::Pen, readers::Readers, settings, writer::Writer},
+    sql::{migrations, readers::Readers, settings, writer::Writer},
 };
 use crate::{
     clock::Clock,
@@ -26,7 +26,7 @@ pub(super) async fn open(
     }
     let (people, daemon) = (Readers::for_people(server).await?, Readers::for_daemon(server).await?);
     let reports = Readers::for_reports(server).await?;
-    let pen = Pen::of(connection).await?;
+    let pen = connect::pen(connection).await?;
     let writer = Writer::new(Origin::new(server.clone()), pen);
     let (server, shared) = (server.clone(), OnceLock::new());
     Ok((PostgresStore { people, reports, daemon, writer, server, shared }, applied))

@@ -5,6 +5,7 @@
 //! tree are one statement of the transaction in which the change is that it tells of.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
 use sqlx::{FromRow, QueryBuilder};
 
 use super::{
@@ -30,7 +31,14 @@ use crate::{
 const SELECT: &str = "SELECT e.sequence, e.leaf, e.texts FROM audit_events e";
 
 /// A trigger refuses any place but the next.
-const APPEND: &str = "INSERT INTO audit_events (sequence, leaf, hashes, texts) VALUES ($1, $2, $3, $4)";
+const APPEND: &str = concat!(
+    "INSERT INTO audit_events (sequence, leaf, hashes, texts) \
+     SELECT CAST(n.value ->> 'sequence' AS BIGINT), n.value ->> 'leaf', ",
+    from_hex!("n.value ->> 'hashes'"),
+    ", n.value ->> 'texts' FROM ",
+    each_row!("$1"),
+    " ORDER BY CAST(n.value ->> 'sequence' AS BIGINT)"
+);
 
 /// One parameter however many they are.
 const SELECT_HASHES: &str = concat!(
@@ -39,32 +47,56 @@ const SELECT_HASHES: &str = concat!(
     ") ORDER BY e.sequence"
 );
 
-/// Appends an event in the transaction that is under way, and answers with it in its place.
+/// Appends events in the transaction that is under way, and answers with them in their places.
 pub(in crate::store) async fn append(
     connection: &mut DbConnection,
     frontier: &mut Frontier,
-    event: &Event,
-) -> Result<Recorded, sqlx::Error> {
-    let Event { at, actor, about, fact } = event;
-    let (kind, detail) = fact.parts();
-    let sequence = i64::try_from(frontier.size() + 1).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let recorded = Recorded { sequence, at: *at, actor: actor.clone(), about: about.clone(), kind, detail };
-    append_leaf(connection, frontier, sequence, &Leaf::of(&recorded)).await?;
+    events: &[&Event],
+) -> Result<Vec<Recorded>, sqlx::Error> {
+    let first = i64::try_from(frontier.size() + 1).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let recorded: Vec<Recorded> =
+        events.iter().zip(first..).map(|(event, sequence)| record(event, sequence)).collect();
+    append_leaves(connection, frontier, recorded.iter().map(Leaf::of)).await?;
     Ok(recorded)
 }
 
-/// Appends a leaf that names its own place.
-pub(in crate::store) async fn append_leaf(
+fn record(event: &Event, sequence: i64) -> Recorded {
+    let Event { at, actor, about, fact } = event;
+    let (kind, detail) = fact.parts();
+    Recorded { sequence, at: *at, actor: actor.clone(), about: about.clone(), kind, detail }
+}
+
+/// Appends leaves that name their own places.
+pub(in crate::store) async fn append_leaves(
     connection: &mut DbConnection,
     frontier: &mut Frontier,
-    sequence: i64,
-    leaf: &Leaf,
+    leaves: impl IntoIterator<Item = Leaf>,
 ) -> Result<(), sqlx::Error> {
-    let mut hashes = Vec::with_capacity(64);
-    frontier.push(leaf.hash(), |hash| hashes.extend(hash.0));
-    let texts = (!leaf.texts.is_empty()).then(|| serde_json::Value::from(leaf.texts.clone()).to_string());
-    let append = sqlx::query(APPEND).bind(sequence).bind(leaf.line.as_str()).bind(hashes).bind(texts);
-    append.execute(connection).await.map(|_| ())
+    let rows: Vec<AppendedRow> = leaves.into_iter().map(|leaf| AppendedRow::of(leaf, frontier)).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows = serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    sqlx::query(APPEND).bind(rows).execute(connection).await.map(|_| ())
+}
+
+#[derive(Serialize)]
+struct AppendedRow {
+    sequence: u64,
+    leaf: String,
+    /// In hex, because JSON has no bytes.
+    hashes: String,
+    texts: Option<String>,
+}
+
+impl AppendedRow {
+    /// Appends the leaf to the tree.
+    fn of(leaf: Leaf, frontier: &mut Frontier) -> Self {
+        let mut hashes = String::with_capacity(2 * 64);
+        frontier.push(leaf.hash(), |hash| hashes.push_str(&hex::encode(hash.0)));
+        let texts = (!leaf.texts.is_empty()).then(|| serde_json::Value::from(leaf.texts).to_string());
+        Self { sequence: frontier.size(), leaf: leaf.line, hashes, texts }
+    }
 }
 
 /// The tree's right edge, as it is stored.

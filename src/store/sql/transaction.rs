@@ -1,7 +1,7 @@
 //! One transaction for all who wait when it begins: they share the wait for the disk, and nothing else.
 //!
-//! At first all are made one after the other. If one of several can't be, because of a conflict, that transaction is rolled back,
-//! and in another one each has a savepoint, so that a conflict undoes one commit alone (I4 holds for each of them). Not at once,
+//! At first all are made together, statement by statement. If one of several can't be, because of a conflict, that transaction is
+//! rolled back, and in another one each has a savepoint, so that a conflict undoes one commit alone (I4 holds for each of them). Not at once,
 //! because conflicts are rare, and for a savepoint SQLite keeps each page that is changed in it as it was, in a file as soon as
 //! they are many.
 //!
@@ -12,16 +12,15 @@ use std::sync::Arc;
 use sqlx::{Connection as _, Transaction};
 
 use super::{
-    Db, DbConnection, checkpoints, dialect, erase, events, freezes,
+    Db, DbConnection, dialect,
     pen::Pen,
-    rows::failed,
     waiting::{
         job::{Answer, Change, Failure, Job},
         lanes::Lanes,
     },
     write,
 };
-use crate::{access::event::Recorded, ledger::tree::Frontier, store::StoreError};
+use crate::{ledger::tree::Frontier, store::StoreError};
 
 /// Commits a group, and answers whether the connection may be used again. After a failure (the disk is full, say, and
 /// SQLite has rolled back by itself) the driver's count of open transactions can't be relied on.
@@ -50,27 +49,17 @@ async fn together(pen: &mut Pen, lanes: &Lanes) -> Result<Together, Failure> {
     let mut transaction = dialect::begin(connection, frontier).await?;
     // The group is taken now, so that whoever came while the lock was waited for is in it, the urgent ones first.
     let (jobs, mut grown) = (lanes.group(), frontier.clone());
-    let mut answers = Vec::with_capacity(jobs.len());
-    for job in &jobs {
-        answers.push(apply(&mut transaction, &mut grown, &job.changes).await);
-        if !matches!(answers.last(), Some(Ok(_))) {
-            break;
+    let changes: Vec<&[Change]> = jobs.iter().map(|job| job.changes.as_slice()).collect();
+    let is_usable = match write::write(&mut transaction, &mut grown, &changes).await {
+        Ok(recorded) => {
+            let executed = jobs.into_iter().zip(recorded.into_iter().map(Ok)).collect();
+            commit(transaction, executed, (frontier, grown)).await
         }
-    }
-    let are_made = answers.iter().all(Result::is_ok);
-    if !are_made && jobs.len() > 1 {
-        return Ok(match transaction.rollback().await {
-            Ok(()) => Together::Undone(jobs),
-            Err(error) => {
-                Together::Ended { is_usable: refuse(jobs, "commit", &(Arc::new(error) as Failure)) }
-            }
-        });
-    }
-    let executed = jobs.into_iter().zip(answers).collect();
-    let is_usable = if are_made {
-        commit(transaction, executed, (frontier, grown)).await
-    } else {
-        end(transaction.rollback().await, executed)
+        Err(error) => match transaction.rollback().await {
+            Ok(()) if jobs.len() > 1 => return Ok(Together::Undone(jobs)),
+            Ok(()) => end(Ok(()), jobs.into_iter().zip([Err(error)]).collect()),
+            Err(lost) => refuse(jobs, "commit", &(Arc::new(lost) as Failure)),
+        },
     };
     Ok(Together::Ended { is_usable })
 }
@@ -140,57 +129,12 @@ async fn in_savepoint(
 ) -> Result<Answer, sqlx::Error> {
     let mut savepoint = connection.begin().await?;
     let mut grown = frontier.clone();
-    match apply(&mut savepoint, &mut grown, changes).await {
-        Ok(recorded) => {
+    match write::write(&mut savepoint, &mut grown, &[changes]).await {
+        Ok(mut recorded) => {
             savepoint.commit().await?;
             *frontier = grown;
-            Ok(Ok(recorded))
+            Ok(Ok(recorded.pop().unwrap_or_default()))
         }
         Err(error) => savepoint.rollback().await.map(|()| Err(error)),
     }
-}
-
-async fn apply(
-    connection: &mut DbConnection,
-    frontier: &mut Frontier,
-    changes: &[Change],
-) -> Result<Vec<Recorded>, StoreError> {
-    let mut recorded = Vec::with_capacity(changes.len());
-    for one in changes {
-        let event = match one {
-            Change::Request(change) => {
-                write::request(connection, change).await?;
-                change.event()
-            }
-            Change::Grant(change) => {
-                write::grant(connection, change).await?;
-                change.event()
-            }
-            Change::Freeze(change) => {
-                freezes::write(connection, change).await?;
-                change.event()
-            }
-            Change::Erasure(erasure) => {
-                erase::write(connection, erasure).await?;
-                erasure.event()
-            }
-            Change::Fact(event) => event,
-            Change::Checkpoint(checkpoint) => {
-                checkpoints::keep(connection, checkpoint).await?;
-                continue;
-            }
-            Change::Cosignature(cosignature) => {
-                checkpoints::keep_cosignature(connection, cosignature).await?;
-                continue;
-            }
-            Change::Fenced(fence) => {
-                dialect::hold(connection, fence).await?;
-                continue;
-            }
-        };
-        recorded.push(
-            events::append(connection, frontier, event).await.map_err(failed("append to the audit log"))?,
-        );
-    }
-    Ok(recorded)
 }

@@ -49,13 +49,14 @@ async fn adopt(connection: &mut SqliteConnection) -> Result<(), StoreError> {
         if page.is_empty() {
             return Ok(());
         }
+        let mut leaves = Vec::with_capacity(page.len());
         for row in page {
             last = row.sequence;
             let event =
                 row.event().map_err(|problem| corrupt(operation, format!("audit event {last}"), problem))?;
-            let append = events::append_leaf(connection, &mut frontier, last, &Leaf::of(&event)).await;
-            append.map_err(failed(operation))?;
+            leaves.push(Leaf::of(&event));
         }
+        events::append_leaves(connection, &mut frontier, leaves).await.map_err(failed(operation))?;
     }
 }
 

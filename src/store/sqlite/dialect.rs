@@ -134,6 +134,21 @@ macro_rules! each_number {
     };
 }
 
+/// The rows in a parameter that is a list of objects as JSON, as a table `n` whose column is `value`. `json_each` would write each
+/// of them down anew wherever it is named, and the limit, which is none, keeps SQLite from naming it more than once.
+macro_rules! each_row {
+    ($parameter:literal) => {
+        concat!("(SELECT value FROM json_each(", $parameter, ") LIMIT -1) AS n")
+    };
+}
+
+/// The bytes of a text in hex.
+macro_rules! from_hex {
+    ($text:literal) => {
+        concat!("unhex(", $text, ")")
+    };
+}
+
 /// The order of a join with the stream `s`, where the join doesn't see to it.
 pub(in crate::store) const fn push_stream_order(_: &mut QueryBuilder<Sqlite>, _: &str) {}
 
@@ -201,7 +216,7 @@ pub(in crate::store) const fn fence(_: &This, _: &Duty) -> Option<Fence> {
 
 /// See [`duties`].
 #[expect(clippy::unused_async, reason = "a server has to be asked")]
-pub(in crate::store) async fn hold(_: &mut SqliteConnection, _: &Fence) -> Result<(), StoreError> {
+pub(in crate::store) async fn hold(_: &mut SqliteConnection, _: &[&Fence]) -> Result<(), StoreError> {
     Ok(())
 }
 

@@ -32,7 +32,7 @@ pub async fn root(store: &dyn Store, size: usize) -> Hash {
     frontier.root()
 }
 
-async fn is_one_tree(store: &dyn Store) {
+pub async fn is_one_tree(store: &dyn Store) {
     let size = usize::try_from(store.last_sequence().await.unwrap()).unwrap();
     for (leaf, sequence) in store.ledger().leaves(0, u32::MAX).await.unwrap().iter().zip(1..) {
         assert_eq!(leaf.event().unwrap().sequence, sequence);

@@ -49,8 +49,12 @@ impl Database {
 
     /// The same for another database.
     pub fn server_of(&self, name: &str) -> Server {
-        let postgres = postgres();
-        let url = format!("postgres://{}@127.0.0.1:{}/{name}", postgres.superuser, postgres.port);
+        self.server_as(postgres().superuser, name)
+    }
+
+    /// The same for somebody else, who has the same password.
+    pub fn server_as(&self, user: &str, name: &str) -> Server {
+        let url = format!("postgres://{user}@127.0.0.1:{}/{name}", postgres().port);
         Server::new(Address::parse(&url).unwrap(), Some(&self.password_file())).unwrap()
     }
 

@@ -11,13 +11,19 @@ use std::{
 
 use chrono::TimeDelta;
 use hallpass::{
-    access::id::{DaemonId, GrantId},
+    access::{
+        actor::Actor,
+        id::{DaemonId, GrantId},
+        revocation::Cause,
+    },
     clock::{Clock, ManualClock, SystemClock},
     store::{
         Duties, Duty, Migrate, OpenError, Store, StoreError, Write,
         postgres::{Address, Joining, PostgresStore, Server},
     },
 };
+
+use tokio::task::JoinSet;
 
 use super::{
     postgres::Database,
@@ -224,6 +230,80 @@ async fn a_server_that_only_reads_refuses_and_the_next_commit_is_made() {
     superuser.batch_execute(&cut).await.unwrap();
     eventually("it is written again", async || store.commit(&[Write::Request(&change)]).await.is_ok()).await;
     assert_eq!(store.last_sequence().await.unwrap(), 2);
+}
+
+/// Superusers are let in however many there are, so the store is somebody else here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lets_nobody_in_any_more_refuses_and_the_next_commit_is_made() {
+    let database = Database::new().await;
+    let (name, user) = (&database.name, format!("owner_of_{}", database.name));
+    let superuser = postgres().connect_as_superuser("postgres").await;
+    let password = postgres().password;
+    let owner = format!(
+        "CREATE ROLE {user} LOGIN PASSWORD '{password}'; ALTER DATABASE {name} OWNER TO {user}; \
+         GRANT ALL ON DATABASE {name} TO {user}"
+    );
+    superuser.batch_execute(&owner).await.unwrap();
+    let server = database.server_as(&user, name);
+    let store = PostgresStore::open(&server, Migrate::Yes, &ManualClock::new(beginning())).await.unwrap();
+    let (world, orders) = (World::new(&store), target("orders", 1));
+    let request = world.submit(&orders, "dev").await;
+    let is_full = format!(
+        "ALTER ROLE {user} CONNECTION LIMIT 0; \
+         SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'"
+    );
+    superuser.batch_execute(&is_full).await.unwrap();
+    let change = world.submission(&orders, world.ask(&orders, "dev"));
+    for _ in 0..3 {
+        let refused = store.commit(&[Write::Request(&change)]).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
+        let why = std::iter::successors(Some(&refused as &dyn std::error::Error), |error| error.source());
+        let why: Vec<String> = why.map(ToString::to_string).collect();
+        assert!(why.iter().any(|cause| cause.contains("too many connections for role")), "{why:?}");
+    }
+    assert!(store.request(request.id).await.is_err(), "nobody reads either");
+    superuser.batch_execute(&format!("ALTER ROLE {user} CONNECTION LIMIT -1")).await.unwrap();
+    store.commit(&[Write::Request(&change)]).await.unwrap();
+    assert!(store.request(request.id).await.unwrap().is_some());
+    assert_eq!(store.last_sequence().await.unwrap(), 2);
+}
+
+/// However many people wait for what they asked for, the daemon reads and commits.
+#[tokio::test(flavor = "multi_thread")]
+async fn when_all_connections_for_people_are_taken_the_daemon_has_its_own() {
+    let database = Database::new().await;
+    let store = Arc::new(database.open(Migrate::Yes).await.unwrap());
+    let (world, orders) = (World::new(&*store), target("orders", 1));
+    let grant = world.active(&orders, "dev").await;
+    let (mut holder, superuser) = (
+        postgres().connect_as_superuser(&database.name).await,
+        postgres().connect_as_superuser("postgres").await,
+    );
+    let hold = holder.transaction().await.unwrap();
+    hold.batch_execute("LOCK TABLE decisions IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let mut people = JoinSet::new();
+    for _ in 0..20 {
+        let (store, request) = (Arc::clone(&store), grant.request);
+        people.spawn(async move { store.request(request).await });
+    }
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'";
+    eventually("all of them are taken", async || {
+        let row = superuser.query_one(waiting, &[&database.name]).await.unwrap();
+        row.get::<_, i64>(0) == 4
+    })
+    .await;
+    let at = grant.window.closes_at();
+    assert_eq!(store.open_grants(None, 10).await.unwrap().len(), 1);
+    assert_eq!(store.next_deadline(beginning()).await.unwrap(), Some(at));
+    let begun = grant.begin(Cause::WindowClosed, Actor::Daemon, None, at).unwrap();
+    store.commit(&[Write::Grant(&begun)]).await.unwrap();
+    assert_eq!(store.endings(None, 10).await.unwrap().len(), 1);
+    hold.rollback().await.unwrap();
+    while let Some(read) = people.join_next().await {
+        // Whoever waited for too long is told so.
+        let read = read.unwrap();
+        assert!(matches!(read, Ok(Some(_)) | Err(StoreError::Unavailable { .. })), "{read:?}");
+    }
 }
 
 /// A password that others may read, or a session that a pooler has made of something else, isn't taken.

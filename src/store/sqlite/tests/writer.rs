@@ -34,7 +34,7 @@ use crate::{
         event::{About, Event, Fact},
         grant::Grant,
         id::GrantId,
-        revocation::Cause,
+        revocation::{Cause, Confirmation, Step},
     },
     clock::ManualClock,
     store::{
@@ -177,6 +177,34 @@ async fn a_commit_that_can_not_be_made_takes_no_other_along() {
     }
     assert_eq!(told, [Ok(1), Err("conflict"), Ok(2), Err("failed"), Ok(3)]);
     assert_eq!(store.last_sequence().await.unwrap(), 3);
+}
+
+/// One that builds on another of the same group, and one with two steps of the same grant: only in one transaction are they one
+/// after the other, because a commit alone would be in order anyhow.
+#[tokio::test]
+async fn what_a_group_does_to_one_row_is_done_in_order() {
+    let mut idle = Idle::new("").await;
+    let transactions = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&transactions);
+    idle.pen.connection.lock_handle().await.unwrap().set_commit_hook(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        true
+    });
+    let begun = idle.ending().await;
+    let (at, after) = (DateTime::UNIX_EPOCH, begun.after().clone());
+    let retried = after.retry(Step::Token, "unreachable", at).unwrap();
+    let over = retried.after().clone().confirm(Confirmation::NothingIssued, None, at).unwrap();
+    let (first, second) = (
+        idle.store.writer.lanes.push(vec![Change::Grant(begun)]).unwrap(),
+        idle.store.writer.lanes.push(vec![Change::Grant(retried), Change::Grant(over.clone())]).unwrap(),
+    );
+    let (_directory, store) = idle.start();
+    let told =
+        |answer: Answer| -> Vec<i64> { answer.unwrap().iter().map(|recorded| recorded.sequence).collect() };
+    assert_eq!(told(first.await.unwrap()), [1]);
+    assert_eq!(told(second.await.unwrap()), [2, 3]);
+    assert_eq!(transactions.load(Ordering::Relaxed), 1);
+    assert_eq!(store.grant(over.after().id).await.unwrap().as_ref(), Some(over.after()));
 }
 
 /// SQLite may roll back the whole transaction by itself, and then the savepoints of all are gone.
