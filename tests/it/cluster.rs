@@ -117,6 +117,46 @@ async fn a_window_closes_without_the_daemon_that_opened_it() {
     cluster.is_sound().await;
 }
 
+/// What the next version's migrations may do while this one is at work: they add something. Who runs goes on with the statements
+/// that it prepared before, and who starts again takes the tables as they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn daemons_go_on_while_a_later_version_migrates() {
+    let cluster = Cluster::start(2).await;
+    exception(&cluster, 0).await;
+    let later = "BEGIN;
+        ALTER TABLE requests ADD COLUMN later TEXT COLLATE \"C\" CHECK (later <> '');
+        ALTER TABLE decisions ADD COLUMN later BIGINT NOT NULL DEFAULT 1;
+        ALTER TABLE grants ADD COLUMN later BIGINT NOT NULL DEFAULT 1;
+        ALTER TABLE audit_events ADD COLUMN later TEXT GENERATED ALWAYS AS (leaf::json ->> 'at') STORED;
+        ALTER TABLE duties ADD COLUMN later BIGINT;
+        ALTER TABLE daemons ADD COLUMN later TEXT;
+        CREATE INDEX grants_later ON grants (later, request_id);
+        CREATE TABLE of_later (id BIGINT PRIMARY KEY);
+        INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+        VALUES (9999, 'later', TRUE, decode('00', 'hex'), 0);
+        COMMIT";
+    let world = &cluster.world;
+    let database = world.postgres.connect_as_superuser(&world.shared_store()).await;
+    database.batch_execute(later).await.unwrap();
+    exception(&cluster, 0).await;
+    cluster.stop(1, "TERM").await;
+    cluster.start_again(1).await;
+    exception(&cluster, 1).await;
+    exception(&cluster, 0).await;
+    cluster.is_sound().await;
+}
+
+/// One from its request to its confirmed end, through one daemon, where nothing fails.
+async fn exception(cluster: &Cluster, daemon: usize) {
+    let (mut alice, mut olivia) =
+        (cluster.person("alice", daemon).await, cluster.person("olivia", daemon).await);
+    let request = alice.submit(HOUR, "the queue hangs").await.unwrap();
+    let approved = olivia.approve(&request, "go ahead").await.unwrap();
+    let grant = alice.claim(&approved).await.unwrap().grant.unwrap();
+    alice.release(&grant).await.unwrap();
+    alice.sees(&grant, GrantState::Revoked).await;
+}
+
 /// Operators see who shares the records, and who is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_see_who_is_there() {
