@@ -9,6 +9,7 @@ mod filter;
 mod grant_row;
 mod open;
 pub mod postgres;
+mod reads;
 mod request_row;
 mod rows;
 mod snapshot;

@@ -9,6 +9,7 @@ mod freezes;
 mod guards;
 mod lists;
 mod log;
+mod long;
 mod matching;
 mod memory;
 mod postgres;

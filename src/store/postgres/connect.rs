@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::sql::pen::Pen;
-use crate::store::OpenError;
+use crate::store::{OpenError, reads::Kind};
 
 /// The first version that is supported (`server_version_num`).
 const VERSION_MIN: i32 = 140_000;
@@ -33,9 +33,10 @@ const SETTINGS: [(&str, &str); 5] = [
     ("client_min_messages", "warning"),
 ];
 
-/// What the session is told that writes: it looks rows up by their keys. How many there are, the server doesn't know of tables
-/// that have just begun to grow, and a plan that goes through all of them would be kept.
-const BY_KEY: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
+/// What a session is told that reads and writes some rows along an index, and never whole tables. How many there are, the server
+/// doesn't know of tables that have just begun to grow; and it doesn't know that of an ordered list only the beginning is wanted.
+const ALONG_INDEXES: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+     SET enable_hashagg = off; SET jit = off";
 
 /// Where a database is, and as whom to log in there: `postgres://user@host[:port]/database[?sslmode=…&sslrootcert=…]`. A host
 /// that starts with a slash (`%2Frun%2Fpostgresql`) is the directory of a Unix socket.
@@ -135,7 +136,7 @@ impl Server {
 
 /// Makes a connection the one that writes.
 pub(in crate::store) async fn pen(mut connection: PgConnection) -> Result<Pen, OpenError> {
-    let told = sqlx::raw_sql(BY_KEY).execute(&mut connection).await;
+    let told = sqlx::raw_sql(ALONG_INDEXES).execute(&mut connection).await;
     told.map_err(OpenError::database("prepare a session for writing"))?;
     Pen::of(connection).await
 }
@@ -174,21 +175,19 @@ fn password(file: &Path) -> Result<String, OpenError> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Opens so many connections that read. Who waits longer for one than `wait_max` gets none. What the server keeps in memory is
+/// Opens connections that read. Who waits for one for longer than a read may take gets none. What the server keeps in memory is
 /// the server's own matter.
-pub(in crate::store) async fn readers(
-    server: &Server,
-    count: u32,
-    wait_max: Duration,
-    _: u32,
-) -> Result<Pool<Postgres>, OpenError> {
+pub(in crate::store) async fn readers(server: &Server, kind: Kind) -> Result<Pool<Postgres>, OpenError> {
     let failed = OpenError::database("connect to the database for reading");
     PgPoolOptions::new()
         .min_connections(1)
-        .max_connections(count)
-        .acquire_timeout(wait_max)
-        .after_connect(|connection, _| {
+        .max_connections(kind.count)
+        .acquire_timeout(kind.answer_max)
+        .after_connect(move |connection, _| {
             Box::pin(async move {
+                if !kind.reads_all {
+                    sqlx::raw_sql(ALONG_INDEXES).execute(&mut *connection).await?;
+                }
                 check_session(connection).await.map_err(|error| sqlx::Error::Configuration(Box::new(error)))
             })
         })

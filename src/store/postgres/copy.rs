@@ -198,6 +198,9 @@ const GROUPS: &str = "\
     INSERT INTO request_groups (name, request_id) \
     SELECT DISTINCT value, r.id FROM requests r, json_array_elements_text(r.groups::json)";
 
+const ANALYZE: &str =
+    "ANALYZE requests, request_groups, decisions, grants, freezes, audit_events, checkpoints";
+
 /// A value on its way.
 #[derive(Clone, Debug)]
 enum Value {
@@ -228,6 +231,9 @@ pub async fn copy(from: &Path, to: &Server, tell: impl Fn(&str)) -> Result<Count
     }
     let operation = "list requests by their groups";
     sqlx::query(GROUPS).execute(&mut *transaction).await.map_err(failed(operation))?;
+    // The server would find out by itself, and go through whole tables until then.
+    let counted = sqlx::raw_sql(ANALYZE).execute(&mut *transaction).await;
+    counted.map_err(failed("have the server look at what arrived"))?;
     transaction.commit().await.map_err(failed("keep the copy"))?;
     Ok(counts)
 }

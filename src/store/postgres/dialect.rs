@@ -12,12 +12,17 @@ pub(in crate::store) use super::{
 };
 use super::{
     Server, connect,
-    sql::{events, pen::Pen},
+    sql::{
+        events,
+        pen::Pen,
+        stream::{Branch, direction, push_branch},
+    },
 };
 use crate::{
+    access::id::RequestId,
     ledger::tree::Frontier,
     store::{
-        Duties, Duty, OpenError, StoreError,
+        Duties, Duty, OpenError, RequestFilter, StoreError,
         rows::failed,
         waiting::job::{Failure, Fence},
     },
@@ -148,6 +153,28 @@ macro_rules! from_hex {
     ($text:literal) => {
         concat!("decode(", $text, ", 'hex')")
     };
+}
+
+/// Each branch comes in order from its index, and those that say so with a limit are merged as they are read. What is in several
+/// comes once.
+pub(in crate::store) fn push_ids(
+    query: &mut QueryBuilder<Postgres>,
+    branches: &[Branch],
+    filter: &RequestFilter,
+    after: Option<RequestId>,
+    limit: Option<u32>,
+) {
+    let order = direction(filter);
+    query.push("SELECT DISTINCT key FROM (");
+    for (number, one) in branches.iter().enumerate() {
+        query.push(if number == 0 { "(SELECT " } else { " UNION ALL (SELECT " });
+        push_branch(query, one, filter, after);
+        if let Some(limit) = limit {
+            query.push(format_args!(" ORDER BY 1 {order} LIMIT ")).push_bind(i64::from(limit));
+        }
+        query.push(")");
+    }
+    query.push(format_args!(") AS merged ORDER BY 1 {order}"));
 }
 
 /// The order of a join with the stream `s`, which is that of the stream.

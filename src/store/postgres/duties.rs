@@ -24,13 +24,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
-use super::{Server, connect, inspect::ahead, sql::ANSWER_MAX};
+use super::{Server, connect, inspect::ahead};
 use crate::{
     clock::Clock,
     store::{
         Duties, Duty, Member, OpenError, StoreError,
+        reads::Kind,
         rows::{corrupt, failed, instant},
-        waiting::job::Fence,
+        waiting::{ANSWER_MAX, job::Fence},
     },
 };
 
@@ -115,6 +116,9 @@ const MEMBERS: &str = concat!(
      FROM daemons d ORDER BY d.name, d.id"
 );
 
+/// One for the beat, one for the taking, one for all else, and one that listens and is kept.
+const FOR_DUTIES: Kind = Kind { count: 4, answer_max: ANSWER_MAX, cache_kib: 0, reads_all: false };
+
 /// How a daemon joins the others.
 #[derive(Clone, Debug)]
 pub struct Joining {
@@ -164,8 +168,7 @@ impl Shared {
         joining: Joining,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
-        // One for the beat, one for the taking, one for all else, and one that listens and is kept.
-        let pool = connect::readers(server, 4, ANSWER_MAX, 0).await?;
+        let pool = connect::readers(server, FOR_DUTIES).await?;
         let inner = Arc::new(Inner {
             joining,
             pool,

@@ -40,10 +40,6 @@ pub(in crate::store) type Done = <Db as Database>::QueryResult;
 /// What a query answers with.
 pub(in crate::store) type DbRow = <Db as Database>::Row;
 
-/// How long whoever waits for the store is kept waiting: less than the second within which a claim is refused when the
-/// record is lost, so that the answer gets to the caller within it. A disk that works needs milliseconds.
-pub(in crate::store) const ANSWER_MAX: Duration = Duration::from_millis(900);
-
 /// How long closing waits for reads, and then for commits, that are under way. What a disk that hangs doesn't let finish
 /// is left to the next start.
 pub(in crate::store) const CLOSE_MAX: Duration = Duration::from_secs(5);

@@ -9,14 +9,15 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use sqlx::QueryBuilder;
 
-use super::{Db, condition::whole_millis, dialect::TextStream};
+use super::{
+    Db,
+    condition::whole_millis,
+    dialect::{self, TextStream},
+};
 use crate::{
     access::{id::RequestId, policy::Scope},
     store::RequestFilter,
 };
-
-/// How many branches one compound SELECT has at most: below SQLite's own limit of 500.
-const BRANCHES_MAX: usize = 400;
 
 /// The states that few are in at any time.
 const OPEN_REQUESTS: [&str; 2] = ["PENDING", "APPROVED"];
@@ -170,7 +171,7 @@ impl Stream {
         limit: Option<u32>,
     ) {
         match self {
-            Self::Ids(branches) => push_ids(query, branches, filter, after),
+            Self::Ids(branches) => dialect::push_ids(query, branches, filter, after, limit),
             Self::Texts(texts) => texts.push(query, filter, after, limit),
         }
         if let Some(limit) = limit {
@@ -203,31 +204,18 @@ pub(in crate::store) const fn direction(filter: &RequestFilter) -> &'static str 
     if filter.oldest_first { "ASC" } else { "DESC" }
 }
 
-/// Each branch comes in order from its index, and SQLite merges them as they are read. What is in several comes once.
-fn push_ids(
+/// One branch, in no order.
+pub(in crate::store) fn push_branch(
     query: &mut QueryBuilder<Db>,
-    branches: &[Branch],
+    branch: &Branch,
     filter: &RequestFilter,
     after: Option<RequestId>,
 ) {
-    let order = direction(filter);
-    if branches.len() > BRANCHES_MAX {
-        for (number, some) in branches.chunks(BRANCHES_MAX).enumerate() {
-            query.push(if number == 0 { "SELECT key FROM (" } else { " UNION SELECT key FROM (" });
-            push_ids(query, some, filter, after);
-            query.push(")");
-        }
-    } else {
-        for (number, one) in branches.iter().enumerate() {
-            query.push(if number == 0 { "SELECT DISTINCT " } else { " UNION SELECT " });
-            query.push(format_args!("{} AS key FROM {}", one.id, one.from));
-            if let Some(value) = &one.value {
-                query.push_bind(value.clone());
-            }
-            push_ids_bounds(query, one.id, filter, after);
-        }
+    query.push(format_args!("{} AS key FROM {}", branch.id, branch.from));
+    if let Some(value) = &branch.value {
+        query.push_bind(value.clone());
     }
-    query.push(format_args!(" ORDER BY 1 {order}"));
+    push_ids_bounds(query, branch.id, filter, after);
 }
 
 /// An id begins with the time of its making, which is the time of submission: so bounds of time are bounds of ids.

@@ -13,11 +13,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ANSWER_MAX, CLOSE_MAX,
+    CLOSE_MAX,
     dialect::{CONNECTIONS_ARE_LOST, Origin, TURN_MAX},
     pen::Pen,
     transaction,
     waiting::{
+        ANSWER_MAX,
         job::{Change, Failure, Fence},
         lanes::Lanes,
     },

@@ -8,7 +8,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions},
 };
 
-use crate::store::OpenError;
+use crate::store::{OpenError, reads::Kind};
 
 /// The first version in which a checkpoint at the wrong moment can't corrupt the WAL
 /// (<https://www.sqlite.org/wal.html#walresetbug>).
@@ -82,14 +82,10 @@ pub(super) async fn writer(options: &SqliteConnectOptions) -> Result<SqliteConne
     Ok(connection)
 }
 
-/// Opens so many connections that read, all of them now: a disk that hangs later is not made to open more. Who waits
-/// longer for one than `wait_max` gets none. Each keeps so much of the file in memory at most.
-pub(in crate::store) async fn readers(
-    file: &Path,
-    count: u32,
-    wait_max: Duration,
-    cache_kib: u32,
-) -> Result<SqlitePool, OpenError> {
+/// Opens connections that read, all of them now: a disk that hangs later is not made to open more. Who waits for one for
+/// longer than a read may take gets none.
+pub(in crate::store) async fn readers(file: &Path, kind: Kind) -> Result<SqlitePool, OpenError> {
+    let Kind { count, answer_max, cache_kib, .. } = kind;
     // A negative number is one of KiB (<https://www.sqlite.org/pragma.html#pragma_cache_size>).
     let options = looking(file).pragma("cache_size", format!("-{cache_kib}"));
     let failed = OpenError::database("open the database for reading");
@@ -100,7 +96,7 @@ pub(in crate::store) async fn readers(
     SqlitePoolOptions::new()
         .min_connections(count)
         .max_connections(count)
-        .acquire_timeout(wait_max)
+        .acquire_timeout(answer_max)
         .idle_timeout(None)
         .max_lifetime(None)
         .after_connect(|connection, _| {

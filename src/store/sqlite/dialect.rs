@@ -23,12 +23,16 @@ pub(in crate::store) use super::{
 use super::{
     connect,
     files::{self, Identity},
-    sql::pen::Pen,
+    sql::{
+        pen::Pen,
+        stream::{Branch, direction, push_branch},
+    },
 };
 use crate::{
+    access::id::RequestId,
     ledger::tree::Frontier,
     store::{
-        Duties, Duty, OpenError, StoreError,
+        Duties, Duty, OpenError, RequestFilter, StoreError,
         rows::failed,
         waiting::job::{Failure, Fence},
     },
@@ -147,6 +151,33 @@ macro_rules! from_hex {
     ($text:literal) => {
         concat!("unhex(", $text, ")")
     };
+}
+
+/// How many branches one compound SELECT has at most: below SQLite's own limit of 500.
+const BRANCHES_MAX: usize = 400;
+
+/// Each branch comes in order from its index, and SQLite merges them as they are read, so it needs no limit. What is in several
+/// comes once.
+pub(in crate::store) fn push_ids(
+    query: &mut QueryBuilder<Sqlite>,
+    branches: &[Branch],
+    filter: &RequestFilter,
+    after: Option<RequestId>,
+    _: Option<u32>,
+) {
+    if branches.len() > BRANCHES_MAX {
+        for (number, some) in branches.chunks(BRANCHES_MAX).enumerate() {
+            query.push(if number == 0 { "SELECT key FROM (" } else { " UNION SELECT key FROM (" });
+            push_ids(query, some, filter, after, None);
+            query.push(")");
+        }
+    } else {
+        for (number, one) in branches.iter().enumerate() {
+            query.push(if number == 0 { "SELECT DISTINCT " } else { " UNION SELECT " });
+            push_branch(query, one, filter, after);
+        }
+    }
+    query.push(format_args!(" ORDER BY 1 {}", direction(filter)));
 }
 
 /// The order of a join with the stream `s`, where the join doesn't see to it.

@@ -5,11 +5,10 @@ use std::time::Duration;
 use chrono::DateTime;
 use tempfile::TempDir;
 
-use super::super::sql::readers::{FOR_PEOPLE, FOR_PEOPLE_MAX};
 use crate::{
     access::id::GrantId,
     clock::ManualClock,
-    store::{Migrate, Store, StoreError, sqlite::SqliteStore},
+    store::{Migrate, Store, StoreError, reads::FOR_PEOPLE, sqlite::SqliteStore},
 };
 
 async fn store() -> (TempDir, SqliteStore) {
@@ -24,7 +23,7 @@ async fn store() -> (TempDir, SqliteStore) {
 async fn listings_that_hang_delay_none_of_the_daemons_reads() {
     let (_directory, store) = store().await;
     let mut held = Vec::new();
-    for _ in 0..FOR_PEOPLE {
+    for _ in 0..FOR_PEOPLE.count {
         held.push(store.people.pool().acquire().await.unwrap());
     }
     let (at, id) = (DateTime::UNIX_EPOCH, GrantId::new(DateTime::UNIX_EPOCH, 1));
@@ -45,12 +44,12 @@ async fn a_read_that_hangs_fails_and_the_next_does_not() {
     // Stands for the disk: counts for a while, on every connection there is.
     let slow =
         "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 300000) SELECT count(*) FROM n";
-    for _ in 0..=FOR_PEOPLE {
+    for _ in 0..=FOR_PEOPLE.count {
         let read = sqlx::query_scalar::<_, i64>(slow).fetch_one(store.people.pool());
         let refused = store.people.answer("count", read).await.unwrap_err();
         assert!(matches!(refused, StoreError::Unavailable { operation: "count", .. }), "{refused:?}");
     }
-    store.people.answer_max = FOR_PEOPLE_MAX;
+    store.people.answer_max = FOR_PEOPLE.answer_max;
     let id = GrantId::new(DateTime::UNIX_EPOCH, 1);
     assert_eq!(store.grant(id).await.unwrap(), None);
 }
