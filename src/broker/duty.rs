@@ -18,8 +18,8 @@ use crate::{
 /// How long to wait before it is tried again to take what another daemon has.
 const TRY_AGAIN: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// When to look what may lapse by what other daemons recorded: not after each of their commits, because a request lapses a minute
-/// after it was submitted at the soonest.
+/// How long after other daemons recorded something it is looked what may lapse by that: not after each of their commits. A request
+/// that lapsed meanwhile is refused all the same; that it did is on record that much later.
 const LAPSES_AFTER: TimeDelta = TimeDelta::seconds(1);
 
 /// A duty that is given back when this is dropped.

@@ -35,6 +35,7 @@ const SETTINGS: [(&str, &str); 5] = [
 
 /// What a session is told that reads and writes some rows along an index, and never whole tables. How many there are, the server
 /// doesn't know of tables that have just begun to grow; and it doesn't know that of an ordered list only the beginning is wanted.
+/// Not read back: where a pooler passes over it, answers take longer and are the same.
 const ALONG_INDEXES: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
      SET enable_hashagg = off; SET jit = off";
 

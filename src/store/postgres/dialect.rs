@@ -156,7 +156,7 @@ macro_rules! from_hex {
 }
 
 /// Each branch comes in order from its index, and those that say so with a limit are merged as they are read. What is in several
-/// comes once.
+/// comes once; and so it does in each, or the limit would cut one off before the others.
 pub(in crate::store) fn push_ids(
     query: &mut QueryBuilder<Postgres>,
     branches: &[Branch],
@@ -167,7 +167,7 @@ pub(in crate::store) fn push_ids(
     let order = direction(filter);
     query.push("SELECT DISTINCT key FROM (");
     for (number, one) in branches.iter().enumerate() {
-        query.push(if number == 0 { "(SELECT " } else { " UNION ALL (SELECT " });
+        query.push(if number == 0 { "(SELECT DISTINCT " } else { " UNION ALL (SELECT DISTINCT " });
         push_branch(query, one, filter, after);
         if let Some(limit) = limit {
             query.push(format_args!(" ORDER BY 1 {order} LIMIT ")).push_bind(i64::from(limit));
@@ -249,18 +249,21 @@ pub(in crate::store) async fn hold(
     let names: Vec<&str> = fences.iter().map(|fence| fence.name.as_str()).collect();
     let daemons: Vec<&str> = fences.iter().map(|fence| fence.daemon.as_str()).collect();
     let generations: Vec<i64> = fences.iter().map(|fence| fence.generation).collect();
-    let select = "SELECT d.name FROM duties d \
+    let select = "SELECT d.name, d.generation FROM duties d \
                     JOIN (SELECT DISTINCT * FROM unnest($1::text[], $2::text[], $3::bigint[]) \
                               AS u (name, daemon, generation)) u USING (name, daemon, generation) \
                    ORDER BY d.name FOR SHARE OF d";
-    let held: Vec<String> = sqlx::query_scalar(select)
+    let held: Vec<(String, i64)> = sqlx::query_as(select)
         .bind(names)
         .bind(daemons)
         .bind(generations)
         .fetch_all(connection)
         .await
         .map_err(failed("see whose duties are"))?;
-    match fences.iter().find(|fence| !held.contains(&fence.name)) {
+    let is_held = |fence: &Fence| {
+        held.iter().any(|(name, generation)| (name, *generation) == (&fence.name, fence.generation))
+    };
+    match fences.iter().find(|fence| !is_held(fence)) {
         Some(lost) => Err(StoreError::OffDuty { duty: lost.name.clone() }),
         None => Ok(()),
     }

@@ -32,7 +32,9 @@ impl TextStream {
         let branches =
             [("", "id", "requests", "reason"), (" UNION ", "request_id", "decisions", "statement")];
         for (union, id, table, text) in branches {
-            query.push(format_args!("{union}(SELECT {id} AS key FROM {table} WHERE texts_erased_at IS NULL"));
+            query.push(format_args!(
+                "{union}(SELECT DISTINCT {id} AS key FROM {table} WHERE texts_erased_at IS NULL"
+            ));
             query.push(" AND ");
             push_is_like(query, text, &self.pattern);
             push_ids_bounds(query, id, filter, after);

@@ -139,10 +139,11 @@ macro_rules! each_number {
 }
 
 /// The rows in a parameter that is a list of objects as JSON, as a table `n` whose column is `value`. `json_each` would write each
-/// of them down anew wherever it is named, and the limit, which is none, keeps SQLite from naming it more than once.
+/// of them down anew wherever it is named, and an offset keeps SQLite from naming it more than once (restriction 14 of
+/// <https://www.sqlite.org/optoverview.html#subquery_flattening>).
 macro_rules! each_row {
     ($parameter:literal) => {
-        concat!("(SELECT value FROM json_each(", $parameter, ") LIMIT -1) AS n")
+        concat!("(SELECT value FROM json_each(", $parameter, ") LIMIT -1 OFFSET 0) AS n")
     };
 }
 

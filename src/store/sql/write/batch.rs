@@ -68,8 +68,8 @@ async fn take<'c>(
     commit: usize,
     change: &'c Change,
 ) -> Result<(), StoreError> {
-    // One with nothing in it admits anything.
-    while !batch.admits(commit, change) {
+    // One with nothing in it takes anything.
+    while !batch.counts_in(commit, change) {
         mem::take(batch).write(connection).await?;
     }
     match change {
@@ -98,8 +98,8 @@ struct Batch<'c> {
 }
 
 impl Batch<'_> {
-    /// Whether a change may be written with those that are here, which then count it in.
-    fn admits(&mut self, commit: usize, change: &Change) -> bool {
+    /// Counts a change in with those that are here; false if it can't be written with them, and then they are to be written.
+    fn counts_in(&mut self, commit: usize, change: &Change) -> bool {
         let (request, grant) = match change {
             Change::Request(change) => (change.after().id, None),
             Change::Grant(change) => (change.after().request, Some(change.after().id)),
