@@ -64,7 +64,10 @@ use self::{
         a_freeze_that_is_over_loses_its_texts, what_is_open_keeps_its_texts, what_is_over_loses_its_texts,
         what_moved_on_is_not_erased,
     },
-    together::what_comes_at_once_is_stored_as_if_it_came_alone,
+    together::{
+        of_a_claim_and_a_freeze_at_once_the_log_has_the_order,
+        what_comes_at_once_is_stored_as_if_it_came_alone,
+    },
     values::{World, beginning, person, target},
     words::a_text_beside_a_person_is_found_where_it_is_found_alone,
 };
@@ -120,6 +123,7 @@ conformance!(
         the_log_is_one_tree,
         many_at_once_make_one_tree,
         what_comes_at_once_is_stored_as_if_it_came_alone,
+        of_a_claim_and_a_freeze_at_once_the_log_has_the_order,
         checkpoints_are_kept_in_order,
         a_witness_later_word_counts,
         a_person_may_deny_what_he_approved,

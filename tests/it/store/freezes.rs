@@ -16,7 +16,7 @@ use super::{
     values::{World, person, target},
 };
 
-fn freeze(world: &World<'_>, extent: &str, ends_grants: bool) -> Change<Freeze> {
+pub fn freeze(world: &World<'_>, extent: &str, ends_grants: bool) -> Change<Freeze> {
     let (extent, now) = (extent.parse().unwrap(), world.tick());
     let id = FreezeId::new(now, 7);
     Freeze::begin(id, extent, person("opal"), Prose::new("a breach").unwrap(), ends_grants, now)

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Backend,
+    freezes::freeze,
     log::is_one_tree,
     values::{World, digest, target},
 };
@@ -124,4 +125,31 @@ fn claim(world: &World<'_>, approved: &Request, target: &Target) -> Commit {
     let (claimed, warrant) = approved.clone().claim(now, Some(target)).unwrap();
     let opened = Grant::open(GrantId::new(now, world.clock.random()), warrant, now);
     Commit { requests: vec![claimed], grants: vec![opened], is_contested: false }
+}
+
+/// Whoever claims what is being frozen was there before the freeze, and the log says so, or is refused.
+pub async fn of_a_claim_and_a_freeze_at_once_the_log_has_the_order(backend: impl Backend) {
+    let store = backend.store();
+    let world = World::new(&**store);
+    let mut tasks = JoinSet::new();
+    for number in 0..20 {
+        let name = format!("orders-{number}");
+        let target = target(&name, 1);
+        let claim = claim(&world, &world.approved(&target, "dev").await, &target);
+        let freeze = freeze(&world, &name, false);
+        let store = Arc::clone(store);
+        tasks.spawn(async move {
+            let writes = [Write::Request(&claim.requests[0]), Write::Grant(&claim.grants[0])];
+            tokio::join!(store.commit(&writes), async { store.commit(&[Write::Freeze(&freeze)]).await })
+        });
+    }
+    for (claimed, frozen) in tasks.join_all().await {
+        let frozen = frozen.unwrap();
+        match claimed {
+            Ok(claimed) => assert!(claimed[1].sequence < frozen[0].sequence, "{claimed:?} {frozen:?}"),
+            Err(error) => assert!(matches!(error, StoreError::Conflict { .. }), "{error:?}"),
+        }
+    }
+    assert_eq!(world.store.freezes().await.unwrap().len(), 20);
+    is_one_tree(&**store).await;
 }
