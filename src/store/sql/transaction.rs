@@ -1,9 +1,9 @@
-//! One transaction for all who wait when it begins: they share the wait for the disk, and nothing else.
+//! One transaction for all who wait when it begins: they share the wait for the disk and the way to it, and nothing else.
 //!
 //! At first all are made together, statement by statement. If one of several can't be, because of a conflict, that transaction is
-//! rolled back, and in another one each has a savepoint, so that a conflict undoes one commit alone (I4 holds for each of them). Not at once,
-//! because conflicts are rare, and for a savepoint SQLite keeps each page that is changed in it as it was, in a file as soon as
-//! they are many.
+//! rolled back, and in another one each has a savepoint, so that a conflict undoes one commit alone (I4 holds for each of them).
+//! Not at once, because conflicts are rare, and for a savepoint SQLite keeps each page that is changed in it as it was, in a file
+//! as soon as they are many.
 //!
 //! Nobody is answered before the whole is durable: a conflict, too, may be with a change that isn't yet.
 
