@@ -27,10 +27,10 @@ use crate::{
 const EACH: usize = 16;
 const DEVELOPERS: [&str; 2] = ["alice", "bob"];
 const LEADS: [&str; 4] = ["olivia", "oscar", "otto", "opal"];
-const CLIENTS: usize = LEADS.len() * EACH;
-const APPROVALS: usize = 8000;
+pub const CLIENTS: usize = LEADS.len() * EACH;
+pub const APPROVALS: usize = 8000;
 /// How long the database alone commits.
-const ALONE: Duration = Duration::from_secs(3);
+pub const ALONE: Duration = Duration::from_secs(3);
 
 pub async fn measure() {
     println!(
@@ -50,7 +50,7 @@ pub async fn measure() {
 async fn on_sqlite() {
     let world = World::with(Wishes { leads: &LEADS, ..Wishes::default() }).await;
     let row = sqlite_alone(&world).await;
-    let store = store::sqlite(&world.dir.join("store.db"), CLIENTS, APPROVALS).await;
+    let store = store::sqlite(&world.dir.join("store.db")).await;
     let (mut developers, mut leads) = (Vec::new(), Vec::new());
     for name in DEVELOPERS {
         developers.push(world.person(name).await);
@@ -71,7 +71,7 @@ async fn on_postgres(daemons: usize) {
     let cluster = Cluster::with(daemons, wishes).await;
     let row = postgres_alone(&cluster.world).await;
     let password = cluster.world.dir.join("password");
-    let store = store::postgres(&cluster.world.postgres, &password, CLIENTS, APPROVALS).await;
+    let store = store::postgres(&cluster.world.postgres, &password).await;
     let (mut developers, mut leads) = (Vec::new(), Vec::new());
     for name in DEVELOPERS {
         for daemon in 0..daemons {
@@ -117,19 +117,20 @@ async fn approvals(developers: &[Person], leads: &[Person]) -> f64 {
     count / begun.elapsed().as_secs_f64()
 }
 
-/// Lets all clients do as much as is to be done, each at the daemon that is next.
-async fn all_at_once<F, T>(
+/// Lets so many clients do as much as is to be done, each by the next of the ways that there are.
+pub async fn all_at_once<C, F, T>(
     count: usize,
-    people: &[Person],
-    work: impl Fn(Person, usize) -> F + Clone + Send + 'static,
+    ways: &[C],
+    work: impl Fn(C, usize) -> F + Clone + Send + 'static,
 ) -> Vec<T>
 where
+    C: Clone + Send + 'static,
     F: Future<Output = T> + Send,
     T: Send + 'static,
 {
     let (next, mut clients) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
     for client in 0..count {
-        let (person, next, work) = (people[client % people.len()].clone(), Arc::clone(&next), work.clone());
+        let (way, next, work) = (ways[client % ways.len()].clone(), Arc::clone(&next), work.clone());
         clients.spawn(async move {
             let mut done = Vec::new();
             loop {
@@ -137,7 +138,7 @@ where
                 if number >= APPROVALS {
                     return done;
                 }
-                done.push(work(person.clone(), number).await);
+                done.push(work(way.clone(), number).await);
             }
         });
     }

@@ -1,13 +1,9 @@
 //! What the store bears without daemons: commits of one caller, one after the other, and approvals of many callers at once.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc};
 
 use hallpass::{
-    access::{change::Change, request::Request, target::Target},
+    access::{change::Change, request::Request},
     clock::ManualClock,
     store::{
         Migrate, Store, Write,
@@ -15,39 +11,36 @@ use hallpass::{
         sqlite::SqliteStore,
     },
 };
-use tokio::task::JoinSet;
 
 use crate::{
+    approvals::{ALONE, APPROVALS, CLIENTS, all_at_once},
     common::now,
     support::servers::Postgres,
     values::{World, beginning, target},
 };
 
-/// How long one caller commits.
-const ALONE: Duration = Duration::from_secs(3);
-
-/// A second's commits of one event each by one caller, and a second's approvals by so many callers.
+/// A second's commits of one event each by one caller, and a second's approvals by as many callers as there are clients.
 pub struct Rates {
     pub commits: f64,
     pub approvals: f64,
 }
 
-pub async fn sqlite(file: &Path, callers: usize, approvals: usize) -> Rates {
+pub async fn sqlite(file: &Path) -> Rates {
     let store = SqliteStore::open(file, Migrate::Yes, &ManualClock::new(beginning())).await.unwrap();
-    rates(Arc::new(store), callers, approvals).await
+    rates(Arc::new(store)).await
 }
 
-pub async fn postgres(postgres: &Postgres, password: &Path, callers: usize, approvals: usize) -> Rates {
+pub async fn postgres(postgres: &Postgres, password: &Path) -> Rates {
     let superuser = postgres.connect_as_superuser("postgres").await;
     superuser.batch_execute("CREATE DATABASE alone").await.unwrap();
     std::fs::write(password, postgres.password).unwrap();
     let url = format!("postgres://{}@127.0.0.1:{}/alone", postgres.superuser, postgres.port);
     let server = Server::new(Address::parse(&url).unwrap(), Some(password)).unwrap();
     let store = PostgresStore::open(&server, Migrate::Yes, &ManualClock::new(beginning())).await.unwrap();
-    rates(Arc::new(store), callers, approvals).await
+    rates(Arc::new(store)).await
 }
 
-async fn rates(store: Arc<dyn Store>, callers: usize, approvals: usize) -> Rates {
+async fn rates(store: Arc<dyn Store>) -> Rates {
     let (world, orders) = (World::new(&*store), target("orders", 1));
     let request = world.submit(&orders, "dev").await;
     let fact = world.approval(&request, &orders, "lead").event().clone();
@@ -57,40 +50,23 @@ async fn rates(store: Arc<dyn Store>, callers: usize, approvals: usize) -> Rates
         count += 1.0;
     }
     let commits = count / begun.elapsed().as_secs_f64();
-    let approved = to_approve(&store, &world, &orders, callers, approvals).await;
+    let submissions: Vec<Change<Request>> =
+        (0..APPROVALS).map(|_| world.submission(&orders, world.ask(&orders, "dev"))).collect();
+    commit_all(&store, &submissions).await;
+    let approve = |change: Change<Request>| world.approval(&change.into_after(), &orders, "lead");
+    let approvals: Vec<Change<Request>> = submissions.into_iter().map(approve).collect();
     let begun = now();
-    all(&store, callers, approved).await;
+    commit_all(&store, &approvals).await;
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-    let count = approvals as f64;
+    let count = APPROVALS as f64;
     Rates { commits, approvals: count / begun.elapsed().as_secs_f64() }
 }
 
-/// Approvals of requests that are stored.
-async fn to_approve(
-    store: &Arc<dyn Store>,
-    world: &World<'_>,
-    orders: &Target,
-    callers: usize,
-    count: usize,
-) -> Vec<Change<Request>> {
-    let submitted: Vec<Change<Request>> =
-        (0..count).map(|_| world.submission(orders, world.ask(orders, "dev"))).collect();
-    all(store, callers, submitted.clone()).await;
-    submitted.into_iter().map(|change| world.approval(&change.into_after(), orders, "lead")).collect()
-}
-
-/// Lets all callers commit what is to be committed.
-async fn all(store: &Arc<dyn Store>, callers: usize, changes: Vec<Change<Request>>) {
-    let (next, mut tasks) = (Arc::new(Mutex::new(changes)), JoinSet::new());
-    for _ in 0..callers {
-        let (store, next) = (Arc::clone(store), Arc::clone(&next));
-        tasks.spawn(async move {
-            loop {
-                let change = next.lock().unwrap_or_else(PoisonError::into_inner).pop();
-                let Some(change) = change else { return };
-                store.commit(&[Write::Request(&change)]).await.unwrap();
-            }
-        });
-    }
-    tasks.join_all().await;
+async fn commit_all(store: &Arc<dyn Store>, changes: &[Change<Request>]) {
+    let changes: Arc<[Change<Request>]> = changes.into();
+    all_at_once(CLIENTS, std::slice::from_ref(store), move |store: Arc<dyn Store>, number: usize| {
+        let changes = Arc::clone(&changes);
+        async move { store.commit(&[Write::Request(&changes[number])]).await.unwrap() }
+    })
+    .await;
 }

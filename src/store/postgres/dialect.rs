@@ -250,8 +250,8 @@ pub(in crate::store) async fn hold(
     let daemons: Vec<&str> = fences.iter().map(|fence| fence.daemon.as_str()).collect();
     let generations: Vec<i64> = fences.iter().map(|fence| fence.generation).collect();
     let select = "SELECT d.name, d.generation FROM duties d \
-                    JOIN (SELECT DISTINCT * FROM unnest($1::text[], $2::text[], $3::bigint[]) \
-                              AS u (name, daemon, generation)) u USING (name, daemon, generation) \
+                    JOIN unnest($1::text[], $2::text[], $3::bigint[]) AS u (name, daemon, generation) \
+                   USING (name, daemon, generation) \
                    ORDER BY d.name FOR SHARE OF d";
     let held: Vec<(String, i64)> = sqlx::query_as(select)
         .bind(names)

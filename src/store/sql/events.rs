@@ -13,6 +13,7 @@ use super::{
     read::push_scope,
     readers::Readers,
     rows::{Problem, corrupt, failed},
+    write,
 };
 use crate::{
     access::{
@@ -52,8 +53,8 @@ pub(in crate::store) async fn append(
     connection: &mut DbConnection,
     frontier: &mut Frontier,
     events: &[&Event],
-) -> Result<Vec<Recorded>, sqlx::Error> {
-    let first = i64::try_from(frontier.size() + 1).map_err(|error| sqlx::Error::Encode(error.into()))?;
+) -> Result<Vec<Recorded>, StoreError> {
+    let first = frontier.size().cast_signed() + 1;
     let recorded: Vec<Recorded> =
         events.iter().zip(first..).map(|(event, sequence)| record(event, sequence)).collect();
     append_leaves(connection, frontier, recorded.iter().map(Leaf::of)).await?;
@@ -71,13 +72,9 @@ pub(in crate::store) async fn append_leaves(
     connection: &mut DbConnection,
     frontier: &mut Frontier,
     leaves: impl IntoIterator<Item = Leaf>,
-) -> Result<(), sqlx::Error> {
+) -> Result<(), StoreError> {
     let rows: Vec<AppendedRow> = leaves.into_iter().map(|leaf| AppendedRow::of(leaf, frontier)).collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let rows = serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    sqlx::query(APPEND).bind(rows).execute(connection).await.map(|_| ())
+    write::execute_all(connection, "append to the audit log", APPEND, &rows).await
 }
 
 #[derive(Serialize)]

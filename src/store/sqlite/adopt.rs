@@ -56,7 +56,7 @@ async fn adopt(connection: &mut SqliteConnection) -> Result<(), StoreError> {
                 row.event().map_err(|problem| corrupt(operation, format!("audit event {last}"), problem))?;
             leaves.push(Leaf::of(&event));
         }
-        events::append_leaves(connection, &mut frontier, leaves).await.map_err(failed(operation))?;
+        events::append_leaves(connection, &mut frontier, leaves).await?;
     }
 }
 

@@ -21,14 +21,16 @@ const READ_MAX: i64 = 1500;
 const WITHDRAWN: usize = 30;
 
 /// Past the triggers that let a row only grow into its state. Each request has two decisions, and every other one two grants.
-const FILL: &str = "
+fn fill() -> String {
+    format!(
+        "
     SET session_replication_role = replica;
-    CREATE TEMPORARY TABLE e AS SELECT i, lpad(i::text, 26, '0') AS id FROM generate_series(1, 20000) i;
+    CREATE TEMPORARY TABLE e AS SELECT i, lpad(i::text, 26, '0') AS id FROM generate_series(1, {COUNT}) i;
     INSERT INTO requests (id, target, credential_path, requester_subject, requester_name, groups, duration_seconds,
         reason, approvals_required, submitted_at, state, revision, claimed_at, withdrawn_at)
     SELECT id, 'orders', 'p', 'subject-dev', 'dev', '[\"devs\"]', 3600, 'order ' || i, 1, i,
-           CASE WHEN i <= 30 THEN 'WITHDRAWN' ELSE 'CLAIMED' END, 3, CASE WHEN i > 30 THEN i END,
-           CASE WHEN i <= 30 THEN i END FROM e;
+           CASE WHEN i <= {WITHDRAWN} THEN 'WITHDRAWN' ELSE 'CLAIMED' END, 3, CASE WHEN i > {WITHDRAWN} THEN i END,
+           CASE WHEN i <= {WITHDRAWN} THEN i END FROM e;
     INSERT INTO request_groups (name, request_id) SELECT 'devs', id FROM e;
     INSERT INTO decisions (request_id, position, verdict, approver_subject, approver_name, statement, digest, decided_at)
     SELECT id, 1, 'APPROVED', 'subject-lead', 'lead', 'fine', 'sha256:' || lpad(i::text, 64, '0'), i FROM e;
@@ -41,7 +43,9 @@ const FILL: &str = "
     INSERT INTO grants (id, request_id, target, credential_path, holder_subject, holder_name, opens_at, closes_at,
         opened_at, state, revision, activated_at, cause, begun_at, revoked_at)
     SELECT id, id, 'orders', 'p', 'subject-dev', 'dev', i, i + 9, i, 'REVOKED', 5, i, 'WINDOW_CLOSED', i + 9, i + 70000
-      FROM e";
+      FROM e"
+    )
+}
 
 /// What all sessions have read since the last time; the server learns of it when they end.
 async fn read(superuser: &Client, database: &Database) -> i64 {
@@ -80,8 +84,6 @@ fn filters() -> Vec<RequestFilter> {
 /// One page of the list, read by a store of its own.
 async fn page_is_short(database: &Database, scope: &Scope, filter: &RequestFilter, after: Option<RequestId>) {
     let superuser = postgres().connect_as_superuser("postgres").await;
-    let store = database.open(Migrate::No).await.unwrap();
-    store.close().await;
     let before = read(&superuser, database).await;
     let store = database.open(Migrate::No).await.unwrap();
     let page = store.requests(scope, filter, Slice { after, limit: PAGE }).await.unwrap();
@@ -95,7 +97,7 @@ async fn filled() -> Database {
     let database = Database::new().await;
     database.open(Migrate::Yes).await.unwrap().close().await;
     let filler = postgres().connect_as_superuser(&database.name).await;
-    filler.batch_execute(FILL).await.unwrap();
+    filler.batch_execute(&fill()).await.unwrap();
     filler.batch_execute("ANALYZE").await.unwrap();
     database
 }

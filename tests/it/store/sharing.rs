@@ -239,10 +239,8 @@ async fn a_server_that_lets_nobody_in_any_more_refuses_and_the_next_commit_is_ma
     let (name, user) = (&database.name, format!("owner_of_{}", database.name));
     let superuser = postgres().connect_as_superuser("postgres").await;
     let password = postgres().password;
-    let owner = format!(
-        "CREATE ROLE {user} LOGIN PASSWORD '{password}'; ALTER DATABASE {name} OWNER TO {user}; \
-         GRANT ALL ON DATABASE {name} TO {user}"
-    );
+    let owner =
+        format!("CREATE ROLE {user} LOGIN PASSWORD '{password}'; ALTER DATABASE {name} OWNER TO {user}");
     superuser.batch_execute(&owner).await.unwrap();
     let server = database.server_as(&user, name);
     let store = PostgresStore::open(&server, Migrate::Yes, &ManualClock::new(beginning())).await.unwrap();

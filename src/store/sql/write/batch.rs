@@ -24,7 +24,6 @@ use crate::{
     ledger::tree::Frontier,
     store::{
         StoreError,
-        rows::failed,
         waiting::job::{Change, Fence},
     },
 };
@@ -43,8 +42,7 @@ pub(in crate::store) async fn write(
     }
     batch.write(connection).await?;
     let told: Vec<&Event> = commits.iter().flat_map(|changes| changes.iter().filter_map(event)).collect();
-    let appended = events::append(connection, frontier, &told).await;
-    let mut recorded = appended.map_err(failed("append to the audit log"))?.into_iter();
+    let mut recorded = events::append(connection, frontier, &told).await?.into_iter();
     let count = |changes: &[Change]| changes.iter().filter_map(event).count();
     Ok(commits.iter().map(|changes| recorded.by_ref().take(count(changes)).collect()).collect())
 }

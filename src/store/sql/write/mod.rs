@@ -28,7 +28,7 @@ async fn execute<R: Serialize + Sync>(
 }
 
 /// The same for rows of which each must be there as it was read.
-async fn execute_all<R: Serialize + Sync>(
+pub(in crate::store) async fn execute_all<R: Serialize + Sync>(
     connection: &mut DbConnection,
     operation: &'static str,
     statement: &'static str,

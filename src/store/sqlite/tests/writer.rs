@@ -104,6 +104,17 @@ impl Idle {
         grant.begin(Cause::Released, Actor::Daemon, None, DateTime::UNIX_EPOCH).unwrap()
     }
 
+    /// How many transactions are committed from now on.
+    async fn counting(&mut self) -> Arc<AtomicUsize> {
+        let transactions = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&transactions);
+        self.pen.connection.lock_handle().await.unwrap().set_commit_hook(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            true
+        });
+        transactions
+    }
+
     /// Lets the writer begin its work.
     fn start(self) -> (TempDir, SqliteStore) {
         let file = self.file();
@@ -124,12 +135,7 @@ fn is_unavailable(answer: &Answer) -> bool {
 #[tokio::test]
 async fn what_ends_a_grant_overtakes_all_that_wait_and_they_share_transactions() {
     let mut idle = Idle::new("").await;
-    let transactions = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&transactions);
-    idle.pen.connection.lock_handle().await.unwrap().set_commit_hook(move || {
-        count.fetch_add(1, Ordering::Relaxed);
-        true
-    });
+    let transactions = idle.counting().await;
     let ordinary: Vec<_> = (0..500).map(|number| idle.push_fact(&number.to_string())).collect();
     let urgent = idle.push(Change::Grant(idle.ending().await)).unwrap();
     let (_directory, _store) = idle.start();
@@ -184,12 +190,7 @@ async fn a_commit_that_can_not_be_made_takes_no_other_along() {
 #[tokio::test]
 async fn what_a_group_does_to_one_row_is_done_in_order() {
     let mut idle = Idle::new("").await;
-    let transactions = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&transactions);
-    idle.pen.connection.lock_handle().await.unwrap().set_commit_hook(move || {
-        count.fetch_add(1, Ordering::Relaxed);
-        true
-    });
+    let transactions = idle.counting().await;
     let begun = idle.ending().await;
     let (at, after) = (DateTime::UNIX_EPOCH, begun.after().clone());
     let retried = after.retry(Step::Token, "unreachable", at).unwrap();

@@ -170,5 +170,5 @@ fn program(name: &str) -> PathBuf {
         .collect();
     dirs.sort();
     dirs.reverse();
-    find_program(name, "HALLPASS_POSTGRES", &dirs)
+    find_program(name, &format!("HALLPASS_{}", name.to_uppercase()), &dirs)
 }
