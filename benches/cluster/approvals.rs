@@ -95,14 +95,14 @@ fn tell(what: &str, row: f64, store: &Rates, approvals: f64) {
     );
 }
 
-/// Approvals a second. What is approved was submitted before.
+/// Approvals a second. What is approved was submitted before, and comes in the order of submission, as it waits.
 async fn approvals(developers: &[Person], leads: &[Person]) -> f64 {
-    let requests = Arc::new(
-        all_at_once(DEVELOPERS.len() * EACH, developers, async |mut alice: Person, number| {
-            alice.submit(Duration::from_mins(10), &format!("order {number} is stuck")).await.unwrap()
-        })
-        .await,
-    );
+    let mut requests = all_at_once(DEVELOPERS.len() * EACH, developers, async |mut alice: Person, number| {
+        alice.submit(Duration::from_mins(10), &format!("order {number} is stuck")).await.unwrap()
+    })
+    .await;
+    requests.sort_by(|one, other| one.name.cmp(&other.name));
+    let requests = Arc::new(requests);
     let begun = now();
     all_at_once(LEADS.len() * EACH, leads, {
         let requests = Arc::clone(&requests);

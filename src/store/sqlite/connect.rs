@@ -4,7 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, Row,
+    AssertSqlSafe, ConnectOptions, Connection, Row,
     sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions},
 };
 
@@ -54,6 +54,17 @@ const WAL: Setting = setting!("journal_mode", "WAL", "wal");
 /// What only readers have.
 const QUERY_ONLY: Setting = setting!("query_only", "ON", "1");
 
+/// What the connection has that makes commits. It gets them once its migrations are done: those may go through whole tables, which
+/// memory has no room for.
+const COMMITTING: &[Setting] = &[
+    // What a statement must undo, should it fail, is kept in memory and not in a file of its own, which would cost as much as
+    // the commit itself, and would leave a grant's handles somewhere else on the disk
+    // (<https://www.sqlite.org/tempfiles.html#the_sqlite_temp_store_compile_time_parameter_and_pragma>).
+    setting!("temp_store", "MEMORY", "2"),
+    // KiB. Requests are decided, claimed and ended long after they came; their pages in the tables and indexes are read once.
+    setting!("cache_size", "-16384", "-16384"),
+];
+
 /// Refuses a SQLite that could corrupt a database, before it has touched one.
 pub(super) async fn check_version() -> Result<(), OpenError> {
     let failed = OpenError::database("ask for SQLite's version");
@@ -80,6 +91,16 @@ pub(super) async fn writer(options: &SqliteConnectOptions) -> Result<SqliteConne
     let mut connection = options.connect().await.map_err(OpenError::database("open the database"))?;
     check(&mut connection, &[WAL]).await?;
     Ok(connection)
+}
+
+/// Gives the connection that writes what it has to make commits with.
+pub(super) async fn prepare_commits(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    for Setting { name, value, .. } in COMMITTING {
+        let set =
+            sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA {name} = {value}"))).execute(&mut *connection).await;
+        set.map_err(OpenError::database("change a setting"))?;
+    }
+    check(connection, COMMITTING).await
 }
 
 /// Opens connections that read, all of them now: a disk that hangs later is not made to open more. Who waits for one for

@@ -223,7 +223,9 @@ impl Origin {
 
     /// Opens another connection.
     pub(in crate::store) async fn pen(&self) -> Result<Pen, OpenError> {
-        Pen::of(connect::writer(&self.options).await?).await
+        let mut connection = connect::writer(&self.options).await?;
+        connect::prepare_commits(&mut connection).await?;
+        Pen::of(connection).await
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) async fn open(
     }
     let (people, daemon) = (Readers::for_people(file).await?, Readers::for_daemon(file).await?);
     let reports = Readers::for_reports(file).await?;
+    connect::prepare_commits(&mut connection).await?;
     let pen = Pen::of(connection).await?;
     let origin = Origin::new(file, options.clone())
         .map_err(|source| OpenError::File { file: file.to_owned(), source })?;
