@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::{
     common::now,
     daemons::Cluster,
+    slow,
     store::{self, Rates},
     support::{
         people::Person,
@@ -33,10 +34,13 @@ pub const APPROVALS: usize = 8000;
 pub const ALONE: Duration = Duration::from_secs(3);
 
 pub async fn measure() {
-    println!(
-        "Approvals a second, {APPROVALS} by {CLIENTS} clients: over gRPC, and at the store itself. Beside them synced commits a \
-         second\nof one client: of one event by the store, and of one row by the database.\n"
-    );
+    match slow::delay() {
+        None => println!(
+            "\nApprovals a second, {APPROVALS} by {CLIENTS} clients: over gRPC, and at the store itself. Beside them synced \
+             commits a second\nof one client: of one event by the store, and of one row by the database.\n"
+        ),
+        Some(ms) => println!("\nThe same where each sync takes {ms} ms longer:\n"),
+    }
     println!(
         "{:<24}{:>10}{:>10}{:>12}{:>12}{:>12}{:>12}",
         "", "one row", "one event", "at store", "/ event", "over gRPC", "/ event"

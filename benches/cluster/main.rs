@@ -14,6 +14,7 @@ mod common;
 #[path = "../../tests/it/cluster/daemons.rs"]
 mod daemons;
 mod failover;
+mod slow;
 mod store;
 #[expect(dead_code, reason = "the tests use the rest of it")]
 #[path = "../../tests/it/support/mod.rs"]
@@ -26,9 +27,14 @@ mod values;
 #[tokio::main]
 async fn main() {
     let wanted = common::chosen();
-    println!("{}\n", common::machine());
+    if slow::delay().is_none() {
+        println!("{}", common::machine());
+    }
     if wanted("approvals") {
         approvals::measure().await;
+        if slow::delay().is_none() {
+            slow::again("approvals", 5);
+        }
     }
     if wanted("failover") {
         failover::measure().await;
