@@ -48,17 +48,30 @@ const SELECT_HASHES: &str = concat!(
     ") ORDER BY e.sequence"
 );
 
-/// Appends events in the transaction that is under way, and answers with them in their places.
-pub(in crate::store) async fn append(
-    connection: &mut DbConnection,
-    frontier: &mut Frontier,
-    events: &[&Event],
-) -> Result<Vec<Recorded>, StoreError> {
-    let first = frontier.size().cast_signed() + 1;
-    let recorded: Vec<Recorded> =
-        events.iter().zip(first..).map(|(event, sequence)| record(event, sequence)).collect();
-    append_leaves(connection, frontier, recorded.iter().map(Leaf::of)).await?;
-    Ok(recorded)
+/// Events in their places, on their way into the log.
+pub(in crate::store) struct Placed {
+    rows: Vec<AppendedRow>,
+    recorded: Vec<Recorded>,
+}
+
+impl Placed {
+    /// The next places in the tree. Nothing is written yet.
+    pub(in crate::store) fn after(frontier: &mut Frontier, events: &[&Event]) -> Self {
+        let first = frontier.size().cast_signed() + 1;
+        let recorded: Vec<Recorded> =
+            events.iter().zip(first..).map(|(event, sequence)| record(event, sequence)).collect();
+        let rows = recorded.iter().map(|event| AppendedRow::of(Leaf::of(event), frontier)).collect();
+        Self { rows, recorded }
+    }
+
+    /// Appends them in the transaction that is under way, and answers with them.
+    pub(in crate::store) async fn append(
+        self,
+        connection: &mut DbConnection,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        append(connection, &self.rows).await?;
+        Ok(self.recorded)
+    }
 }
 
 fn record(event: &Event, sequence: i64) -> Recorded {
@@ -67,18 +80,17 @@ fn record(event: &Event, sequence: i64) -> Recorded {
     Recorded { sequence, at: *at, actor: actor.clone(), about: about.clone(), kind, detail }
 }
 
-/// Appends leaves that name their own places.
-pub(in crate::store) async fn append_leaves(
+/// Appends leaves at the places that they name.
+pub(in crate::store) async fn append(
     connection: &mut DbConnection,
-    frontier: &mut Frontier,
-    leaves: impl IntoIterator<Item = Leaf>,
+    rows: &[AppendedRow],
 ) -> Result<(), StoreError> {
-    let rows: Vec<AppendedRow> = leaves.into_iter().map(|leaf| AppendedRow::of(leaf, frontier)).collect();
-    write::execute_all(connection, "append to the audit log", APPEND, &rows).await
+    write::execute_all(connection, "append to the audit log", APPEND, rows).await
 }
 
+/// A leaf with what it completes of the tree.
 #[derive(Serialize)]
-struct AppendedRow {
+pub(in crate::store) struct AppendedRow {
     sequence: u64,
     leaf: String,
     /// In hex, because JSON has no bytes.
@@ -88,7 +100,7 @@ struct AppendedRow {
 
 impl AppendedRow {
     /// Appends the leaf to the tree.
-    fn of(leaf: Leaf, frontier: &mut Frontier) -> Self {
+    pub(in crate::store) fn of(leaf: Leaf, frontier: &mut Frontier) -> Self {
         let mut hashes = String::with_capacity(2 * 64);
         frontier.push(leaf.hash(), |hash| hashes.push_str(&hex::encode(hash.0)));
         let texts = (!leaf.texts.is_empty()).then(|| serde_json::Value::from(leaf.texts).to_string());

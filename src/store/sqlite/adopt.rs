@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sqlx::{Connection, FromRow, sqlite::SqliteConnection};
 
-use super::sql::events;
+use super::sql::events::{self, AppendedRow};
 use crate::{
     access::{
         actor::Actor,
@@ -49,14 +49,14 @@ async fn adopt(connection: &mut SqliteConnection) -> Result<(), StoreError> {
         if page.is_empty() {
             return Ok(());
         }
-        let mut leaves = Vec::with_capacity(page.len());
+        let mut rows = Vec::with_capacity(page.len());
         for row in page {
             last = row.sequence;
             let event =
                 row.event().map_err(|problem| corrupt(operation, format!("audit event {last}"), problem))?;
-            leaves.push(Leaf::of(&event));
+            rows.push(AppendedRow::of(Leaf::of(&event), &mut frontier));
         }
-        events::append_leaves(connection, &mut frontier, leaves).await?;
+        events::append(connection, &rows).await?;
     }
 }
 

@@ -57,11 +57,11 @@ const QUERY_ONLY: Setting = setting!("query_only", "ON", "1");
 /// What the connection has that makes commits. It gets them once its migrations are done: those may go through whole tables, which
 /// memory has no room for.
 const COMMITTING: &[Setting] = &[
-    // What a statement must undo, should it fail, is kept in memory and not in a file of its own, which would cost as much as
-    // the commit itself, and would leave a grant's handles somewhere else on the disk
-    // (<https://www.sqlite.org/tempfiles.html#the_sqlite_temp_store_compile_time_parameter_and_pragma>).
+    // What a statement changed, and must undo should it fail, is kept in memory. Else it is in a file of its own as soon as it is
+    // more than 64 KiB, which is as much to write as the commit itself, and leaves a grant's handles elsewhere on the disk
+    // (<https://www.sqlite.org/tempfiles.html>, "Statement Journal Files").
     setting!("temp_store", "MEMORY", "2"),
-    // KiB. Requests are decided, claimed and ended long after they came; their pages in the tables and indexes are read once.
+    // In KiB, eight times what SQLite takes by itself: each change finds its place in a dozen indexes.
     setting!("cache_size", "-16384", "-16384"),
 ];
 
@@ -93,12 +93,14 @@ pub(super) async fn writer(options: &SqliteConnectOptions) -> Result<SqliteConne
     Ok(connection)
 }
 
-/// Gives the connection that writes what it has to make commits with.
-pub(super) async fn prepare_commits(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+/// Gives the connection that writes what it makes commits with.
+pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), OpenError> {
     for Setting { name, value, .. } in COMMITTING {
-        let set =
-            sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA {name} = {value}"))).execute(&mut *connection).await;
-        set.map_err(OpenError::database("change a setting"))?;
+        let set = AssertSqlSafe(format!("PRAGMA {name} = {value}"));
+        sqlx::raw_sql(set)
+            .execute(&mut *connection)
+            .await
+            .map_err(OpenError::database("change a setting"))?;
     }
     check(connection, COMMITTING).await
 }

@@ -223,10 +223,14 @@ impl Origin {
 
     /// Opens another connection.
     pub(in crate::store) async fn pen(&self) -> Result<Pen, OpenError> {
-        let mut connection = connect::writer(&self.options).await?;
-        connect::prepare_commits(&mut connection).await?;
-        Pen::of(connection).await
+        pen(connect::writer(&self.options).await?).await
     }
+}
+
+/// Makes a connection that writes ready for commits.
+pub(in crate::store) async fn pen(mut connection: SqliteConnection) -> Result<Pen, OpenError> {
+    connect::prepare(&mut connection).await?;
+    Pen::of(connection).await
 }
 
 /// IMMEDIATE takes the write lock at once, so that what is read in it stays true until the end. Nobody else writes, so the

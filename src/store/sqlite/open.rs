@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::{
     SqliteStore, adopt, connect,
-    dialect::Origin,
+    dialect::{self, Origin},
     files,
-    sql::{migrations, pen::Pen, readers::Readers, settings, writer::Writer},
+    sql::{migrations, readers::Readers, settings, writer::Writer},
 };
 use crate::{
     clock::Clock,
@@ -32,8 +32,7 @@ pub(super) async fn open(
     }
     let (people, daemon) = (Readers::for_people(file).await?, Readers::for_daemon(file).await?);
     let reports = Readers::for_reports(file).await?;
-    connect::prepare_commits(&mut connection).await?;
-    let pen = Pen::of(connection).await?;
+    let pen = dialect::pen(connection).await?;
     let origin = Origin::new(file, options.clone())
         .map_err(|source| OpenError::File { file: file.to_owned(), source })?;
     let writer = Writer::new(origin, pen);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    super::{DbConnection, checkpoints, dialect, erase, events, freezes},
+    super::{DbConnection, checkpoints, dialect, erase, events::Placed, freezes},
     grants, requests,
 };
 use crate::{
@@ -40,9 +40,11 @@ pub(in crate::store) async fn write(
             take(connection, &mut batch, number, change).await?;
         }
     }
-    batch.write(connection).await?;
     let told: Vec<&Event> = commits.iter().flat_map(|changes| changes.iter().filter_map(event)).collect();
-    let mut recorded = events::append(connection, frontier, &told).await?.into_iter();
+    // While the database is at work, there is time for what the events take.
+    let (written, placed) = tokio::join!(batch.write(connection), async { Placed::after(frontier, &told) });
+    written?;
+    let mut recorded = placed.append(connection).await?.into_iter();
     let count = |changes: &[Change]| changes.iter().filter_map(event).count();
     Ok(commits.iter().map(|changes| recorded.by_ref().take(count(changes)).collect()).collect())
 }

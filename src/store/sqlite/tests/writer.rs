@@ -385,3 +385,13 @@ async fn a_dropped_store_leaves_no_task() {
     drop(store);
     ended.cancelled().await;
 }
+
+/// A group's statements change many pages, and what those were may name what a grant is held by.
+#[tokio::test]
+async fn what_a_statement_would_undo_goes_to_no_file() {
+    let idle = Idle::new("").await;
+    let origin = Origin::new(&idle.file(), connect::writing(&idle.file())).unwrap();
+    let Pen { mut connection, .. } = origin.pen().await.unwrap();
+    let kept: i64 = sqlx::query_scalar("PRAGMA temp_store").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(kept, 2, "in memory");
+}
