@@ -4,7 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Row,
+    ConnectOptions, Connection, Row,
     sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions},
 };
 
@@ -54,16 +54,11 @@ const WAL: Setting = setting!("journal_mode", "WAL", "wal");
 /// What only readers have.
 const QUERY_ONLY: Setting = setting!("query_only", "ON", "1");
 
-/// What the connection has that makes commits. It gets them once its migrations are done: those may go through whole tables, which
-/// memory has no room for.
-const COMMITTING: &[Setting] = &[
-    // What a statement changed, and must undo should it fail, is kept in memory. Else it is in a file of its own as soon as it is
-    // more than 64 KiB, which is as much to write as the commit itself, and leaves a grant's handles elsewhere on the disk
-    // (<https://www.sqlite.org/tempfiles.html>, "Statement Journal Files").
-    setting!("temp_store", "MEMORY", "2"),
-    // In KiB, eight times what SQLite takes by itself: each change finds its place in a dozen indexes.
-    setting!("cache_size", "-16384", "-16384"),
-];
+/// What the connection that makes commits has, once its migrations are done (those may go through whole tables, which memory has
+/// no room for). What a statement changed, and must undo should it fail, is kept in memory. Else it goes to a file of its own as
+/// soon as it is more than 64 KiB, which is as much to write as the commit itself, and leaves a grant's handles elsewhere on the
+/// disk (<https://www.sqlite.org/tempfiles.html>, "Statement Journal Files").
+const UNDO_IN_MEMORY: Setting = setting!("temp_store", "MEMORY", "2");
 
 /// Refuses a SQLite that could corrupt a database, before it has touched one.
 pub(super) async fn check_version() -> Result<(), OpenError> {
@@ -95,14 +90,9 @@ pub(super) async fn writer(options: &SqliteConnectOptions) -> Result<SqliteConne
 
 /// Gives the connection that writes what it makes commits with.
 pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    for Setting { name, value, .. } in COMMITTING {
-        let set = AssertSqlSafe(format!("PRAGMA {name} = {value}"));
-        sqlx::raw_sql(set)
-            .execute(&mut *connection)
-            .await
-            .map_err(OpenError::database("change a setting"))?;
-    }
-    check(connection, COMMITTING).await
+    let set = sqlx::raw_sql("PRAGMA temp_store = MEMORY").execute(&mut *connection).await;
+    set.map_err(OpenError::database("change a setting"))?;
+    check(connection, &[UNDO_IN_MEMORY]).await
 }
 
 /// Opens connections that read, all of them now: a disk that hangs later is not made to open more. Who waits for one for
