@@ -2,8 +2,7 @@
 //!
 //! At first all are made together, statement by statement. If one of several can't be, because of a conflict, that transaction is
 //! rolled back, and in another one each has a savepoint, so that a conflict undoes one commit alone (I4 holds for each of them).
-//! Not at once, because conflicts are rare, and for a savepoint SQLite keeps each page that is changed in it as it was, in a file
-//! as soon as they are many.
+//! Not at once, because conflicts are rare, and for a savepoint SQLite keeps each page that is changed in it as it was.
 //!
 //! Nobody is answered before the whole is durable: a conflict, too, may be with a change that isn't yet.
 
