@@ -233,6 +233,12 @@ pub(in crate::store) fn duties(store: &This) -> Option<&dyn Duties> {
     store.shared.get().map(|shared| -> &dyn Duties { shared })
 }
 
+/// Each session is told what it needs when it begins.
+#[expect(clippy::unused_async, reason = "a file's connection has to be told")]
+pub(in crate::store) async fn prepare(_: &mut PgConnection) -> Result<(), OpenError> {
+    Ok(())
+}
+
 /// What a commit names that depends on a duty.
 pub(in crate::store) fn fence(store: &This, duty: &Duty) -> Option<Fence> {
     store.shared.get().map(|shared| shared.fence(duty))

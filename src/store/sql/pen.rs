@@ -2,7 +2,7 @@
 //!
 //! Both are given up together after a transaction that failed, so that the edge never is another than the stored one.
 
-use super::{DbConnection, events};
+use super::{DbConnection, dialect, events};
 use crate::{ledger::tree::Frontier, store::OpenError};
 
 /// The connection that writes.
@@ -13,8 +13,9 @@ pub(in crate::store) struct Pen {
 }
 
 impl Pen {
-    /// Reads where the log ends.
+    /// Gives the connection what it makes commits with, and reads where the log ends.
     pub(in crate::store) async fn of(mut connection: DbConnection) -> Result<Self, OpenError> {
+        dialect::prepare(&mut connection).await?;
         let frontier = events::frontier(&mut connection).await.map_err(OpenError::Unreadable)?;
         Ok(Self { connection, frontier })
     }

@@ -4,7 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, Row,
+    AssertSqlSafe, ConnectOptions, Connection, Row,
     sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions},
 };
 
@@ -89,8 +89,10 @@ pub(super) async fn writer(options: &SqliteConnectOptions) -> Result<SqliteConne
 }
 
 /// Gives the connection that writes what it makes commits with.
-pub(super) async fn prepare(connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    let set = sqlx::raw_sql("PRAGMA temp_store = MEMORY").execute(&mut *connection).await;
+pub(in crate::store) async fn prepare(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let Setting { name, value, .. } = UNDO_IN_MEMORY;
+    let set =
+        sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA {name} = {value}"))).execute(&mut *connection).await;
     set.map_err(OpenError::database("change a setting"))?;
     check(connection, &[UNDO_IN_MEMORY]).await
 }

@@ -16,7 +16,7 @@ use sqlx::{
 
 pub(in crate::store) use super::{
     SqliteStore as This,
-    connect::readers,
+    connect::{prepare, readers},
     snapshot::{Moment, file_faults},
     texts::{TextStream, push_text},
 };
@@ -223,14 +223,8 @@ impl Origin {
 
     /// Opens another connection.
     pub(in crate::store) async fn pen(&self) -> Result<Pen, OpenError> {
-        pen(connect::writer(&self.options).await?).await
+        Pen::of(connect::writer(&self.options).await?).await
     }
-}
-
-/// Makes a connection that writes ready for commits.
-pub(in crate::store) async fn pen(mut connection: SqliteConnection) -> Result<Pen, OpenError> {
-    connect::prepare(&mut connection).await?;
-    Pen::of(connection).await
 }
 
 /// IMMEDIATE takes the write lock at once, so that what is read in it stays true until the end. Nobody else writes, so the

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::{
     SqliteStore, adopt, connect,
-    dialect::{self, Origin},
+    dialect::Origin,
     files,
-    sql::{migrations, readers::Readers, settings, writer::Writer},
+    sql::{migrations, pen::Pen, readers::Readers, settings, writer::Writer},
 };
 use crate::{
     clock::Clock,
@@ -32,7 +32,7 @@ pub(super) async fn open(
     }
     let (people, daemon) = (Readers::for_people(file).await?, Readers::for_daemon(file).await?);
     let reports = Readers::for_reports(file).await?;
-    let pen = dialect::pen(connection).await?;
+    let pen = Pen::of(connection).await?;
     let origin = Origin::new(file, options.clone())
         .map_err(|source| OpenError::File { file: file.to_owned(), source })?;
     let writer = Writer::new(origin, pen);

@@ -80,9 +80,10 @@ impl Idle {
         let mut store = SqliteStore::open(&file, Migrate::Yes, &clock).await.unwrap();
         let mut connection = connect::writer(&connect::writing(&file)).await.unwrap();
         insert_one_of_each(&mut connection).await;
-        sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();
+        let mut pen = Pen::of(connection).await.unwrap();
+        sqlx::raw_sql(statements).execute(&mut pen.connection).await.unwrap();
         store.writer = Writer::idle(FOR_EVER);
-        Self { directory, store, pen: Pen::of(connection).await.unwrap() }
+        Self { directory, store, pen }
     }
 
     fn file(&self) -> PathBuf {
@@ -389,9 +390,7 @@ async fn a_dropped_store_leaves_no_task() {
 /// A group's statements change many pages, and what those were may name what a grant is held by.
 #[tokio::test]
 async fn what_a_statement_would_undo_goes_to_no_file() {
-    let idle = Idle::new("").await;
-    let origin = Origin::new(&idle.file(), connect::writing(&idle.file())).unwrap();
-    let Pen { mut connection, .. } = origin.pen().await.unwrap();
-    let kept: i64 = sqlx::query_scalar("PRAGMA temp_store").fetch_one(&mut connection).await.unwrap();
+    let mut pen = Idle::new("").await.pen;
+    let kept: i64 = sqlx::query_scalar("PRAGMA temp_store").fetch_one(&mut pen.connection).await.unwrap();
     assert_eq!(kept, 2, "in memory");
 }
