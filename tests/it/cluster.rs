@@ -3,12 +3,14 @@
 mod daemons;
 mod storm;
 
-use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt as _, process::Command, time::Duration};
+use std::{
+    collections::HashMap, ffi::OsStr, fs, os::unix::fs::PermissionsExt as _, process::Command, time::Duration,
+};
 
 use hallpass::wire::{GetStatusRequest, GetStatusResponse, GrantState, RequestState, WatchRequestsRequest};
 
 use self::{
-    daemons::Cluster,
+    daemons::{Cluster, TAKEOVER_AFTER},
     storm::{Trouble, weather},
 };
 use crate::support::{
@@ -95,6 +97,49 @@ async fn of_decisions_at_once_one_counts() {
         let decisions = |kind: &str| exception.timeline.iter().filter(|event| event.kind == kind).count();
         assert_eq!(decisions("RequestApproved") + decisions("RequestDenied"), 1);
     }
+    cluster.is_sound().await;
+}
+
+/// While Vault is made to wait, no transaction waits for it: those that were open when it began end by themselves, and another
+/// daemon commits.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_transaction_is_open_while_vault_is_asked() {
+    let wishes = Wishes {
+        shared: Some(TAKEOVER_AFTER),
+        before_account: Some("SELECT pg_advisory_xact_lock(4711);"),
+        ..Wishes::default()
+    };
+    let cluster = Cluster::with(2, wishes).await;
+    let (world, mut alice) = (&cluster.world, cluster.person("alice", 0).await);
+    let in_the_way = world.postgres.connect_as_superuser(&world.database()).await;
+    in_the_way.batch_execute("SELECT pg_advisory_lock(4711)").await.unwrap();
+    let request = alice.submit(HOUR, "the queue hangs").await.unwrap();
+    let approved = cluster.person("olivia", 0).await.approve(&request, "go ahead").await.unwrap();
+    let claim = tokio::spawn(async move { alice.claim(&approved).await });
+    let waiting =
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
+    eventually("Vault is at work", async || in_the_way.query(waiting, &[]).await.unwrap().len() == 1).await;
+
+    let superuser = world.postgres.connect_as_superuser(&world.shared_store()).await;
+    let sessions = async || {
+        let all = "SELECT pid, xact_start::text FROM pg_stat_activity \
+                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let rows = superuser.query(all, &[]).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect::<HashMap<i32, Option<String>>>()
+    };
+    let mut open = sessions().await;
+    open.retain(|_, begun| begun.is_some());
+    eventually("the open transactions end", async || {
+        let now = sessions().await;
+        // The server ends a session that waits in a transaction for too long.
+        open.iter().all(|(pid, begun)| now.get(pid).expect("the session goes on") != begun)
+    })
+    .await;
+    cluster.person("alice", 1).await.submit(HOUR, "and another one").await.unwrap();
+    assert!(!claim.is_finished(), "Vault still waits");
+
+    in_the_way.batch_execute("SELECT pg_advisory_unlock(4711)").await.unwrap();
+    claim.await.unwrap().unwrap();
     cluster.is_sound().await;
 }
 

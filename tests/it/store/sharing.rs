@@ -232,6 +232,24 @@ async fn a_server_that_only_reads_refuses_and_the_next_commit_is_made() {
     assert_eq!(store.last_sequence().await.unwrap(), 2);
 }
 
+/// Commits wait for each other, so none fails to serialize, whatever the server would have by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_makes_everything_serializable_refuses_nothing() {
+    let database = Database::new().await;
+    let superuser = postgres().connect_as_superuser("postgres").await;
+    let serializable =
+        format!("ALTER DATABASE {} SET default_transaction_isolation = 'serializable'", database.name);
+    superuser.batch_execute(&serializable).await.unwrap();
+    let (one, other) = (daemon(&database, "one").await, daemon(&database, "other").await);
+    let (world, orders) = (World::new(&one), target("orders", 1));
+    let changes: Vec<_> = (0..100).map(|_| world.submission(&orders, world.ask(&orders, "dev"))).collect();
+    let commits = changes.iter().zip([&one, &other].into_iter().cycle()).map(async |(change, store)| {
+        store.commit(&[Write::Request(change)]).await.unwrap();
+    });
+    futures_util::future::join_all(commits).await;
+    assert_eq!(one.last_sequence().await.unwrap(), 100);
+}
+
 /// Superusers are let in however many there are, so the store is somebody else here.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_lets_nobody_in_any_more_refuses_and_the_next_commit_is_made() {
