@@ -14,7 +14,7 @@ use self::{
     storm::{Trouble, weather},
 };
 use crate::support::{
-    servers::{Postgres, eventually},
+    servers::{Pipe, Postgres, eventually},
     world::Wishes,
 };
 
@@ -162,6 +162,30 @@ async fn a_window_closes_without_the_daemon_that_opened_it() {
     cluster.is_sound().await;
 }
 
+/// The records can't be reached when the window closes: it ends all the same, and is recorded once, as it happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn access_ends_while_the_records_are_out_of_reach() {
+    let wishes = Wishes { shared: Some(TAKEOVER_AFTER), pipe: Some(Pipe::to), ..Wishes::default() };
+    let cluster = Cluster::with(2, wishes).await;
+    let (world, mut alice) = (&cluster.world, cluster.person("alice", 0).await);
+    let request = alice.submit(Duration::from_secs(15), "a look").await.unwrap();
+    let approved = cluster.person("olivia", 0).await.approve(&request, "go ahead").await.unwrap();
+    let grant = alice.claim(&approved).await.unwrap().grant.unwrap();
+    world.pipe().silence();
+    eventually("the account is gone", async || world.accounts().await.is_empty()).await;
+    eventually("the end is kept", async || cluster.log(0).contains("grant-ended-unrecorded")).await;
+    world.pipe().lift();
+    let mut alice = cluster.person("alice", 1).await;
+    eventually("it is on record", async || {
+        alice.grant(&grant.name).await.is_ok_and(|grant| grant.state() == GrantState::Revoked)
+    })
+    .await;
+    let exception = cluster.person("audrey", 1).await.exception(&request).await.unwrap();
+    let count = |kind: &str| exception.timeline.iter().filter(|event| event.kind == kind).count();
+    assert_eq!((count("RevocationBegun"), count("GrantRevoked")), (1, 1), "{:#?}", exception.timeline);
+    cluster.is_sound().await;
+}
+
 /// What the next version's migrations may do while this one is at work: they add something. Who runs goes on with the statements
 /// that it prepared before, and who starts again takes the tables as they are.
 #[tokio::test(flavor = "multi_thread")]
@@ -215,6 +239,10 @@ async fn operators_see_who_is_there() {
     assert_eq!((status.daemons.len(), status.problem.as_str()), (3, ""));
     assert_eq!(status.daemons.iter().filter(|daemon| daemon.here).count(), 1);
     assert!(status.daemons.iter().all(|daemon| daemon.version == status.version && !daemon.gone));
+    assert!(status.daemons.iter().all(|daemon| daemon.clock_ahead.is_some() && daemon.seen_at.is_some()));
+    cluster.person("alice", 0).await.submit(HOUR, "the queue hangs").await.unwrap();
+    let grown = ask(2).await;
+    assert!(grown.events > status.events && grown.events >= grown.events_signed, "{grown:?}");
     let signs = async || {
         let held = ask(0).await.daemons.into_iter().flat_map(|daemon| daemon.held);
         held.filter(|duty| duty == "chore checkpoints").count() == 1

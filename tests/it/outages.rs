@@ -224,6 +224,8 @@ async fn an_ending_that_takes_too_long_raises_alarms_and_is_listed_with_what_is_
     let id = grant.name.strip_prefix("grants/").unwrap();
     assert!(listed.contains(id) && listed.contains("revoking the lease"), "{listed}");
     assert!(oren.json(&["list", "--overdue"])["grants"][0]["alarms"].as_u64().unwrap() >= 2);
+    let status = oren.json(&["status"]);
+    assert_eq!((&status["grantsEnding"], &status["grantsOverdue"]), (&json!("1"), &json!("1")), "{status}");
     let (code, said) = oren.fails(&["list", "requests", "--overdue"]);
     assert!(code != 0 && said.contains("only grants can be overdue"), "{said}");
     world.postgres.start();

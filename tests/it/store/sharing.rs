@@ -150,6 +150,19 @@ async fn each_hears_of_what_the_others_record() {
     }
 }
 
+/// A notification is a hint: without any, the others look.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_record_is_heard_of_without_a_notification() {
+    let database = Database::new().await;
+    let (one, other) = (daemon(&database, "one").await, daemon(&database, "other").await);
+    let superuser = postgres().connect_as_superuser(&database.name).await;
+    superuser.batch_execute("DROP TRIGGER audit_events_told ON audit_events").await.unwrap();
+    let mut grown = duties(&other).grown();
+    let (world, orders) = (World::new(&one), target("orders", 1));
+    world.submit(&orders, "dev").await;
+    grown.wait_for(|last| *last == 1).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_who_migrate_one_does() {
     let database = Database::new().await;
