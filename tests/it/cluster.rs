@@ -7,7 +7,11 @@ use std::{
     collections::HashMap, ffi::OsStr, fs, os::unix::fs::PermissionsExt as _, process::Command, time::Duration,
 };
 
-use hallpass::wire::{GetStatusRequest, GetStatusResponse, GrantState, RequestState, WatchRequestsRequest};
+use hallpass::wire::{
+    ClaimGrantResponse, GetStatusRequest, GetStatusResponse, GrantState, RequestState, WatchRequestsRequest,
+};
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
 
 use self::{
     daemons::{Cluster, TAKEOVER_AFTER},
@@ -100,25 +104,66 @@ async fn of_decisions_at_once_one_counts() {
     cluster.is_sound().await;
 }
 
-/// While Vault is made to wait, no transaction waits for it: those that were open when it began end by themselves, and another
-/// daemon commits.
-#[tokio::test(flavor = "multi_thread")]
-async fn no_transaction_is_open_while_vault_is_asked() {
+/// Two daemons, and a target on which accounts are made only when this connection lets go of a lock.
+async fn where_vault_waits() -> (Cluster, Client) {
     let wishes = Wishes {
         shared: Some(TAKEOVER_AFTER),
         before_account: Some("SELECT pg_advisory_xact_lock(4711);"),
         ..Wishes::default()
     };
     let cluster = Cluster::with(2, wishes).await;
-    let (world, mut alice) = (&cluster.world, cluster.person("alice", 0).await);
-    let in_the_way = world.postgres.connect_as_superuser(&world.database()).await;
+    let in_the_way = cluster.world.postgres.connect_as_superuser(&cluster.world.database()).await;
     in_the_way.batch_execute("SELECT pg_advisory_lock(4711)").await.unwrap();
-    let request = alice.submit(HOUR, "the queue hangs").await.unwrap();
-    let approved = cluster.person("olivia", 0).await.approve(&request, "go ahead").await.unwrap();
-    let claim = tokio::spawn(async move { alice.claim(&approved).await });
+    (cluster, in_the_way)
+}
+
+/// How many accounts Vault waits for.
+async fn awaited(target: &Client) -> usize {
     let waiting =
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'";
-    eventually("Vault is at work", async || in_the_way.query(waiting, &[]).await.unwrap().len() == 1).await;
+    target.query(waiting, &[]).await.unwrap().len()
+}
+
+/// A claim through a daemon, under way.
+async fn claim_through(
+    cluster: &Cluster,
+    daemon: usize,
+) -> JoinHandle<Result<ClaimGrantResponse, tonic::Status>> {
+    let mut alice = cluster.person("alice", daemon).await;
+    let request = alice.submit(HOUR, "the queue hangs").await.unwrap();
+    let approved = cluster.person("olivia", daemon).await.approve(&request, "go ahead").await.unwrap();
+    tokio::spawn(async move { alice.claim(&approved).await })
+}
+
+/// A lease is found by listing, so through all daemons one credential is read at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_claims_on_one_path_one_reads() {
+    let (cluster, in_the_way) = where_vault_waits().await;
+    let first = claim_through(&cluster, 0).await;
+    eventually("Vault is at work", async || awaited(&in_the_way).await == 1).await;
+    let second = claim_through(&cluster, 1).await;
+    let records = cluster.world.postgres.connect_as_superuser(&cluster.world.shared_store()).await;
+    let minted = "SELECT 1 FROM audit_events WHERE kind = 'GrantTokenMinted'";
+    eventually("both may read", async || records.query(minted, &[]).await.unwrap().len() == 2).await;
+    // Whatever it would do next, it would have done before this.
+    cluster.person("alice", 1).await.submit(HOUR, "and another one").await.unwrap();
+    assert_eq!(awaited(&in_the_way).await, 1, "the other one waits for its turn");
+    in_the_way.batch_execute("SELECT pg_advisory_unlock(4711)").await.unwrap();
+    for claim in [first, second] {
+        claim.await.unwrap().unwrap();
+    }
+    assert_eq!(cluster.world.leases().await.len(), 2);
+    cluster.is_sound().await;
+}
+
+/// While Vault is made to wait, no transaction waits for it: those that were open when it began end by themselves, and another
+/// daemon commits.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_transaction_is_open_while_vault_is_asked() {
+    let (cluster, in_the_way) = where_vault_waits().await;
+    let world = &cluster.world;
+    let claim = claim_through(&cluster, 0).await;
+    eventually("Vault is at work", async || awaited(&in_the_way).await == 1).await;
 
     let superuser = world.postgres.connect_as_superuser(&world.shared_store()).await;
     let sessions = async || {

@@ -157,10 +157,10 @@ async fn what_others_record_is_heard_of_without_a_notification() {
     let (one, other) = (daemon(&database, "one").await, daemon(&database, "other").await);
     let superuser = postgres().connect_as_superuser(&database.name).await;
     superuser.batch_execute("DROP TRIGGER audit_events_told ON audit_events").await.unwrap();
-    let mut grown = duties(&other).grown();
+    let grown = duties(&other).grown();
     let (world, orders) = (World::new(&one), target("orders", 1));
     world.submit(&orders, "dev").await;
-    grown.wait_for(|last| *last == 1).await.unwrap();
+    eventually("it is heard of", async || *grown.borrow() == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
