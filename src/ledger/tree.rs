@@ -22,6 +22,11 @@ use sha2::{Digest as _, Sha256};
 /// How many hashes a proof has at most: the height of a tree of 2^63 leaves, twice.
 pub const PROOF_MAX: usize = 126;
 
+/// What stands before a leaf when it is hashed.
+const LEAF: u8 = 0;
+/// What stands before an inner node's two hashes.
+const NODE: u8 = 1;
+
 /// A node's hash, SHA-256.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Hash(pub [u8; 32]);
@@ -30,13 +35,13 @@ impl Hash {
     /// Of a leaf.
     #[must_use]
     pub fn of_leaf(bytes: &[u8]) -> Self {
-        Self(sha256::behind(0, bytes))
+        Self(Sha256::new().chain_update([LEAF]).chain_update(bytes).finalize().into())
     }
 
     /// Of an inner node.
     #[must_use]
     pub fn of_node(left: &Self, right: &Self) -> Self {
-        Self(sha256::behind(1, [left.0, right.0].as_flattened()))
+        Self(Sha256::new().chain_update([NODE]).chain_update(left.0).chain_update(right.0).finalize().into())
     }
 
     /// The root of the tree without leaves.
@@ -216,6 +221,25 @@ impl Frontier {
         }
         self.peaks.push(top);
         self.size += 1;
+    }
+
+    /// Appends many leaves. One level after the other, because no node waits for another one of its level.
+    pub fn extend<'l>(&mut self, leaves: impl IntoIterator<Item = &'l [u8]>) {
+        let (mut nodes, mut before, mut last) = (sha256::behind(LEAF, leaves), self.size, Vec::new());
+        self.size += nodes.len() as u64;
+        while !nodes.is_empty() {
+            // Those that were there before have one of this level at their end if they are odd, and so has the whole.
+            if before & 1 == 1
+                && let Some(peak) = self.peaks.pop()
+            {
+                nodes.insert(0, peak.0);
+            }
+            let (pairs, odd) = nodes.as_chunks::<2>();
+            last.extend(odd.iter().copied().map(Hash));
+            nodes = sha256::behind(NODE, pairs.iter().map(|pair| pair.as_flattened()));
+            before >>= 1;
+        }
+        self.peaks.extend(last.iter().rev());
     }
 
     /// The tree's root.

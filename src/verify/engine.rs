@@ -214,27 +214,25 @@ impl Followed {
 #[derive(Debug)]
 struct Tree {
     frontier: Frontier,
+    /// Those that are still to come.
     sizes: Peekable<std::collections::btree_set::IntoIter<u64>>,
-    /// The next of the sizes.
-    next: Option<u64>,
     roots: BTreeMap<u64, Hash>,
 }
 
 impl Tree {
     fn new(sizes: BTreeSet<u64>) -> Self {
         let frontier = Frontier::default();
-        let mut tree =
-            Self { frontier, sizes: sizes.into_iter().peekable(), next: None, roots: BTreeMap::new() };
+        let mut tree = Self { frontier, sizes: sizes.into_iter().peekable(), roots: BTreeMap::new() };
         tree.note();
         tree
     }
 
     fn take(&mut self, batch: &Batch) {
-        for leaf in batch.leaves() {
-            self.frontier.push(Hash::of_leaf(leaf), |_| {});
-            if self.next == Some(self.frontier.size()) {
-                self.note();
-            }
+        let mut leaves = batch.leaves().peekable();
+        while leaves.peek().is_some() {
+            let until_next = self.sizes.peek().map_or(u64::MAX, |next| next - self.frontier.size());
+            self.frontier.extend(leaves.by_ref().take(usize::try_from(until_next).unwrap_or(usize::MAX)));
+            self.note();
         }
     }
 
@@ -244,7 +242,6 @@ impl Tree {
         if self.sizes.next_if_eq(&size).is_some() {
             self.roots.insert(size, self.frontier.root());
         }
-        self.next = self.sizes.peek().copied();
     }
 }
 

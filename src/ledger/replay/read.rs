@@ -126,13 +126,14 @@ impl<'a> Fields<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Spelt<'a> {
     spelt: &'a str,
-    has_escapes: bool,
+    /// How many of its characters are escaped.
+    escapes: usize,
 }
 
 impl<'a> Spelt<'a> {
     fn text(self) -> Text<'a> {
-        let Self { spelt, has_escapes } = self;
-        if !has_escapes {
+        let Self { spelt, escapes } = self;
+        if escapes == 0 {
             return Cow::Borrowed(spelt);
         }
         let (mut line, mut text) = (Line { rest: spelt }, String::with_capacity(spelt.len()));
@@ -147,7 +148,7 @@ impl<'a> Spelt<'a> {
 
     /// Whether it is its own text, in ASCII.
     fn is_simple(self) -> bool {
-        !self.has_escapes && self.spelt.is_ascii()
+        self.escapes == 0 && self.spelt.is_ascii()
     }
 
     /// Whether it comes before another one in the order of names: that of their UTF-16.
@@ -274,14 +275,16 @@ impl<'a> Line<'a> {
         let begun = self.rest;
         let plain = self.take(plain(begun))?;
         if self.skip("\"") {
-            return Some(Spelt { spelt: plain, has_escapes: false });
+            return Some(Spelt { spelt: plain, escapes: 0 });
         }
+        let mut escapes = 0;
         loop {
             self.escape()?;
+            escapes += 1;
             self.take(self::plain(self.rest))?;
             let length = begun.len() - self.rest.len();
             if self.skip("\"") {
-                return Some(Spelt { spelt: begun.get(..length)?, has_escapes: true });
+                return Some(Spelt { spelt: begun.get(..length)?, escapes });
             }
         }
     }

@@ -1,42 +1,67 @@
-//! SHA-256 (FIPS 180-4) of a byte and what is behind it, with the blocks put together here: a log of years is millions of short
-//! messages, of which `Sha256` takes a tenth more time for leaves, and half as much again for inner nodes.
+//! SHA-256 (FIPS 180-4) of many short messages, each a byte and what is behind it: a log of years is millions of them.
+//!
+//! They are laid out with what the algorithm puts behind them, some at a time, and hashed after that. One after the other, the
+//! processor would wait with each for what was only just written, and begin none before the last one is done.
 
 use sha2::block_api::compress256;
 
+const BLOCK_BYTES: usize = 64;
+/// The length of a message in bits stands at the end of its last block (section 5.1.1).
+const LENGTH_BYTES: usize = 8;
 /// The state in the beginning (section 5.3.3).
 const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
-/// Of the byte and the rest.
-#[expect(clippy::indexing_slicing, reason = "what is left is shorter than a block, whatever the message")]
-pub(super) fn behind(first: u8, rest: &[u8]) -> [u8; 32] {
-    let (mut state, mut block) = (INITIAL, [0; 64]);
-    block[0] = first;
-    let bits = (rest.len() as u64 + 1) * 8;
-    let mut filled = 1;
-    let mut last = rest;
-    if let Some((begin, more)) = rest.split_at_checked(63) {
-        block[1..].copy_from_slice(begin);
-        compress256(&mut state, &[block]);
-        let (whole, end) = more.as_chunks();
-        compress256(&mut state, whole);
-        (block, filled, last) = ([0; 64], 0, end);
+/// How many are laid out at a time: few enough to stay at hand.
+const GROUP: usize = 16;
+
+/// The hashes of the byte and each of the rest.
+pub(super) fn behind<'r>(first: u8, rest: impl IntoIterator<Item = &'r [u8]>) -> Vec<[u8; 32]> {
+    let (mut rest, mut group, mut hashes) = (rest.into_iter().peekable(), Group::default(), Vec::new());
+    while rest.peek().is_some() {
+        rest.by_ref().take(GROUP).for_each(|rest| group.lay_out(first, rest));
+        group.hash_into(&mut hashes);
     }
-    // Behind the message stand a set bit and, at a block's end, the message's length (section 5.1.1).
-    let end = filled + last.len();
-    block[filled..end].copy_from_slice(last);
-    block[end] = 0x80;
-    if end >= 56 {
-        compress256(&mut state, &[block]);
-        block = [0; 64];
+    hashes
+}
+
+/// Messages that are laid out one behind the other, each as whole blocks.
+#[derive(Default)]
+struct Group {
+    blocks: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Group {
+    /// Behind a message stand a set bit, zeros, and at a block's end the message's length (section 5.1.1).
+    fn lay_out(&mut self, first: u8, rest: &[u8]) {
+        let length = 1 + rest.len();
+        let end = self.blocks.len() + (length + 1 + LENGTH_BYTES).next_multiple_of(BLOCK_BYTES);
+        self.blocks.push(first);
+        self.blocks.extend_from_slice(rest);
+        self.blocks.push(0x80);
+        self.blocks.resize(end - LENGTH_BYTES, 0);
+        self.blocks.extend_from_slice(&(length as u64 * 8).to_be_bytes());
+        self.ends.push(end);
     }
-    block[56..].copy_from_slice(&bits.to_be_bytes());
-    compress256(&mut state, &[block]);
-    let mut hash = [0; 32];
-    for (bytes, word) in hash.as_chunks_mut().0.iter_mut().zip(state) {
-        *bytes = word.to_be_bytes();
+
+    /// Hashes them, and is empty.
+    fn hash_into(&mut self, hashes: &mut Vec<[u8; 32]>) {
+        let (mut blocks, _) = self.blocks.as_chunks();
+        let mut begin = 0;
+        for end in self.ends.drain(..) {
+            let (message, behind) = blocks.split_at((end - begin) / BLOCK_BYTES);
+            let mut state = INITIAL;
+            compress256(&mut state, message);
+            let mut hash = [0; 32];
+            for (bytes, word) in hash.as_chunks_mut().0.iter_mut().zip(state) {
+                *bytes = word.to_be_bytes();
+            }
+            hashes.push(hash);
+            (blocks, begin) = (behind, end);
+        }
+        self.blocks.clear();
     }
-    hash
 }
 
 #[cfg(test)]
@@ -46,12 +71,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_the_librarys() {
-        let message: Vec<u8> = (0..=255).cycle().take(1000).collect();
-        for length in 0..message.len() {
-            let (first, rest) = (u8::try_from(length % 256).unwrap(), &message[..length]);
-            let expected: [u8; 32] = Sha256::new().chain_update([first]).chain_update(rest).finalize().into();
-            assert_eq!(behind(first, rest), expected, "{length}");
+    fn they_are_the_librarys() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(1000).collect();
+        let messages: Vec<&[u8]> = (0..bytes.len()).map(|length| &bytes[..length]).collect();
+        for first in [0, 1, 255] {
+            let expected = |rest: &&[u8]| Sha256::new().chain_update([first]).chain_update(rest).finalize().into();
+            let expected: Vec<[u8; 32]> = messages.iter().map(expected).collect();
+            assert_eq!(behind(first, messages.iter().copied()), expected);
+            for count in 0..2 * GROUP {
+                assert_eq!(behind(first, messages[..count].iter().copied()), expected[..count], "{count}");
+            }
         }
     }
 }
