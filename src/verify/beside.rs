@@ -1,4 +1,4 @@
-//! The texts of an export, which stand in a file of their own: read beside the leaves, where these are followed.
+//! The texts of an export, which stand in a file of their own.
 
 use std::{
     fs::File,
@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     batch::Batch,
-    engine::Faults,
+    engine::Engine,
     export::{LINE_MAX_BYTES, READ_BYTES, TEXTS, of_file},
 };
 
@@ -17,8 +17,6 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Beside {
     file: Option<BufReader<File>>,
-    /// Why no more of it is read.
-    error: Option<io::Error>,
     line: String,
     /// The next leaf that has some, and where they are in the line.
     next: Option<(u64, Range<usize>)>,
@@ -40,56 +38,47 @@ impl Beside {
     }
 
     /// Puts the texts beside the leaves of the next batch.
-    pub(super) fn join(&mut self, batch: &mut Batch<String>, faults: &mut Faults) {
+    pub(super) fn join(&mut self, batch: &mut Batch, engine: &mut Engine) -> io::Result<()> {
         let before = self.leaves;
         self.leaves += batch.len() as u64;
         loop {
             if self.next.is_none() {
-                self.next = self.read(faults);
+                self.next = self.read(engine)?;
             }
             match self.next.take_if(|(sequence, _)| *sequence <= self.leaves) {
                 Some((sequence, texts)) => {
                     let number = usize::try_from(sequence - before - 1).unwrap_or(usize::MAX);
                     batch.put_texts(number, self.line.get(texts).unwrap_or_default());
                 }
-                None => return,
+                None => return Ok(()),
             }
         }
     }
 
     /// The next line that is one. Those that aren't, or are out of order, are told of.
-    fn read(&mut self, faults: &mut Faults) -> Option<(u64, Range<usize>)> {
-        let file = self.file.as_mut().filter(|_| self.error.is_none())?;
+    fn read(&mut self, engine: &mut Engine) -> io::Result<Option<(u64, Range<usize>)>> {
+        let Some(file) = &mut self.file else { return Ok(None) };
         loop {
             self.line.clear();
-            match file.take(LINE_MAX_BYTES as u64).read_line(&mut self.line) {
-                Ok(0) => return None,
-                Ok(_) => {}
-                Err(error) => {
-                    self.error = Some(error);
-                    return None;
-                }
+            if file.take(LINE_MAX_BYTES as u64).read_line(&mut self.line)? == 0 {
+                return Ok(None);
             }
             match parse(&self.line) {
                 Some((sequence, texts)) if sequence > self.last => {
                     self.last = sequence;
-                    return Some((sequence, texts));
+                    return Ok(Some((sequence, texts)));
                 }
-                _ => faults.add(of_file(TEXTS, "has a line that isn't one, or is out of order")),
+                _ => engine.add(of_file(TEXTS, "has a line that isn't one, or is out of order")),
             }
         }
     }
 
     /// Looks whether there are more than leaves.
-    pub(super) fn finish(&mut self, faults: &mut Faults) {
-        if self.next.is_some() || self.read(faults).is_some() {
-            faults.add(of_file(TEXTS, "has texts of events that aren't there"));
+    pub(super) fn finish(&mut self, engine: &mut Engine) -> io::Result<()> {
+        if self.next.is_some() || self.read(engine)?.is_some() {
+            engine.add(of_file(TEXTS, "has texts of events that aren't there"));
         }
-    }
-
-    /// Why they couldn't be read to their end, if they couldn't.
-    pub(super) fn into_error(self) -> Option<io::Error> {
-        self.error
+        Ok(())
     }
 }
 

@@ -15,7 +15,6 @@ use std::{
 use super::{
     approvals::{self, Verdict},
     batch::Batch,
-    beside::Beside,
     report::{Endorsement, Fault, Report},
     trust::Trust,
 };
@@ -47,8 +46,6 @@ pub struct Done {
     pub report: Report,
     /// The state of everything at the log's end.
     pub replay: Replay,
-    /// Why the texts couldn't be read, if they come from a file.
-    pub(super) unread: Option<io::Error>,
 }
 
 impl Engine {
@@ -59,15 +56,6 @@ impl Engine {
     ///
     /// If the system gives no thread.
     pub fn new(trust: Trust, checkpoint: Option<(&str, &[u8])>) -> io::Result<Self> {
-        Self::with_texts(trust, checkpoint, Beside::default())
-    }
-
-    /// One whose batches come without their texts, which are read from a file.
-    pub(super) fn with_texts(
-        trust: Trust,
-        checkpoint: Option<(&str, &[u8])>,
-        beside: Beside,
-    ) -> io::Result<Self> {
         let mut early = Vec::new();
         let mut read = |name: &str, bytes: &[u8], is_last| {
             let (endorsement, faults) = trust.read(name, bytes, is_last);
@@ -79,13 +67,12 @@ impl Engine {
             trust.former.iter().filter_map(|former| read(&former.name, &former.bytes, false)).collect();
         let sizes = checkpoint.iter().chain(&former).map(|endorsement| endorsement.size).collect();
         let trust = Arc::new(trust);
-        let mut followed = Followed { trust: Arc::clone(&trust), beside, ..Followed::default() };
+        let mut followed = Followed { trust: Arc::clone(&trust), ..Followed::default() };
         let (to_follow, batches) = sync_channel::<Batch<String>>(WAITING_MAX);
         let following = thread::Builder::new().name("following".into()).spawn(move || {
             for batch in batches {
-                followed.take(batch);
+                followed.take(&batch);
             }
-            followed.beside.finish(&mut followed.faults);
             followed
         })?;
         let (faults, tree) = (Faults::default(), Tree::new(sizes));
@@ -157,19 +144,19 @@ impl Engine {
             report.extend(faults.kept);
         }
         report.faults.sort_by_key(|fault| fault.sequence);
-        Ok(Done { report, replay, unread: followed.beside.into_error() })
+        Ok(Done { report, replay })
     }
 }
 
 /// What was found, of which the first are kept.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+struct Faults {
     kept: Vec<Fault>,
     in_all: u64,
 }
 
 impl Faults {
-    pub(super) fn add(&mut self, fault: Fault) {
+    fn add(&mut self, fault: Fault) {
         self.in_all += 1;
         if self.kept.len() < FINDINGS_MAX {
             self.kept.push(fault);
@@ -181,15 +168,13 @@ impl Faults {
 #[derive(Debug, Default)]
 struct Followed {
     trust: Arc<Trust>,
-    beside: Beside,
     replay: Replay,
     faults: Faults,
     unknowable: u64,
 }
 
 impl Followed {
-    fn take(&mut self, mut batch: Batch<String>) {
-        self.beside.join(&mut batch, &mut self.faults);
+    fn take(&mut self, batch: &Batch<String>) {
         let mut room = Room::default();
         for (leaf, texts) in batch.texts() {
             if let Some(signed) = self.replay.take(leaf, texts, &mut room) {

@@ -50,20 +50,18 @@ pub fn directory(directory: &Path, trust: Trust) -> Result<Done, Unusable> {
     let checkpoint = checkpoint(&place(CHECKPOINT)).map_err(unusable(CHECKPOINT))?;
     let named = checkpoint.as_deref().map(|bytes| (CHECKPOINT, bytes));
     let leaves = File::open(place(LEAVES)).map_err(unusable(LEAVES))?;
-    let texts = Beside::open(&place(TEXTS)).map_err(unusable(TEXTS))?;
-    let mut engine = Engine::with_texts(trust, named, texts).map_err(unusable(LEAVES))?;
+    let mut texts = Beside::open(&place(TEXTS)).map_err(unusable(TEXTS))?;
+    let mut engine = Engine::new(trust, named).map_err(unusable(LEAVES))?;
     let mut lines = Lines { file: leaves, rest: Vec::new(), is_over: false };
-    while let Some(batch) = lines.next().map_err(unusable(LEAVES))? {
+    while let Some(mut batch) = lines.next().map_err(unusable(LEAVES))? {
+        texts.join(&mut batch, &mut engine).map_err(unusable(TEXTS))?;
         engine.take(batch);
     }
     if !lines.rest.is_empty() {
         engine.add(of_file(LEAVES, "ends in the middle of a line"));
     }
-    let mut done = engine.finish(&directory.display().to_string()).map_err(unusable(LEAVES))?;
-    match done.unread.take() {
-        Some(error) => Err(unusable(TEXTS)(error)),
-        None => Ok(done),
-    }
+    texts.finish(&mut engine).map_err(unusable(TEXTS))?;
+    engine.finish(&directory.display().to_string()).map_err(unusable(LEAVES))
 }
 
 /// The line of a leaf's texts, which are a JSON object.

@@ -131,17 +131,18 @@ struct Spelt<'a> {
 }
 
 impl<'a> Spelt<'a> {
+    #[inline]
     fn text(self) -> Text<'a> {
-        let Self { spelt, escapes } = self;
-        if escapes == 0 {
-            return Cow::Borrowed(spelt);
-        }
-        let (mut line, mut text) = (Line { rest: spelt }, String::with_capacity(spelt.len()));
+        if self.escapes == 0 { Cow::Borrowed(self.spelt) } else { Cow::Owned(self.unescaped()) }
+    }
+
+    fn unescaped(self) -> String {
+        let (mut line, mut text) = (Line { rest: self.spelt }, String::with_capacity(self.spelt.len()));
         loop {
             text.push_str(line.take(plain(line.rest)).unwrap_or_default());
             match line.escape() {
                 Some(escaped) => text.push(escaped),
-                None => return Cow::Owned(text),
+                None => return text,
             }
         }
     }

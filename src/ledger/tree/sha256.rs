@@ -3,8 +3,11 @@
 //! They are laid out with what the algorithm puts behind them, some at a time, and hashed after that. One after the other, the
 //! processor would wait with each for what was only just written, and begin none before the last one is done.
 
+use std::{mem, slice};
+
 use sha2::block_api::compress256;
 
+type Block = [u8; BLOCK_BYTES];
 const BLOCK_BYTES: usize = 64;
 /// The length of a message in bits stands at the end of its last block (section 5.1.1).
 const LENGTH_BYTES: usize = 8;
@@ -25,10 +28,11 @@ pub(super) fn behind<'r>(first: u8, rest: impl IntoIterator<Item = &'r [u8]>) ->
     hashes
 }
 
-/// Messages that are laid out one behind the other, each as whole blocks.
+/// Messages that are laid out one behind the other.
 #[derive(Default)]
 struct Group {
-    blocks: Vec<u8>,
+    bytes: Vec<u8>,
+    /// Behind which block each ends.
     ends: Vec<usize>,
 }
 
@@ -36,32 +40,53 @@ impl Group {
     /// Behind a message stand a set bit, zeros, and at a block's end the message's length (section 5.1.1).
     fn lay_out(&mut self, first: u8, rest: &[u8]) {
         let length = 1 + rest.len();
-        let end = self.blocks.len() + (length + 1 + LENGTH_BYTES).next_multiple_of(BLOCK_BYTES);
-        self.blocks.push(first);
-        self.blocks.extend_from_slice(rest);
-        self.blocks.push(0x80);
-        self.blocks.resize(end - LENGTH_BYTES, 0);
-        self.blocks.extend_from_slice(&(length as u64 * 8).to_be_bytes());
-        self.ends.push(end);
+        let end = self.bytes.len() + (length + 1 + LENGTH_BYTES).next_multiple_of(BLOCK_BYTES);
+        self.bytes.push(first);
+        self.bytes.extend_from_slice(rest);
+        self.bytes.push(0x80);
+        self.bytes.resize(end - LENGTH_BYTES, 0);
+        self.bytes.extend_from_slice(&(length as u64 * 8).to_be_bytes());
+        self.ends.push(end / BLOCK_BYTES);
     }
 
-    /// Hashes them, and is empty.
+    /// Hashes them, two at a time, and is empty.
     fn hash_into(&mut self, hashes: &mut Vec<[u8; 32]>) {
-        let (mut blocks, _) = self.blocks.as_chunks();
+        let (blocks, _) = self.bytes.as_chunks();
         let mut begin = 0;
-        for end in self.ends.drain(..) {
-            let (message, behind) = blocks.split_at((end - begin) / BLOCK_BYTES);
-            let mut state = INITIAL;
-            compress256(&mut state, message);
-            let mut hash = [0; 32];
-            for (bytes, word) in hash.as_chunks_mut().0.iter_mut().zip(state) {
-                *bytes = word.to_be_bytes();
-            }
-            hashes.push(hash);
-            (blocks, begin) = (behind, end);
+        let mut message = |end: usize| blocks.get(mem::replace(&mut begin, end)..end).unwrap_or_default();
+        let (pairs, odd) = self.ends.as_chunks();
+        for [one, other] in pairs {
+            hashes.extend(of_two(message(*one), message(*other)));
         }
-        self.blocks.clear();
+        for end in odd {
+            let [hash, _] = of_two(message(*end), &[]);
+            hashes.push(hash);
+        }
+        self.bytes.clear();
+        self.ends.clear();
     }
+}
+
+/// Of two messages, by turns: what is done to one doesn't wait for the other, so a processor does some of it at once.
+fn of_two(one: &[Block], other: &[Block]) -> [[u8; 32]; 2] {
+    let (mut first, mut second) = (INITIAL, INITIAL);
+    for (one, other) in one.iter().zip(other) {
+        compress256(&mut first, slice::from_ref(one));
+        compress256(&mut second, slice::from_ref(other));
+    }
+    let both = one.len().min(other.len());
+    compress256(&mut first, one.get(both..).unwrap_or_default());
+    compress256(&mut second, other.get(both..).unwrap_or_default());
+    [first, second].map(in_bytes)
+}
+
+/// The state as the hash that it is in the end (section 6.2.2).
+fn in_bytes(state: [u32; 8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    for (bytes, word) in hash.as_chunks_mut().0.iter_mut().zip(state) {
+        *bytes = word.to_be_bytes();
+    }
+    hash
 }
 
 #[cfg(test)]
