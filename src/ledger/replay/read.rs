@@ -210,8 +210,10 @@ pub(super) fn event<'r, 'a: 'r>(leaf: &'a str, fields: &'r mut Vec<Field<'a>>) -
     line.expect("}")?;
     let detail = Fields(fields);
     let has_text = texts_of(&kind).iter().any(|text| detail.has(text));
-    let is_whole = line.rest.is_empty() && version == VERSION && !has_text;
-    is_whole.then_some(Event { sequence, at, actor, kind, request, grant, target, detail })
+    if !line.rest.is_empty() || version != VERSION || has_text {
+        return None;
+    }
+    Some(Event { sequence, at, actor, kind, request, grant, target, detail })
 }
 
 /// What is left of a line.
@@ -340,7 +342,9 @@ impl<'a> Line<'a> {
             is_next.then_some(())?;
             last = Some((name, is_simple));
             self.expect(":")?;
-            field(Field { name, value: self.value(depth + 1)? });
+            // Most are texts.
+            let value = if self.rest.starts_with('"') { Value::Text(self.string()?) } else { self.value(depth + 1)? };
+            field(Field { name, value });
             if self.skip("}") {
                 return Some(());
             }
