@@ -16,7 +16,7 @@ use crate::{
     support::{people::Person, world::World},
 };
 
-const ROUNDS: usize = 2000;
+const ROUNDS: usize = 6000;
 /// Rounds that come first and don't count.
 const ROUNDS_BEFORE: usize = 50;
 const LEAVES: u64 = 100_000;

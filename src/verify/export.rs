@@ -21,8 +21,8 @@ pub const TEXTS: &str = "texts.jsonl";
 /// The last checkpoint, with what witnesses said of it.
 pub const CHECKPOINT: &str = "checkpoint";
 
-/// How much is read at a time: enough that a read costs nothing, and little beside what a processor keeps at hand.
-pub(super) const READ_BYTES: usize = 256 * 1024;
+/// How much is read at a time: enough that what each batch costs doesn't tell, and no more than a processor keeps at hand.
+pub(super) const READ_BYTES: usize = 512 * 1024;
 /// The longest line. A leaf has a few KiB at most, and its texts some more.
 pub(super) const LINE_MAX_BYTES: usize = 1024 * 1024;
 /// The longest checkpoint: what a note may have.

@@ -20,7 +20,8 @@ const GROUP: usize = 16;
 
 /// The hashes of the byte and each of the rest.
 pub(super) fn behind<'r>(first: u8, rest: impl IntoIterator<Item = &'r [u8]>) -> Vec<[u8; 32]> {
-    let (mut rest, mut group, mut hashes) = (rest.into_iter().peekable(), Group::default(), Vec::new());
+    let mut rest = rest.into_iter().peekable();
+    let (mut group, mut hashes) = (Group::default(), Vec::with_capacity(rest.size_hint().0));
     while rest.peek().is_some() {
         rest.by_ref().take(GROUP).for_each(|rest| group.lay_out(first, rest));
         group.hash_into(&mut hashes);
@@ -100,7 +101,8 @@ mod tests {
         let bytes: Vec<u8> = (0..=255).cycle().take(1000).collect();
         let messages: Vec<&[u8]> = (0..bytes.len()).map(|length| &bytes[..length]).collect();
         for first in [0, 1, 255] {
-            let expected = |rest: &&[u8]| Sha256::new().chain_update([first]).chain_update(rest).finalize().into();
+            let expected =
+                |rest: &&[u8]| Sha256::new().chain_update([first]).chain_update(rest).finalize().into();
             let expected: Vec<[u8; 32]> = messages.iter().map(expected).collect();
             assert_eq!(behind(first, messages.iter().copied()), expected);
             for count in 0..2 * GROUP {

@@ -88,6 +88,22 @@ fn a_frontier_is_read_back_and_goes_on() {
 }
 
 #[test]
+fn many_leaves_make_the_tree_that_each_of_them_makes() {
+    let leaves: Vec<[u8; 8]> = (0..120_u64).map(u64::to_be_bytes).collect();
+    let slices = |from: usize, until: usize| leaves[from..until].iter().map(<[u8; 8]>::as_slice);
+    for before in 0..60 {
+        let mut begun = Frontier::default();
+        slices(0, before).for_each(|leaf| begun.push(Hash::of_leaf(leaf), |_| {}));
+        for added in 0..60 {
+            let (mut each, mut all) = (begun.clone(), begun.clone());
+            slices(before, before + added).for_each(|leaf| each.push(Hash::of_leaf(leaf), |_| {}));
+            all.extend(slices(before, before + added));
+            assert_eq!(all, each, "{added} behind {before}");
+        }
+    }
+}
+
+#[test]
 fn another_implementation_agrees_about_every_proof() {
     let (size_max, kept) = (40_u64, kept(40));
     let mut other = MemoryBackedTree::<Sha256, [u8; 8]>::new();
