@@ -10,6 +10,7 @@ use std::{
 };
 
 use chrono::TimeDelta;
+use futures_util::FutureExt as _;
 use hallpass::{
     access::{
         actor::Actor,
@@ -108,6 +109,30 @@ async fn who_comes_back_too_late_commits_nothing() {
     assert!(!duties(&other).take(&grant(2)).await.unwrap(), "who isn't heard of takes nothing");
     one.commit(&[Write::Fenced(&duty), Write::Request(&change)]).await.unwrap();
     assert_eq!(one.last_sequence().await.unwrap(), 2, "only what was committed in one's own time");
+}
+
+/// Of two commits that are made together, the one from before the duty was given back isn't made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_duty_that_was_taken_again_is_another_one() {
+    let database = Database::new().await;
+    let one = daemon(&database, "one").await;
+    let (world, duty, orders) = (World::new(&one), grant(1), target("orders", 1));
+    let changes = [(); 2].map(|()| world.submission(&orders, world.ask(&orders, "dev")));
+    let [stale, fresh] = changes.each_ref().map(|change| [Write::Fenced(&duty), Write::Request(change)]);
+    assert!(duties(&one).take(&duty).await.unwrap());
+    let mut log = postgres().connect_as_superuser(&database.name).await;
+    let held = log.transaction().await.unwrap();
+    held.batch_execute("SELECT pg_advisory_xact_lock(7521983763905770867)").await.unwrap();
+    let mut before = one.commit(&stale);
+    assert!((&mut before).now_or_never().is_none());
+    duties(&one).give_back(duty.clone());
+    assert!(duties(&one).take(&duty).await.unwrap());
+    let mut after = one.commit(&fresh);
+    assert!((&mut after).now_or_never().is_none());
+    held.commit().await.unwrap();
+    let refused = before.await.unwrap_err();
+    assert!(matches!(refused, StoreError::OffDuty { .. }), "{refused:?}");
+    assert_eq!(after.await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
