@@ -14,7 +14,6 @@ mod common;
 #[path = "../../tests/it/cluster/daemons.rs"]
 mod daemons;
 mod failover;
-mod slow;
 mod store;
 #[expect(dead_code, reason = "the tests use the rest of it")]
 #[path = "../../tests/it/support/mod.rs"]
@@ -24,6 +23,8 @@ mod support;
 #[path = "../../tests/it/store/values.rs"]
 mod values;
 
+use common::slow;
+
 #[tokio::main]
 async fn main() {
     let wanted = common::chosen();
@@ -32,9 +33,7 @@ async fn main() {
     }
     if wanted("approvals") {
         approvals::measure().await;
-        if slow::delay().is_none() {
-            slow::again("approvals", 5);
-        }
+        slow::again("approvals");
     }
     if wanted("failover") {
         failover::measure().await;

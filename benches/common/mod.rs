@@ -1,6 +1,7 @@
 //! What the benchmarks have in common: time, tables, and Vault without hallpass.
 
 pub mod direct;
+pub mod slow;
 
 use std::{
     env, fs, thread,

@@ -16,14 +16,19 @@ mod log;
 mod support;
 mod verify;
 
+use common::slow;
+
 #[tokio::main]
 async fn main() {
     let wanted = common::chosen();
-    println!("{}\n", common::machine());
+    if slow::delay().is_none() {
+        println!("{}\n", common::machine());
+    }
     if wanted("verify") {
         verify::measure();
     }
     if wanted("approval") {
         approval::measure().await;
+        slow::again("approval");
     }
 }
