@@ -228,7 +228,8 @@ impl Frontier {
         let (mut nodes, mut before, mut last) = (sha256::behind(LEAF, leaves), self.size, Vec::new());
         self.size += nodes.len() as u64;
         while !nodes.is_empty() {
-            // Those that were there before have one of this level at their end if they are odd, and so has the whole.
+            // If there was an odd number of this level before, its last is a peak, and gets its sibling now. If there is one now,
+            // its last becomes a peak.
             if before & 1 == 1
                 && let Some(peak) = self.peaks.pop()
             {

@@ -18,7 +18,7 @@ const INITIAL: [u32; 8] =
 /// How many are laid out at a time: few enough to stay at hand.
 const GROUP: usize = 16;
 
-/// The hashes of the byte and each of the rest.
+/// The hashes of messages that are the byte and one of these behind it, in their order.
 pub(super) fn behind<'r>(first: u8, rest: impl IntoIterator<Item = &'r [u8]>) -> Vec<[u8; 32]> {
     let mut rest = rest.into_iter().peekable();
     let (mut group, mut hashes) = (Group::default(), Vec::with_capacity(rest.size_hint().0));
