@@ -5,20 +5,19 @@
 use std::{env, process::Command};
 
 const DELAY: &str = "SLOW_SYNC_MS";
+const DELAY_MS: &str = "5";
 
-/// By how many milliseconds each sync is delayed here, if it is.
-pub fn delay() -> Option<String> {
-    env::var(DELAY).ok()
+/// Whether syncs take longer here.
+pub fn is_here() -> bool {
+    env::var_os(DELAY).is_some()
 }
-
-/// By how many milliseconds they are delayed, unless it is chosen otherwise.
-const DELAY_MS: u32 = 5;
 
 /// Runs a part of this benchmark once more, with each sync of it and its servers taking longer; not if that is how it runs.
 pub fn again(part: &str) {
-    if delay().is_some() {
+    if is_here() {
         return;
     }
+    println!("\nThe same where each sync takes {DELAY_MS} ms longer:\n");
     let directory = tempfile::tempdir().unwrap();
     let library = directory.path().join("slow_sync.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/common/slow_sync.c");
@@ -26,6 +25,6 @@ pub fn again(part: &str) {
     compiler.args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl");
     assert!(compiler.status().expect("cc, which SQLite is built with, starts").success(), "cc fails");
     let mut again = Command::new(env::current_exe().unwrap());
-    again.args(["--bench", part]).env("LD_PRELOAD", &library).env(DELAY, DELAY_MS.to_string());
+    again.args(["--bench", part]).env("LD_PRELOAD", &library).env(DELAY, DELAY_MS);
     assert!(again.status().unwrap().success(), "it fails with slow syncs");
 }

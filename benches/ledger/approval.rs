@@ -19,7 +19,7 @@ use crate::{
 /// How often both daemons are started anew: one may have it a percent better than the other for as long as it runs.
 const STARTS: usize = 7;
 const ROUNDS: usize = 1000;
-/// The same where syncs take longer, and less else does that differs.
+/// Fewer where syncs take longer.
 const ROUNDS_SLOW: usize = 100;
 /// Rounds that come first and don't count.
 const ROUNDS_BEFORE: usize = 50;
@@ -70,7 +70,7 @@ impl Pair {
 }
 
 pub async fn measure() {
-    let rounds = if slow::delay().is_some() { ROUNDS_SLOW } else { ROUNDS };
+    let rounds = if slow::is_here() { ROUNDS_SLOW } else { ROUNDS };
     let (mut with, mut without, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for start in 0..STARTS {
         let medians = side_by_side(rounds, start == 0).await;
@@ -99,10 +99,7 @@ async fn side_by_side(rounds: usize, is_first: bool) -> [f64; 2] {
         world.start_daemon().await;
     }
     if is_first {
-        match slow::delay() {
-            Some(delay) => println!("The same where each sync takes {delay} ms longer:\n"),
-            None => println!("{}\n", surroundings(&with).await),
-        }
+        println!("{}\n", surroundings(&with).await);
         println!("{STARTS} times {rounds} approvals over gRPC, each a transaction of its own, by turns");
         println!("{:<58}{:>12}{:>12}", "", "median ms", "median ms");
     }

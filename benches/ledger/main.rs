@@ -21,7 +21,7 @@ use common::slow;
 #[tokio::main]
 async fn main() {
     let wanted = common::chosen();
-    if slow::delay().is_none() {
+    if !slow::is_here() {
         println!("{}\n", common::machine());
     }
     if wanted("verify") {

@@ -111,7 +111,7 @@ async fn who_comes_back_too_late_commits_nothing() {
     assert_eq!(one.last_sequence().await.unwrap(), 2, "only what was committed in one's own time");
 }
 
-/// Of two commits that are made together, the one from before the duty was given back isn't made.
+/// Of two commits that wait for whoever writes and are then made together, the one from before the duty was given back isn't made.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_duty_that_was_taken_again_is_another_one() {
     let database = Database::new().await;
