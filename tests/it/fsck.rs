@@ -135,6 +135,20 @@ const LIES: &[(&str, &str)] = &[
     ),
     ("DELETE FROM request_groups", "is listed by other groups than it has"),
     ("UPDATE request_groups SET name = 'nobodies'", "is listed by other groups than it has"),
+    (
+        "DELETE FROM audit_events_by_request WHERE sequence = 2",
+        "event 2 is missing in audit_events_by_request",
+    ),
+    (
+        "INSERT INTO audit_events_by_request SELECT request_id, 3 FROM audit_events \
+          WHERE request_id IS NOT NULL ORDER BY sequence DESC LIMIT 1",
+        "event 3 has no such place in audit_events_by_request",
+    ),
+    (
+        "INSERT INTO audit_events_by_request SELECT request_id, sequence FROM audit_events \
+          WHERE request_id IS NOT NULL ORDER BY sequence DESC LIMIT 1",
+        "has no such place in audit_events_by_request",
+    ),
     ("DELETE FROM requests WHERE state = 'WITHDRAWN'", "is spoken of, and its request isn't there"),
     ("UPDATE decisions SET statement = 'never' WHERE verdict = 'DENIED'", "another statement in its row"),
     ("UPDATE decisions SET approver_name = 'bob' WHERE verdict = 'APPROVED'", "another approver in its row"),
@@ -200,8 +214,8 @@ async fn a_damaged_file_is_told_of() {
     let sim = full().await;
     sim.store.close().await;
     let damage = "PRAGMA writable_schema = ON; \
-                  UPDATE sqlite_schema SET sql = replace(sql, '(request_id, sequence)', '(kind, sequence)') \
-                   WHERE name = 'audit_events_by_request'";
+                  UPDATE sqlite_schema SET sql = replace(sql, '(request_id, id)', '(target, id)') \
+                   WHERE name = 'grants_by_request'";
     let (_dir, copy) = tampered(&sim.database(), "damage", damage).await;
     let report = check(&copy).await;
     assert!(report.text().contains("the file is damaged"), "{}", report.text());

@@ -55,8 +55,8 @@ use self::{
     },
     lists::{lists_show_the_scope, lists_show_what_matches, pages_stay_while_rows_are_added},
     log::{
-        a_witness_later_word_counts, checkpoints_are_kept_in_order, many_at_once_make_one_tree,
-        the_log_is_one_tree,
+        a_witness_later_word_counts, checkpoints_are_kept_in_order, each_request_has_its_events,
+        many_at_once_make_one_tree, the_log_is_one_tree,
     },
     matching::what_matches_is_what_the_filter_says,
     random::whatever_the_rules_allow_reads_back,
@@ -121,6 +121,7 @@ conformance!(
         a_commit_is_all_or_nothing,
         the_log_has_no_gaps,
         the_log_is_one_tree,
+        each_request_has_its_events,
         many_at_once_make_one_tree,
         what_comes_at_once_is_stored_as_if_it_came_alone,
         of_a_claim_and_a_freeze_at_once_the_log_has_the_order,

@@ -138,8 +138,8 @@ pub(in crate::store) fn select_past(until: DateTime<Utc>, limit: u32) -> QueryBu
     query.push(" AND (g.closes_at > ").push_bind(millis(until));
     query.push(" OR coalesce(g.revoked_at, g.failed_at) IS NULL");
     query.push(" OR coalesce(g.revoked_at, g.failed_at) >= ").push_bind(millis(until)).push("))");
-    query.push(" AND EXISTS (SELECT 1 FROM audit_events e WHERE e.request_id = r.id)");
-    query.push(" AND NOT EXISTS (SELECT 1 FROM audit_events e WHERE e.request_id = r.id");
+    query.push(" AND EXISTS (SELECT 1 FROM request_events e WHERE e.request_id = r.id)");
+    query.push(" AND NOT EXISTS (SELECT 1 FROM request_events e WHERE e.request_id = r.id");
     query.push(concat!(" AND ", in_leaf!("at"), " >= ")).push_bind(events::as_in_leaves(until)).push(")");
     query.push(" ORDER BY r.id LIMIT ").push_bind(i64::from(limit));
     query

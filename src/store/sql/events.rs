@@ -31,6 +31,9 @@ use crate::{
 
 const SELECT: &str = "SELECT e.sequence, e.leaf, e.texts FROM audit_events e";
 
+/// A view of those that are of requests, which finds them by `request_id`.
+const SELECT_OF_REQUESTS: &str = "SELECT e.sequence, e.leaf, e.texts FROM request_events e";
+
 /// A trigger refuses any place but the next.
 const APPEND: &str = concat!(
     "INSERT INTO audit_events (sequence, leaf, hashes, texts) \
@@ -174,9 +177,13 @@ pub(in crate::store) async fn timeline(
     readers: &Readers,
     request: RequestId,
 ) -> Result<Vec<Recorded>, StoreError> {
-    let mut query = QueryBuilder::new(SELECT);
+    all(readers, select_timeline(request), "read a timeline").await
+}
+
+pub(in crate::store) fn select_timeline(request: RequestId) -> QueryBuilder<Db> {
+    let mut query = QueryBuilder::new(SELECT_OF_REQUESTS);
     query.push(" WHERE e.request_id = ").push_bind(request.to_string()).push(" ORDER BY e.sequence");
-    all(readers, query, "read a timeline").await
+    query
 }
 
 /// What is recorded of a freeze that is over: from its beginning to the next thaw of what it covers, since no two freezes
@@ -222,10 +229,8 @@ pub(in crate::store) async fn timeline_of(
     request: RequestId,
 ) -> Result<Vec<Recorded>, StoreError> {
     let operation = "read a timeline";
-    let mut query = QueryBuilder::<Db>::new(SELECT);
-    query.push(" WHERE e.request_id = ").push_bind(request.to_string()).push(" ORDER BY e.sequence");
-    let rows: Vec<EventRow> =
-        query.build_query_as().fetch_all(connection).await.map_err(failed(operation))?;
+    let rows = select_timeline(request).build_query_as().fetch_all(connection).await;
+    let rows: Vec<EventRow> = rows.map_err(failed(operation))?;
     rows.into_iter().map(|row| row.event().map_err(|problem| row.corrupt(operation, problem))).collect()
 }
 
@@ -237,7 +242,16 @@ pub(in crate::store) async fn after(
     sequence: i64,
     limit: u32,
 ) -> Result<Vec<Recorded>, StoreError> {
-    let mut query = QueryBuilder::new(SELECT);
+    all(readers, select_after(scope, request, sequence, limit), "read events").await
+}
+
+pub(in crate::store) fn select_after(
+    scope: &Scope,
+    request: Option<RequestId>,
+    sequence: i64,
+    limit: u32,
+) -> QueryBuilder<Db> {
+    let mut query = QueryBuilder::new(if request.is_some() { SELECT_OF_REQUESTS } else { SELECT });
     query.push(" WHERE e.sequence > ").push_bind(sequence);
     match request {
         Some(request) => query.push(" AND e.request_id = ").push_bind(request.to_string()),
@@ -249,7 +263,7 @@ pub(in crate::store) async fn after(
         query.push(")");
     }
     query.push(" ORDER BY e.sequence LIMIT ").push_bind(i64::from(limit));
-    all(readers, query, "read events").await
+    query
 }
 
 /// The place of the last event of a kind, with its detail.

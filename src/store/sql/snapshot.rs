@@ -72,8 +72,8 @@ impl Snapshot for Moment {
 
     async fn strays(&mut self) -> Result<Vec<String>, StoreError> {
         let select = "\
-            SELECT DISTINCT 'request ' || request_id FROM audit_events e \
-             WHERE request_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM requests WHERE id = e.request_id) \
+            SELECT DISTINCT 'request ' || request_id FROM request_events e \
+             WHERE NOT EXISTS (SELECT 1 FROM requests WHERE id = e.request_id) \
             UNION ALL SELECT 'grant ' || id FROM grants g \
              WHERE NOT EXISTS (SELECT 1 FROM requests WHERE id = g.request_id) LIMIT 100";
         sqlx::query_scalar(select)

@@ -51,11 +51,27 @@ impl Moment {
     }
 }
 
-/// What SQLite finds wrong with the file: pages, indexes, constraints.
+/// What the index of the events of requests doesn't have that it should, or has that it should not.
+const MISINDEXED: &str = "\
+    WITH indexed AS (SELECT max(sequence) / 16 * 16 AS last FROM audit_events), \
+         events AS (SELECT sequence, CASE WHEN json_valid(leaf) THEN leaf ->> '$.request' END AS request_id \
+                      FROM audit_events, indexed WHERE sequence <= last) \
+    SELECT 'event ' || sequence || ' is missing in audit_events_by_request' FROM events e \
+     WHERE request_id IS NOT NULL \
+       AND NOT EXISTS (SELECT 1 FROM audit_events_by_request WHERE request_id = e.request_id AND sequence = e.sequence) \
+    UNION ALL \
+    SELECT 'event ' || sequence || ' has no such place in audit_events_by_request' FROM audit_events_by_request i \
+     WHERE (SELECT request_id FROM events WHERE sequence = i.sequence) IS NOT i.request_id \
+    LIMIT $1";
+
+/// What SQLite finds wrong with the file: pages, indexes, constraints; and an index that triggers keep.
 pub(in crate::store) async fn file_faults(
     connection: &mut SqliteConnection,
 ) -> Result<Vec<String>, sqlx::Error> {
     let check = sqlx::AssertSqlSafe(format!("PRAGMA integrity_check({FAULTS_MAX})"));
-    let said: Vec<String> = sqlx::query_scalar(check).fetch_all(connection).await?;
-    Ok(said.into_iter().filter(|fault| fault != "ok").collect())
+    let mut faults: Vec<String> = sqlx::query_scalar(check).fetch_all(&mut *connection).await?;
+    faults.retain(|fault| fault != "ok");
+    let misindexed = sqlx::query_scalar(MISINDEXED).bind(FAULTS_MAX).fetch_all(connection).await?;
+    faults.extend::<Vec<String>>(misindexed);
+    Ok(faults)
 }

@@ -1,4 +1,7 @@
-//! A database of before the log was a tree: its events become leaves, all of them, in their order.
+//! Databases of earlier versions: events of before the log was a tree become leaves, all of them, in their order; and those of
+//! before they were indexed by sixteens are found.
+
+use std::path::Path;
 
 use hallpass::{
     access::{
@@ -9,12 +12,14 @@ use hallpass::{
     store::{Migrate, OpenError, Store, sqlite::SqliteStore},
 };
 use serde_json::json;
-use sqlx::migrate::Migrator;
+use sqlx::{SqliteConnection, migrate::Migrator};
 
 use super::sqlite::{open, raw, run};
 
 /// The last migration before.
 const BEFORE: i64 = 6;
+/// The last one with an index that each event was entered into at once.
+const BEFORE_INDEX: i64 = 11;
 
 const EVENTS: &str = "
     INSERT INTO audit_events (sequence, recorded_at, actor_kind, actor_subject, actor_name, kind, request_id, grant_id,
@@ -26,18 +31,46 @@ const EVENTS: &str = "
            (3, 1767225600125, 'PERSON', 'corp:1', 'Ann', 'AttemptRefused', NULL, NULL, NULL,
             '{\"verb\":\"x\",\"reason\":\"y\"}')";
 
+/// A database as an earlier version left it.
+async fn former(file: &Path, last: i64) -> SqliteConnection {
+    SqliteStore::migrate(file, &hallpass::clock::ManualClock::new(chrono::DateTime::UNIX_EPOCH))
+        .await
+        .unwrap();
+    std::fs::write(file, "").unwrap();
+    let mut former = raw(file).await;
+    let mut migrations: Migrator = sqlx::migrate!("migrations/sqlite");
+    migrations.migrations.to_mut().retain(|migration| migration.version <= last);
+    migrations.run(&mut former).await.unwrap();
+    former
+}
+
+/// Up to the last sixteenth in the index, and the others behind it.
+#[tokio::test]
+async fn events_of_before_are_found_by_their_requests() {
+    let insert = "
+        WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 40)
+        INSERT INTO audit_events (sequence, leaf, hashes)
+        SELECT n, iif(n % 5, json_object('sequence', n, 'request', 'r' || (n % 3)), json_object('sequence', n)), zeroblob(32)
+          FROM numbers";
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("db");
+    let mut raw = former(&file, BEFORE_INDEX).await;
+    run(&mut raw, insert).await.unwrap();
+    sqlx::migrate!("migrations/sqlite").run(&mut raw).await.unwrap();
+    let found = "SELECT request_id, sequence FROM request_events ORDER BY sequence";
+    let found: Vec<(String, i64)> = sqlx::query_as(found).fetch_all(&mut raw).await.unwrap();
+    let all = (1..=40).filter(|n| n % 5 != 0).map(|n| (format!("r{}", n % 3), n));
+    assert_eq!(found, all.collect::<Vec<_>>());
+    let indexed = "SELECT max(sequence), count(*) FROM audit_events_by_request";
+    let indexed: (i64, i64) = sqlx::query_as(indexed).fetch_one(&mut raw).await.unwrap();
+    assert_eq!(indexed, (32, 26));
+}
+
 #[tokio::test]
 async fn events_of_before_become_leaves() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("db");
-    SqliteStore::migrate(&file, &hallpass::clock::ManualClock::new(chrono::DateTime::UNIX_EPOCH))
-        .await
-        .unwrap();
-    std::fs::write(&file, "").unwrap();
-    let mut former = raw(&file).await;
-    let mut migrations: Migrator = sqlx::migrate!("migrations/sqlite");
-    migrations.migrations.to_mut().retain(|migration| migration.version <= BEFORE);
-    migrations.run(&mut former).await.unwrap();
+    let mut former = former(&file, BEFORE).await;
     run(&mut former, EVENTS).await.unwrap();
     drop(former);
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use hallpass::{
+    access::{event::Recorded, policy::Scope},
     ledger::{
         leaf::Leaf,
         tree::{Frontier, Hash, Node, Plan},
@@ -64,6 +65,27 @@ pub async fn the_log_is_one_tree(backend: impl Backend) {
     );
     let timeline = world.store.timeline(request.id).await.unwrap();
     assert_eq!(timeline.iter().map(Leaf::of).collect::<Vec<_>>(), leaves, "a timeline is made of leaves");
+}
+
+/// However long the log is, and whichever of them are read.
+pub async fn each_request_has_its_events(backend: impl Backend) {
+    let (world, target) = (World::new(&**backend.store()), target("orders", 1));
+    let mut requests = Vec::new();
+    while world.store.last_sequence().await.unwrap() < 40 {
+        let (one, other) = (world.submit(&target, "dev").await, world.submit(&target, "dev").await);
+        requests.extend([one.id, other.id]);
+        world.approve(&one, &target, "lead").await;
+        let leaves = world.store.ledger().leaves(0, u32::MAX).await.unwrap();
+        let log: Vec<Recorded> = leaves.iter().map(|leaf| leaf.event().unwrap()).collect();
+        for id in &requests {
+            let expected: Vec<_> =
+                log.iter().filter(|event| event.about.request == Some(*id)).cloned().collect();
+            assert_eq!(world.store.timeline(*id).await.unwrap(), expected, "{id} of {}", log.len());
+            let last = expected.last().unwrap().sequence;
+            let after = world.store.events_after(&Scope::All, Some(*id), last - 1, 10).await.unwrap();
+            assert_eq!(after, expected[expected.len() - 1..], "{id} of {}", log.len());
+        }
+    }
 }
 
 pub async fn many_at_once_make_one_tree(backend: impl Backend) {

@@ -2,6 +2,7 @@
 
 mod due;
 mod erase;
+mod events;
 mod listing;
 pub(in crate::store) mod raw;
 mod readers;
