@@ -183,6 +183,13 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+/// Whoever rewrites the log rewrites its index as well.
+const INDEXED: &str = "
+    DELETE FROM audit_events_by_request;
+    INSERT INTO audit_events_by_request
+    SELECT request_id, sequence FROM audit_events
+     WHERE request_id IS NOT NULL AND sequence <= (SELECT max(sequence) / 16 * 16 FROM audit_events);";
+
 /// The statements that make the log's table another one, with or without its hashes.
 fn rewritten(log: &[Leaf], done: &Done, with_hashes: bool) -> String {
     let mut statements = String::from("DELETE FROM audit_events;");
@@ -206,6 +213,7 @@ fn rewritten(log: &[Leaf], done: &Done, with_hashes: bool) -> String {
         )
         .unwrap();
     }
+    statements.push_str(INDEXED);
     statements
 }
 
