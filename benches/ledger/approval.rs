@@ -82,12 +82,12 @@ pub async fn measure() {
     let rounds = if slow::is_here() { ROUNDS_SLOW } else { ROUNDS };
     let (mut with, mut without, mut ratios, mut of_means) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for start in 0..STARTS {
-        let [it, other] = side_by_side(rounds, start == 0).await;
-        println!("{:<58}{:>12.3}{:>12.3}", "as it is, and without the log", it.median, other.median);
-        with.push(it.median);
-        without.push(other.median);
-        ratios.push(it.median / other.median);
-        of_means.push(it.mean / other.mean);
+        let [as_it_is, bare] = side_by_side(rounds, start == 0).await;
+        println!("{:<58}{:>12.3}{:>12.3}", "as it is, and without the log", as_it_is.median, bare.median);
+        with.push(as_it_is.median);
+        without.push(bare.median);
+        ratios.push(as_it_is.median / bare.median);
+        of_means.push(as_it_is.mean / bare.mean);
     }
     let middle = |values: &mut Vec<f64>| {
         values.sort_by(f64::total_cmp);

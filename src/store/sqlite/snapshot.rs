@@ -54,8 +54,7 @@ impl Moment {
 /// What the index of the events of requests doesn't have that it should, or has that it should not.
 const MISINDEXED: &str = "\
     WITH indexed AS (SELECT max(sequence) / 16 * 16 AS last FROM audit_events), \
-         events AS (SELECT sequence, CASE WHEN json_valid(leaf) THEN leaf ->> '$.request' END AS request_id \
-                      FROM audit_events, indexed WHERE sequence <= last) \
+         events AS (SELECT sequence, request_id FROM audit_events, indexed WHERE sequence <= last) \
     SELECT 'event ' || sequence || ' is missing in audit_events_by_request' FROM events e \
      WHERE request_id IS NOT NULL \
        AND NOT EXISTS (SELECT 1 FROM audit_events_by_request WHERE request_id = e.request_id AND sequence = e.sequence) \
